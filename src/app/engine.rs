@@ -1,0 +1,186 @@
+//! A running engine: store, definitions, queues, doors, and how they stop.
+
+use super::workspace::{self, Checked};
+use crate::channel::Tools;
+use crate::engine::clock::Clock;
+use crate::engine::deliver::Deliverer;
+use crate::engine::intake::Shared;
+use crate::engine::turner::Turner;
+use crate::engine::{Engine, Live, Meter};
+use crate::funnel::{Definitions, Files};
+use crate::queue::{self, Queues};
+use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{Store, TokenRow};
+use crate::web::{self, WebState, auth};
+use crate::wire;
+use crate::wire::secrets::{Placeholders, Secrets};
+use anyhow::{Context, bail};
+use prometheus_client::registry::Registry;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Shortest token that an operator may set, in characters.
+pub const TOKEN_CHARS_MIN: usize = 16;
+/// How long the doors may take to finish open requests, in milliseconds.
+const DOORS_MS_MAX: u64 = 2_000;
+
+/// How an engine is started.
+pub struct Start {
+    /// The workspace's files, checked.
+    pub checked: Checked,
+    /// Where the store's file is.
+    pub store: PathBuf,
+    /// Where the doors listen.
+    pub listen: SocketAddr,
+    /// The engine's clock.
+    pub clock: Clock,
+    /// How the doors stand.
+    pub doors: web::Options,
+    /// The administrator's token, if the operator has chosen one.
+    pub token: Option<String>,
+}
+
+/// An engine that runs.
+pub struct Running {
+    /// Where the doors listen.
+    pub address: SocketAddr,
+    /// The administrator's token, when it was made just now; it cannot be seen again.
+    pub new_token: Option<String>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Turns and deliveries.
+    pub engine: Engine,
+    stop: watch::Sender<bool>,
+    doors: JoinHandle<()>,
+    work: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// Starts an engine: opens the store, makes the workspace current, opens the doors.
+///
+/// # Errors
+/// When the workspace has faults, the store cannot be opened, or the address is taken.
+pub async fn start(start: Start) -> anyhow::Result<Running> {
+    let Start { checked, store, listen, clock, doors, token } = start;
+    let Some(current) = checked.workspace else { bail!("the workspace has faults; `autofunnel check` shows them") };
+    if let Some(source) = checked.sources.values().find(|source| source.needs_loopback() && !listen.ip().is_loopback()) {
+        bail!(
+            "the source `{}` takes unsigned webhooks (`verify: none`), so the engine must listen on loopback; \
+             sign its webhooks or use --listen 127.0.0.1:PORT",
+            source.name()
+        );
+    }
+    let mut options = Options::new(Arc::new(move || clock.now()));
+    options.scale = clock.scale();
+    let store: Arc<dyn Store> = SqliteStore::open(&store, options)?;
+    let funnels = current.funnels.values().map(|funnel| (funnel.version.clone(), funnel.name.clone())).collect();
+    let bundle = serde_json::to_vec(&current.files).context("cannot write the workspace down")?;
+    store.put_definitions(current.hash.clone(), funnels, bundle).await?;
+    let world = Arc::new(Shared::new(workspace::world(&current, checked.sources)));
+    let views = Arc::new(Shared::new(workspace::views(&current)));
+    let definitions = definitions(&*store, current).await?;
+    let live = Arc::new(Shared::new(Live { definitions, channels: checked.channels }));
+
+    let client = wire::Client::new().map_err(anyhow::Error::msg)?;
+    let queues = Queues::default();
+    let engine = Engine {
+        store: store.clone(),
+        live,
+        effects: queues.effects.clone(),
+        tools: Tools { client, store: store.clone() },
+        meter: Arc::new(Meter::default()),
+    };
+    let new_token = administrator(&*store, token).await?;
+    let mut registry = Registry::default();
+    super::telemetry::register(&mut registry, &engine);
+    let state = Arc::new(WebState::new(store.clone(), world, views, doors, registry).await?);
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
+    let address = listener.local_addr()?;
+
+    let (stop, stopped) = watch::channel(false);
+    let served = web::serve(listener, state, until(stopped.clone()));
+    let doors = tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the doors closed by themselves");
+        }
+    });
+    let turner = Arc::new(Turner { engine: engine.clone() });
+    let deliverer = Arc::new(Deliverer { engine: engine.clone() });
+    let work = tokio::spawn(queue::run(store.clone(), queues, turner, deliverer, stopped.clone()));
+    let (scan, prune) = (engine.clone(), engine.clone());
+    let (scan_stop, prune_stop) = (stopped.clone(), stopped);
+    let background = vec![
+        tokio::spawn(async move { scan.scan(scan_stop).await }),
+        tokio::spawn(async move { prune.prune(prune_stop).await }),
+    ];
+    Ok(Running { address, new_token, store, engine, stop, doors, work, background })
+}
+
+async fn until(mut stop: watch::Receiver<bool>) {
+    queue::stopped(&mut stop).await;
+}
+
+/// The present definitions and every older version that a live run is pinned to.
+async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> anyhow::Result<Definitions> {
+    let hash = current.hash.clone();
+    let mut definitions = Definitions::new(Arc::new(current));
+    for (older, bundle) in store.definitions().await? {
+        if older == hash {
+            continue;
+        }
+        let files: Files = serde_json::from_slice(&bundle).context("a kept workspace version is damaged")?;
+        // Providers are those of today; secrets of yesterday are not needed to know a funnel's steps.
+        match workspace::check(&files, &Placeholders as &dyn Secrets).workspace {
+            Some(workspace) => definitions.pin(&workspace),
+            None => tracing::warn!(version = %older, "a kept workspace version no longer compiles; its runs will stop with a fact"),
+        }
+    }
+    Ok(definitions)
+}
+
+/// Sees that there is an administrator's token.
+async fn administrator(store: &dyn Store, chosen: Option<String>) -> anyhow::Result<Option<String>> {
+    if let Some(token) = chosen {
+        if token.chars().count() < TOKEN_CHARS_MIN {
+            bail!("AUTOFUNNEL_TOKEN is shorter than {TOKEN_CHARS_MIN} characters; choose a longer one, or unset it to have one made");
+        }
+        let digest = Sha256::digest(token.as_bytes()).to_vec();
+        let row = TokenRow { digest, name: "AUTOFUNNEL_TOKEN".to_owned(), scopes: vec!["admin".to_owned()], expires: None };
+        store.put_token(row).await?;
+        return Ok(None);
+    }
+    if !store.tokens().await?.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(auth::issue(store, "first administrator", &[auth::Scope::Admin], None).await?))
+}
+
+impl Running {
+    /// Stops: no new work is taken, what has begun is finished within bounds, the store is closed.
+    pub async fn stop(self) {
+        // Nobody listening means that everything has ended already.
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(Duration::from_millis(DOORS_MS_MAX), self.doors).await.is_err() {
+            tracing::warn!("open requests were cut off");
+        }
+        if let Err(error) = self.work.await {
+            tracing::error!(%error, "the workers ended badly");
+        }
+        for task in self.background {
+            task.abort();
+        }
+        self.store.close().await;
+    }
+
+    /// Whether the workers have ended by themselves, which they never should.
+    pub fn has_ended(&self) -> bool {
+        self.work.is_finished() || self.doors.is_finished()
+    }
+}

@@ -1,0 +1,5 @@
+//! Wiring: from files and flags to a running engine. The only place that names concrete stores.
+
+pub mod engine;
+pub mod telemetry;
+pub mod workspace;

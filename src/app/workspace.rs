@@ -1,0 +1,167 @@
+//! A workspace folder: read, compiled, and its providers and sources made from the settings.
+
+use crate::channel::{self, Channel};
+use crate::engine::intake::World;
+use crate::funnel::{self, Files, Funnel, Workspace};
+use crate::lang::diag::{Fault, Faults, Severity};
+use crate::lang::node;
+use crate::lang::render::Sources;
+use crate::source::Source;
+use crate::template::TemplateOptions;
+use crate::trigger::Interest;
+use crate::web::view::{FunnelView, StepView};
+use crate::wire::secrets::{self, Secrets};
+use anyhow::{Context, bail};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Most files of a workspace.
+pub const FILES_MAX: usize = 2_000;
+/// Largest workspace, in bytes.
+pub const WORKSPACE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Folders below the workspace's own that belong to it.
+const FOLDERS: &[&str] = &["templates", "tests"];
+
+/// A workspace with everything that is made from it.
+pub struct Checked {
+    /// The workspace; `None` when there are errors.
+    pub workspace: Option<Workspace>,
+    /// Providers by name, the development inbox among them.
+    pub channels: HashMap<String, Arc<dyn Channel>>,
+    /// Sources of webhooks by name.
+    pub sources: BTreeMap<String, Arc<Source>>,
+    /// What is wrong, in the order of files and lines.
+    pub faults: Vec<Fault>,
+    /// How many more faults there were.
+    pub dropped: usize,
+    /// The files' texts, to show lines.
+    pub texts: Sources,
+}
+
+impl Checked {
+    /// Number of errors and of warnings.
+    pub fn counts(&self) -> (usize, usize) {
+        let errors = self.faults.iter().filter(|fault| fault.severity == Severity::Error).count();
+        (errors + self.dropped, self.faults.len() - errors)
+    }
+}
+
+/// Reads the files of a workspace folder.
+///
+/// # Errors
+/// When the folder or a file cannot be read, or is larger than the limits.
+pub fn read(folder: &Path) -> anyhow::Result<Files> {
+    if !folder.is_dir() {
+        bail!("there is no folder {}; `autofunnel init {}` makes one", folder.display(), folder.display());
+    }
+    let mut files = Files::new();
+    let mut bytes = 0u64;
+    read_folder(folder, "", &mut files, &mut bytes)?;
+    for name in FOLDERS {
+        let below = folder.join(name);
+        if below.is_dir() {
+            read_folder(&below, &format!("{name}/"), &mut files, &mut bytes)?;
+        }
+    }
+    Ok(files)
+}
+
+fn read_folder(folder: &Path, prefix: &str, files: &mut Files, bytes: &mut u64) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?;
+        let path = entry.path();
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            bail!("{} has a name that is not UTF-8; rename it", path.display());
+        };
+        if name.starts_with('.') || !path.is_file() {
+            continue;
+        }
+        *bytes += entry.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
+        if files.len() >= FILES_MAX || *bytes > WORKSPACE_BYTES_MAX {
+            bail!("{} holds more than {FILES_MAX} files or {} MiB", folder.display(), WORKSPACE_BYTES_MAX >> 20);
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {} as UTF-8 text", path.display()))?;
+        files.insert(format!("{prefix}{name}"), text);
+    }
+    Ok(())
+}
+
+/// Compiles files and makes what the settings name.
+pub fn check(files: &Files, secrets: &dyn Secrets) -> Checked {
+    let mut faults = Faults::default();
+    let mut texts = Sources::default();
+    for (file, text) in files {
+        texts.add(file, text);
+        if file.ends_with(".yaml") {
+            // Its own faults are reported by the compiler; here only literal secrets are looked for.
+            let mut unread = Faults::default();
+            if let Some(node) = node::parse(file, text, &mut unread) {
+                secrets::scan(&node, &mut faults);
+            }
+        }
+    }
+    let workspace = funnel::compile(files, &mut faults);
+    let mut channels = HashMap::new();
+    let mut sources = BTreeMap::new();
+    if let Some(workspace) = &workspace {
+        channels = make_channels(workspace, secrets, &mut faults);
+        for (name, node) in &workspace.settings.sources {
+            if let Some(source) = Source::compile(name, node, secrets, &mut faults) {
+                sources.insert(name.clone(), Arc::new(source));
+            }
+        }
+    }
+    let sound = !faults.has_errors();
+    let (faults, dropped) = faults.into_sorted();
+    Checked { workspace: workspace.filter(|_| sound), channels, sources, faults, dropped, texts }
+}
+
+fn make_channels(workspace: &Workspace, secrets: &dyn Secrets, faults: &mut Faults) -> HashMap<String, Arc<dyn Channel>> {
+    let options = TemplateOptions { currency: workspace.settings.currency, zone: workspace.settings.zone };
+    let setup = channel::Setup { secrets, options };
+    let mut channels: HashMap<String, Arc<dyn Channel>> = HashMap::new();
+    for (name, node) in &workspace.settings.providers {
+        if let Some(channel) = channel::compile(name, node, setup, faults) {
+            if workspace.settings.loyalty.as_deref() == Some(name.as_str()) && !channel.grants() {
+                faults.error("loyalty-provider", &node.place, format!("the provider `{name}` cannot book points"));
+            }
+            channels.insert(name.clone(), channel);
+        }
+    }
+    channels.entry(channel::DEFAULT_PROVIDER.to_owned()).or_insert_with(channel::default_provider);
+    channels
+}
+
+/// What the doors must know of a workspace.
+pub fn world(workspace: &Workspace, sources: BTreeMap<String, Arc<Source>>) -> World {
+    let manual = |funnel: &Arc<Funnel>| funnel.trigger.interest() == Interest::Manual;
+    World {
+        hash: workspace.hash.clone(),
+        settings: workspace.settings.clone(),
+        funnels: workspace.funnels.iter().map(|(name, funnel)| (name.clone(), manual(funnel))).collect(),
+        memberships: workspace.catalog.memberships.keys().cloned().collect(),
+        sources,
+    }
+}
+
+/// What the pages show of a workspace's funnels.
+pub fn views(workspace: &Workspace) -> Vec<FunnelView> {
+    let step = |step: &crate::step::StepAt| StepView {
+        id: step.id.clone(),
+        kind: step.kind.to_owned(),
+        label: match (&step.only_if, step.arm.as_str()) {
+            (Some(only_if), _) => format!("{} — if {}", step.step.sentence(), only_if.text.text),
+            (None, _) => step.step.sentence(),
+        },
+        depth: step.depth as usize,
+    };
+    let view = |funnel: &Arc<Funnel>| FunnelView {
+        name: funnel.name.clone(),
+        title: funnel.title.clone(),
+        trigger: funnel.trigger.sentence(),
+        steps: funnel.steps.list.iter().map(step).collect(),
+    };
+    workspace.funnels.values().map(view).collect()
+}

@@ -1,0 +1,358 @@
+//! Reads an `http` provider from the settings.
+
+use super::answer::Reading;
+use super::{AUTH, Auth, BASIC, Body, FIELDS, HEADER, Http, Idempotency, Json, SUCCESS, Setup};
+use crate::channel::COMMON_FIELDS;
+use crate::effect::OnUncertain;
+use crate::lang::cel::Text;
+use crate::lang::diag::{Faults, Place};
+use crate::lang::node::{Node, NodeKind};
+use crate::lang::shape::{self, Object};
+use crate::lang::value::Value;
+use crate::template::{Line, LineKind};
+use crate::wire::secrets::{Piece, Secret, one, pieces};
+use crate::wire::{Method, Reach, check_url};
+use base64::Engine;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Timeout when none is given, in milliseconds.
+const TIMEOUT_MS: i64 = 10_000;
+/// Longest timeout, in milliseconds.
+const TIMEOUT_MS_MAX: i64 = 60_000;
+/// Headers that HTTP or this engine sets.
+const RESERVED_HEADERS: &[&str] = &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"];
+
+/// Collects what the templates of one provider share.
+struct Builder<'a> {
+    setup: Setup<'a>,
+    raw: Vec<(String, String)>,
+    secrets: Vec<Secret>,
+}
+
+pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Http> {
+    let errors = faults.error_count();
+    let object = Object::read(node, &[COMMON_FIELDS, FIELDS], &format!("the provider `{name}`"), faults)?;
+    let mut builder = Builder { setup, raw: Vec::new(), secrets: Vec::new() };
+    let reach = Reach { http: object.bool("allow_http", false, faults), private: object.bool("allow_private", false, faults) };
+    let url = object.text("url", faults).and_then(|text| builder.url(&text, reach, faults));
+    let method = object.word("method", Method::NAMES, faults).and_then(Method::parse).unwrap_or(Method::Post);
+    let headers = builder.headers(&object, faults);
+    let auth = builder.auth(&object, faults);
+    let body = builder.body(&object, method, faults);
+    let idempotency_header =
+        object.text("idempotency_header", faults).filter(|name| header_name(name, faults)).map(|name| name.text);
+    let keyed = object.bool("idempotent", false, faults) || idempotency_header.is_some();
+    let on_uncertain = match object.word("on_uncertain", &["resend", "hold"], faults) {
+        Some("resend") => OnUncertain::Resend,
+        _ => OnUncertain::Hold,
+    };
+    let timeout = timeout(&object, faults);
+    let reading = builder.reading(&object, faults);
+    if faults.error_count() > errors {
+        return None;
+    }
+    let mut http = Http {
+        method,
+        url: url?,
+        headers,
+        auth,
+        body,
+        reading,
+        timeout,
+        reach,
+        idempotency_header,
+        idempotency: if keyed { Idempotency::Key } else { Idempotency::None },
+        on_uncertain,
+        raw: builder.raw,
+        paths: Vec::new(),
+    };
+    let paths: BTreeSet<Vec<String>> = http.lines().iter().flat_map(|line| line.variables()).collect();
+    http.paths = paths.into_iter().collect();
+    Some(http)
+}
+
+impl Builder<'_> {
+    /// Replaces references by names under which the secrets are found when it is rendered.
+    fn named(&mut self, text: &Text, faults: &mut Faults) -> Option<Text> {
+        let mut out = String::with_capacity(text.text.len());
+        for piece in pieces(text, self.setup.secrets, faults)? {
+            match piece {
+                Piece::Plain(plain) => out.push_str(&plain),
+                Piece::Secret(secret) => {
+                    let name = format!("s{}", self.raw.len());
+                    out.push_str(&format!("{{{{ secrets.{name} }}}}"));
+                    self.raw.push((name, secret.expose().to_owned()));
+                    self.secrets.push(secret);
+                }
+            }
+        }
+        Some(Text { text: out, place: text.place.clone() })
+    }
+
+    fn line(&mut self, text: &Text, kind: LineKind, faults: &mut Faults) -> Option<Line> {
+        let text = self.named(text, faults)?;
+        Line::compile(&text, kind, self.setup.options, faults)
+    }
+
+    /// The host must be known before any data is: only what follows it may be a template.
+    fn url(&mut self, text: &Text, reach: Reach, faults: &mut Faults) -> Option<Line> {
+        let (head, path) = match text.text.strip_prefix("${").and_then(|rest| rest.split_once('}')) {
+            // A base URL from the environment is no secret; it is checked like any other.
+            Some((reference, rest)) => match self.setup.secrets.resolve(reference) {
+                Ok(base) if base.is_placeholder() => return self.line(text, LineKind::Url, faults),
+                Ok(base) => (base.expose().trim_end_matches('/').to_owned(), rest.to_owned()),
+                Err(why) => {
+                    faults.error("bad-secret", &text.place, why);
+                    return None;
+                }
+            },
+            None => {
+                let host = text.text.find("://").map_or(0, |at| at + 3);
+                let rest = text.text.get(host..).unwrap_or("");
+                let end = rest.find(['/', '?', '#']).map_or(text.text.len(), |at| host + at);
+                (text.text.get(..end).unwrap_or("").to_owned(), text.text.get(end..).unwrap_or("").to_owned())
+            }
+        };
+        if head.contains(['{', '}', '$', '%']) || !(path.is_empty() || path.starts_with(['/', '?'])) {
+            faults
+                .error("bad-url", &text.place, "the host of a provider must be written out; data may stand after it only")
+                .hint("write for example `https://api.example.com/v1/{{ customer.id }}`");
+            return None;
+        }
+        if let Err(why) = check_url(&head, reach) {
+            faults.error("bad-url", &text.place, why);
+            return None;
+        }
+        self.line(&Text { text: format!("{head}{path}"), place: text.place.clone() }, LineKind::Url, faults)
+    }
+
+    fn headers(&mut self, object: &Object<'_>, faults: &mut Faults) -> Vec<(String, Line)> {
+        let mut out = Vec::new();
+        for (key, node) in entries(object, "headers", faults) {
+            let name = Text { text: key.text.clone(), place: key.place.clone() };
+            if !header_name(&name, faults) {
+                continue;
+            }
+            if let Some(line) = shape::text(node, faults).and_then(|text| self.line(&text, LineKind::Header, faults)) {
+                out.push((name.text, line));
+            }
+        }
+        out
+    }
+
+    fn auth(&mut self, object: &Object<'_>, faults: &mut Faults) -> Auth {
+        let Some(auth) = object.node("auth").and_then(|node| Object::read(node, &[AUTH], "`auth`", faults)) else {
+            return Auth::None;
+        };
+        let ways = ["bearer", "basic", "header"].iter().filter(|way| auth.node(way).is_some()).count();
+        if ways != 1 {
+            faults.error("bad-auth", &auth.place, "`auth` needs exactly one of `bearer`, `basic`, `header`");
+            return Auth::None;
+        }
+        self.way(&auth, faults).unwrap_or(Auth::None)
+    }
+
+    fn way(&mut self, auth: &Object<'_>, faults: &mut Faults) -> Option<Auth> {
+        let authorization = |value: String| Auth::Header { name: "authorization".to_owned(), value: Secret::new(value) };
+        if let Some(node) = auth.node("bearer") {
+            let token = self.secret(&shape::text(node, faults)?, faults)?;
+            return Some(authorization(format!("Bearer {}", token.expose())));
+        }
+        if let Some(node) = auth.node("basic") {
+            let basic = Object::read(node, &[BASIC], "`basic`", faults)?;
+            let user = basic.text("user", faults)?;
+            let user: String = pieces(&user, self.setup.secrets, faults)?
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Plain(text) => text.as_str(),
+                    Piece::Secret(secret) => secret.expose(),
+                })
+                .collect();
+            let password = self.secret(&basic.text("password", faults)?, faults)?;
+            let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose()));
+            self.secrets.push(Secret::new(encoded.clone()));
+            return Some(authorization(format!("Basic {encoded}")));
+        }
+        let header = Object::read(auth.node("header")?, &[HEADER], "`header`", faults)?;
+        let name = header.text("name", faults).filter(|name| header_name(name, faults))?;
+        let value = self.secret(&header.text("value", faults)?, faults)?;
+        Some(Auth::Header { name: name.text, value })
+    }
+
+    fn secret(&mut self, text: &Text, faults: &mut Faults) -> Option<Secret> {
+        let secret = one(text, self.setup.secrets, faults)?;
+        if !secret.expose().bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            faults.error("bad-secret", &text.place, "the secret has characters that no HTTP header may have");
+            return None;
+        }
+        self.secrets.push(secret.clone());
+        Some(secret)
+    }
+
+    fn body(&mut self, object: &Object<'_>, method: Method, faults: &mut Faults) -> Body {
+        let given: Vec<&str> = ["json", "form", "body"].into_iter().filter(|name| object.node(name).is_some()).collect();
+        if given.len() > 1 {
+            faults.error(
+                "bad-body",
+                &object.place(given[1]),
+                format!("the body is given twice: as `{}` and as `{}`", given[0], given[1]),
+            );
+            return Body::None;
+        }
+        if let (Some(name), Method::Get) = (given.first(), method) {
+            faults
+                .error("bad-body", &object.place(name), "a GET request has no body")
+                .hint("use `method: POST`, or put the data into the URL");
+            return Body::None;
+        }
+        match given.first() {
+            Some(&"json") => object.node("json").and_then(|node| self.json(node, faults)).map_or(Body::None, Body::Json),
+            Some(&"form") => {
+                let fields = entries(object, "form", faults).into_iter().filter_map(|(key, node)| {
+                    let text = scalar_text(node, faults)?;
+                    Some((key.text.clone(), self.line(&text, LineKind::Plain, faults)?))
+                });
+                Body::Form(fields.collect())
+            }
+            Some(_) => {
+                let text = object.text("body", faults);
+                text.and_then(|text| self.line(&text, LineKind::Plain, faults)).map_or(Body::None, Body::Text)
+            }
+            None => Body::None,
+        }
+    }
+
+    fn json(&mut self, node: &Node, faults: &mut Faults) -> Option<Json> {
+        match &node.kind {
+            NodeKind::List(items) => {
+                let items: Vec<Option<Json>> = items.iter().map(|item| self.json(item, faults)).collect();
+                items.into_iter().collect::<Option<Vec<_>>>().map(Json::List)
+            }
+            NodeKind::Map(fields) => {
+                let fields: Vec<Option<(String, Json)>> =
+                    fields.iter().map(|(key, item)| Some((key.text.clone(), self.json(item, faults)?))).collect();
+                fields.into_iter().collect::<Option<Vec<_>>>().map(Json::Object)
+            }
+            NodeKind::Scalar { text, .. } => match shape::data(node, faults)? {
+                Value::Text(_) => {
+                    self.line(&Text { text: text.clone(), place: node.place.clone() }, LineKind::Json, faults).map(Json::Line)
+                }
+                value => Some(Json::Constant(value.to_json().to_string())),
+            },
+        }
+    }
+
+    fn reading(&mut self, object: &Object<'_>, faults: &mut Faults) -> Reading {
+        let mut success = vec![200..=299];
+        let mut field = None;
+        if let Some(object) = object.node("success").and_then(|node| Object::read(node, &[SUCCESS], "`success`", faults)) {
+            if let Some(node) = object.node("status") {
+                success = statuses(node, faults).unwrap_or(success);
+            }
+            if let Some(text) = object.text("field", faults) {
+                let wanted = object.node("equals").map_or(Some(Value::Bool(true)), |node| shape::data(node, faults));
+                field = wanted.map(|wanted| (pointer(&text.text), wanted));
+            } else if object.node("equals").is_some() {
+                faults.error(
+                    "bad-success",
+                    &object.place("equals"),
+                    "`equals` needs `field`: the place in the answer that is looked at",
+                );
+            }
+        }
+        let reference = object.text("reference", faults).map(|text| pointer(&text.text));
+        let result = entries(object, "result", faults)
+            .into_iter()
+            .filter_map(|(key, node)| Some((key.text.clone(), pointer(&shape::text(node, faults)?.text))))
+            .collect();
+        let retry_on = object.node("retry_on").and_then(Node::list).unwrap_or_default();
+        let retry_on =
+            retry_on.iter().filter_map(|node| shape::int(node, 100, 599, faults).and_then(|n| u16::try_from(n).ok())).collect();
+        Reading { success, field, reference, result, retry_on, secrets: self.secrets.clone() }
+    }
+}
+
+/// The entries of a map of names; a fault when it is something else.
+fn entries<'a>(object: &Object<'a>, name: &str, faults: &mut Faults) -> Vec<(&'a crate::lang::node::Key, &'a Node)> {
+    let Some(node) = object.node(name) else { return Vec::new() };
+    match node.map() {
+        Some(entries) => entries.iter().map(|(key, node)| (key, node)).collect(),
+        None => {
+            faults.error(
+                "wrong-type",
+                &node.place,
+                format!("`{name}` must be a map of names, but here stands {}", node.describe()),
+            );
+            Vec::new()
+        }
+    }
+}
+
+/// The text of any scalar: in a form everything is text.
+fn scalar_text(node: &Node, faults: &mut Faults) -> Option<Text> {
+    match node.scalar() {
+        Some(text) => Some(Text { text: text.to_owned(), place: node.place.clone() }),
+        None => shape::text(node, faults),
+    }
+}
+
+/// `/message/id` as it is; `message.id` in the same form.
+fn pointer(text: &str) -> String {
+    if text.is_empty() || text.starts_with('/') { text.to_owned() } else { format!("/{}", text.replace('.', "/")) }
+}
+
+fn header_name(name: &Text, faults: &mut Faults) -> bool {
+    let fit = !name.text.is_empty() && name.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let free = !RESERVED_HEADERS.iter().any(|reserved| name.text.eq_ignore_ascii_case(reserved));
+    if !fit {
+        faults.error("bad-header", &name.place, "a header's name has letters, digits and `-` only");
+    } else if !free {
+        faults.error("bad-header", &name.place, format!("the header `{}` is set by HTTP itself; leave it out", name.text));
+    }
+    fit && free
+}
+
+fn timeout(object: &Object<'_>, faults: &mut Faults) -> Duration {
+    let ms = object.span("timeout", faults).map_or(TIMEOUT_MS, |span| {
+        let elapsed = span.months == 0 && span.days == 0 && (1..=TIMEOUT_MS_MAX).contains(&span.ms);
+        if !elapsed {
+            faults
+                .error("bad-timeout", &object.place("timeout"), "a timeout is between 1 ms and 60 s")
+                .hint("write for example `timeout: 10s`");
+        }
+        span.ms
+    });
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// `200-299`, `200, 202`, or a list of these.
+fn statuses(node: &Node, faults: &mut Faults) -> Option<Vec<RangeInclusive<u16>>> {
+    let nodes = node.list().unwrap_or(std::slice::from_ref(node));
+    let mut out = Vec::new();
+    for node in nodes {
+        for part in node.scalar().unwrap_or("").split(',') {
+            match range(part.trim()) {
+                Some(range) => out.push(range),
+                None => {
+                    bad_status(&node.place, part.trim(), faults);
+                    return None;
+                }
+            }
+        }
+    }
+    Some(out)
+}
+
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let status = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..=599).contains(status));
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let range = status(from)?..=status(to)?;
+    (!range.is_empty()).then_some(range)
+}
+
+fn bad_status(place: &Place, typed: &str, faults: &mut Faults) {
+    let typed: String = typed.chars().take(40).collect();
+    faults.error("bad-status", place, format!("`{typed}` is no HTTP status")).hint("write for example `200-299` or `200, 202`");
+}

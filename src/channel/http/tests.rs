@@ -1,0 +1,174 @@
+//! The declarative provider against a receiver of its own.
+
+use super::super::tests::{effect, grant, message, options, secrets};
+use super::*;
+use crate::lang::node;
+use crate::lang::time::Time;
+use crate::wire::{Client, WireError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+fn http(yaml: &str) -> Http {
+    let mut faults = Faults::default();
+    let node = node::parse("autofunnel.yaml", yaml, &mut faults).unwrap();
+    let secrets = secrets();
+    let http = build::compile("p", &node, Setup { secrets: &secrets, options: options() }, &mut faults);
+    http.unwrap_or_else(|| panic!("{yaml}: {:?}", faults.list()))
+}
+
+fn request(http: &Http, effect: &Effect, rendered: Option<&Rendered>) -> Result<Request, String> {
+    http.prepare(effect, rendered).map(|prepared| prepared.payload.downcast_ref::<Request>().unwrap().clone())
+}
+
+/// A receiver that gives one answer to one request, whose text is returned.
+async fn exchange(yaml: &str, answer: &str) -> (String, SendResult) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = http(&yaml.replace("HOST", &listener.local_addr().unwrap().to_string()));
+    let (effect, rendered) = message();
+    let request = request(&http, &effect, Some(&rendered)).unwrap();
+    let answer = format!("HTTP/1.1 {answer}");
+    let receiver = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut seen = Vec::new();
+        while !whole(&seen) {
+            let mut buffer = [0; 4096];
+            let read = socket.read(&mut buffer).await.unwrap();
+            seen.extend_from_slice(&buffer[..read]);
+        }
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(seen).unwrap()
+    };
+    let client = Client::new().unwrap();
+    let (seen, result) = tokio::join!(receiver, client.send(request));
+    let now = || Time::parse("2027-01-01T00:00:00Z").unwrap();
+    (seen, http.reading.read(result, http.idempotency, now))
+}
+
+fn whole(seen: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(seen).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok()).unwrap_or(0);
+    body.len() >= length
+}
+
+const MAILER: &str = r#"
+kind: http
+url: "http://HOST/send/{{ customer.zip }}?to={{ message.to }}"
+headers: { X-Funnel: "{{ effect.funnel }}" }
+auth: { bearer: "${env:AUTOFUNNEL_TOKEN}" }
+idempotency_header: Idempotency-Key
+json:
+  to: ["{{ message.to }}"]
+  name: "{{ customer.name }}"
+  points: "{{ customer.points }}"
+  zip: "{{ customer.zip }}"
+  html: "{{ message.html }}"
+  fixed: [1, 2.5, true, null, "007"]
+success: { field: ok }
+reference: message.id
+result: { queue: /queue }
+"#;
+
+#[tokio::test]
+async fn the_request_is_what_was_declared_and_the_answer_is_read() {
+    let body = r#"{"ok": true, "message": {"id": 17}, "queue": "fast"}"#;
+    let (seen, result) = exchange(MAILER, &format!("202 Accepted\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+    assert!(seen.starts_with("POST /send/01234?to=ann%2Bx%40example.com HTTP/1.1\r\n"), "{seen}");
+    for header in [
+        "x-funnel: welcome",
+        "authorization: Bearer canary-token",
+        "idempotency-key: ann/1/mail/0",
+        "content-type: application/json",
+    ] {
+        assert!(seen.contains(header), "{header} in {seen}");
+    }
+    let sent = seen.split("\r\n\r\n").nth(1).unwrap();
+    assert_eq!(
+        sent,
+        r#"{"to":["ann+x@example.com"],"name":"Ann \"A\"","points":12,"zip":"01234","html":"<p>Hi</p>","fixed":[1,2.5,true,null,"007"]}"#
+    );
+    let data = Fields::from([("queue".to_owned(), Value::from("fast"))]);
+    assert_eq!(result, SendResult::Accepted { reference: Some("17".to_owned()), data });
+}
+
+#[tokio::test]
+async fn a_yes_that_says_no_is_refused_without_showing_secrets() {
+    let (_, result) =
+        exchange(MAILER, "200 OK\r\ncontent-length: 42\r\n\r\n{\"ok\": false, \"why\": \"bad canary-token!!!\"}").await;
+    let SendResult::Refused { why } = result else { panic!("{result:?}") };
+    assert!(why.contains("bad ***") && !why.contains("canary"), "{why}");
+}
+
+#[tokio::test]
+async fn statuses_say_whether_to_try_again() {
+    let keyed = "kind: http\nurl: http://HOST/\nidempotent: true\nbody: \"{{ effect.id }}\"\nretry_on: [409]";
+    let bare = "kind: http\nurl: http://HOST/\nbody: x";
+    let retry = |after, ambiguous| Some((after, ambiguous));
+    for (yaml, answer, expected) in [
+        (bare, "429 Too Many\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n", retry(Some(30_000), false)),
+        (bare, "503 Down\r\nretry-after: Fri, 01 Jan 2027 00:01:00 GMT\r\ncontent-length: 0\r\n\r\n", retry(Some(60_000), true)),
+        (keyed, "500 Oops\r\ncontent-length: 0\r\n\r\n", retry(None, false)),
+        (bare, "500 Oops\r\ncontent-length: 0\r\n\r\n", retry(None, true)),
+        (bare, "408 Late\r\ncontent-length: 0\r\n\r\n", retry(None, true)),
+        (bare, "425 Early\r\ncontent-length: 0\r\n\r\n", retry(None, false)),
+        (keyed, "409 Busy\r\ncontent-length: 0\r\n\r\n", retry(None, false)),
+        (bare, "409 Busy\r\ncontent-length: 0\r\n\r\n", None),
+        (bare, "301 Moved\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", None),
+        (bare, "404 No\r\ncontent-length: 0\r\n\r\n", None),
+    ] {
+        let (_, result) = exchange(yaml, answer).await;
+        let found = match result {
+            SendResult::Retry { after, ambiguous, .. } => Some((after, ambiguous)),
+            SendResult::Refused { .. } => None,
+            SendResult::Accepted { .. } => panic!("accepted: {answer}"),
+        };
+        assert_eq!(found, expected, "{answer}");
+    }
+    let (_, result) = exchange(bare, "204 Fine\r\n\r\n").await;
+    assert_eq!(result, SendResult::Accepted { reference: None, data: Fields::new() });
+}
+
+#[test]
+fn failures_of_the_wire_keep_their_meaning() {
+    let http = http("kind: http\nurl: http://127.0.0.1:1/\nidempotent: true");
+    let read = |why| http.reading.read(Err(why), http.idempotency, Time::default);
+    assert!(matches!(read(WireError::BeforeSend("x".to_owned())), SendResult::Retry { ambiguous: false, .. }));
+    assert!(matches!(read(WireError::Ambiguous("x".to_owned())), SendResult::Retry { ambiguous: true, .. }));
+    assert!(matches!(read(WireError::Invalid("x".to_owned())), SendResult::Refused { .. }));
+}
+
+#[test]
+fn a_form_and_a_grant() {
+    let http = http(
+        "kind: http\nurl: \"${env:AUTOFUNNEL_BASE}/points\"\nauth: { basic: { user: me, password: \"${env:AUTOFUNNEL_TOKEN}\" } }\nform: { \"Points[]\": \"{{ grant.points }}\", why: \"{{ grant.reason }} & more\" }",
+    );
+    let request = request(&http, &grant(), None).unwrap();
+    assert_eq!(request.url, "https://api.example.com/v2/points");
+    assert_eq!(&request.body[..], b"Points%5B%5D=200&why=welcome%20%26%20more");
+    let sent = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    assert_eq!(sent("authorization"), Some("Basic bWU6Y2FuYXJ5LXRva2Vu"));
+    assert_eq!(sent("content-type"), Some("application/x-www-form-urlencoded"));
+}
+
+#[test]
+fn the_same_effect_gives_the_same_bytes_and_missing_data_is_not_sent() {
+    let http = http("kind: http\nurl: https://a.example/\njson: { to: \"{{ message.to }}\", tag: \"{{ message.tag }}\" }");
+    let (untagged, rendered) = message();
+    assert!(http.prepare(&untagged, Some(&rendered)).is_err());
+    let EffectKind::Message(message) = untagged.kind else { panic!() };
+    let message = crate::effect::Message { tag: Some("promo".to_owned()), ..message };
+    let mail = effect(EffectKind::Message(message.clone()));
+    let first = http.prepare(&mail, Some(&rendered)).unwrap().digest();
+    assert_eq!(first, http.prepare(&mail, Some(&rendered)).unwrap().digest());
+    let other = effect(EffectKind::Message(crate::effect::Message { to: "b@example.com".to_owned(), ..message }));
+    assert_ne!(first, http.prepare(&other, Some(&rendered)).unwrap().digest());
+}
+
+#[test]
+fn header_keys_are_always_sendable() {
+    assert_eq!(key("ann/1/mail/0"), "ann/1/mail/0");
+    for id in ["ä/1", "a b", &"x".repeat(201), "a\r\nb"] {
+        let key = key(id);
+        assert!(key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    }
+}

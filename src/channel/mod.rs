@@ -1,0 +1,186 @@
+//! Providers: what carries messages and remote grants to the outside.
+//!
+//! A kind of provider is one file and one line in [`KINDS`]. It is compiled from the settings into a
+//! [`Channel`], which first prepares the exact bytes to send (pure; their digest is recorded before the
+//! first attempt) and then sends them. What an answer means for a retry is decided here, in
+//! [`SendResult`]; when to retry is not.
+
+use crate::effect::{Effect, OnUncertain};
+use crate::lang::cel::Schema;
+use crate::lang::diag::Faults;
+use crate::lang::node::Node;
+use crate::lang::shape::{Field, Shape};
+use crate::lang::value::Fields;
+use crate::store::Store;
+use crate::template::{Rendered, TemplateOptions};
+use crate::wire::secrets::Secrets;
+use crate::wire::{self};
+use futures_util::future::BoxFuture;
+use std::any::Any;
+use std::sync::Arc;
+
+mod http;
+mod inbox;
+
+/// What the receiver does with the same effect twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Idempotency {
+    /// It knows the effect's id: sending again has no second effect.
+    Key,
+    /// It would act twice.
+    None,
+}
+
+/// What came of one attempt.
+#[derive(Clone, PartialEq, Debug)]
+pub enum SendResult {
+    /// The receiver took it.
+    Accepted {
+        /// Its own id for it.
+        reference: Option<String>,
+        /// What later steps may read.
+        data: Fields,
+    },
+    /// The receiver said no, or it can never be sent like this.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// It may be tried again.
+    Retry {
+        /// Not before this many milliseconds have passed, if the receiver said so.
+        after: Option<i64>,
+        /// What happened.
+        why: String,
+        /// It may have had its effect.
+        ambiguous: bool,
+    },
+}
+
+/// What sending needs; made once, cheap to clone.
+#[derive(Clone)]
+pub struct Tools {
+    /// The way out.
+    pub client: wire::Client,
+    /// Where the development inbox keeps its messages; also the clock.
+    pub store: Arc<dyn Store>,
+}
+
+/// An effect as it will be sent.
+pub struct Prepared {
+    digest: Vec<u8>,
+    payload: Box<dyn Any + Send + Sync>,
+}
+
+impl Prepared {
+    /// SHA-256 of what the receiver acts on. It is the same for every attempt of an effect.
+    pub fn digest(&self) -> Vec<u8> {
+        self.digest.clone()
+    }
+}
+
+/// A provider.
+pub trait Channel: Send + Sync {
+    /// Its kind, as in the settings.
+    fn kind(&self) -> &'static str;
+
+    /// What the receiver does with the same effect twice.
+    fn idempotency(&self) -> Idempotency;
+
+    /// What to do when nobody knows whether an attempt had its effect.
+    fn on_uncertain(&self) -> OnUncertain;
+
+    /// Whether it can carry grants, not only messages.
+    fn grants(&self) -> bool {
+        false
+    }
+
+    /// The names of customer, event and so on that it reads, to be frozen into the effect.
+    fn variables(&self) -> Vec<Vec<String>> {
+        Vec::new()
+    }
+
+    /// Reports names that it reads and that are not in `schema`.
+    fn check(&self, _schema: &dyn Schema, _faults: &mut Faults) {}
+
+    /// What will be sent. Pure: the same effect gives the same bytes.
+    ///
+    /// # Errors
+    /// One sentence: it can never be sent like this.
+    fn prepare(&self, effect: &Effect, rendered: Option<&Rendered>) -> Result<Prepared, String>;
+
+    /// Makes one attempt.
+    fn send<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, SendResult>;
+}
+
+/// What compiling a provider needs.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// Where its secrets come from.
+    pub secrets: &'a dyn Secrets,
+    /// Currency and zone of its templates.
+    pub options: TemplateOptions,
+}
+
+type Compile = fn(&str, &Node, Setup<'_>, &mut Faults) -> Option<Arc<dyn Channel>>;
+
+/// A kind of provider.
+pub struct Kind {
+    /// Its name in the settings.
+    pub name: &'static str,
+    /// One sentence for editors and the reference.
+    pub doc: &'static str,
+    /// Its fields beside `kind`.
+    pub fields: &'static [Field],
+    compile: Compile,
+}
+
+/// All kinds.
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "inbox",
+        doc: "keeps messages in this engine, for development and previews",
+        fields: inbox::FIELDS,
+        compile: inbox::compile,
+    },
+    Kind {
+        name: "http",
+        doc: "calls any service over HTTP, for messages and remote grants",
+        fields: http::FIELDS,
+        compile: http::compile,
+    },
+];
+
+/// Name of the provider that is there without being declared.
+pub const DEFAULT_PROVIDER: &str = "inbox";
+
+/// The field that every provider has.
+pub const COMMON_FIELDS: &[Field] = &[Field::required("kind", Shape::Word(&["inbox", "http"]), "the kind of provider")];
+
+/// The provider that is there without being declared.
+pub fn default_provider() -> Arc<dyn Channel> {
+    inbox::new()
+}
+
+/// Compiles the provider `name` from the settings; `None` when there is an error, which is then in `faults`.
+pub fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Arc<dyn Channel>> {
+    let Some(kind) = node.get("kind") else {
+        faults
+            .error("missing-field", &node.place, format!("the provider `{name}` has no `kind`"))
+            .hint(format!("add `kind: …`; there is: {}", names().join(", ")));
+        return None;
+    };
+    let Some(found) = KINDS.iter().find(|known| kind.scalar() == Some(known.name)) else {
+        let typed = kind.scalar().unwrap_or("");
+        faults.error("unknown-kind", &kind.place, format!("there is no kind of provider `{typed}`")).did_you_mean(typed, names());
+        return None;
+    };
+    (found.compile)(name, node, setup, faults)
+}
+
+fn names() -> Vec<&'static str> {
+    KINDS.iter().map(|kind| kind.name).collect()
+}
+
+#[cfg(test)]
+mod tests;

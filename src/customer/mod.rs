@@ -1,0 +1,274 @@
+//! The customer's document: everything that a turn needs to decide, and nothing else.
+//!
+//! It holds profile, consent, recent history, segments, active runs and send memory. It is stored whole
+//! with a version number (see [`codec`]), moved only by `turn`, and bounded: [`DOCUMENT_BYTES_MAX`].
+
+use crate::event::Event;
+use crate::lang::time::{Time, Zone};
+use crate::lang::value::{Fields, Value};
+use history::History;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+pub mod codec;
+pub mod history;
+
+/// Largest encoded document, in bytes. Beyond it history is folded and new runs are refused.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+/// Most live runs of one customer.
+pub const RUNS_MAX: usize = 100;
+
+/// A customer.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Customer {
+    /// The sender's id for her.
+    pub id: String,
+    /// When she was first heard of.
+    pub created: Time,
+    /// The latest instant that a turn has judged; *now* is never below it.
+    pub now: Time,
+    /// Raised by everything that must stop what is under way: consent, suppression, erasure, pause.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gate: u32,
+    /// Hash of the definitions that judged her last.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub judged_by: String,
+    /// Profile fields by name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub profile: Fields,
+    /// Consent by `channel` or `channel:topic`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub consent: BTreeMap<String, Consent>,
+    /// Her membership in the default programme.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub membership: Option<Membership>,
+    /// What the loyalty store says of her, mirrored.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loyalty: Loyalty,
+    /// What happened, by event name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub history: BTreeMap<String, History>,
+    /// Segments she is in, and since when.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub segments: BTreeMap<String, Time>,
+    /// Until when segments and tier hold if nothing happens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub judged_until: Option<Time>,
+    /// Number of the last run; never reused.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub last_run: u64,
+    /// Live runs, and ended ones whose goal window is open.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runs: Vec<Run>,
+    /// What is remembered of entries, by funnel.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub entries: BTreeMap<String, Entries>,
+    /// Messages sent or planned, for caps; oldest first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sends: Vec<Send>,
+    /// Milestones: highest threshold reached so far, in millionths, by funnel.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub marks: BTreeMap<String, i64>,
+    /// Funnels' occurrences judged so far: date, schedule and inactivity triggers look only after this.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub watched: BTreeMap<String, Watched>,
+}
+
+/// Whether a field can be left out of the stored document.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// One yes or no.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Consent {
+    /// Yes or no.
+    pub granted: bool,
+    /// Where it was said.
+    pub source: String,
+    /// When it was said.
+    pub time: Time,
+}
+
+/// A membership in force or run out.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Membership {
+    /// Name in the catalog.
+    pub name: String,
+    /// When she first became a member without a break.
+    pub since: Time,
+    /// When the present term began.
+    pub started: Time,
+    /// When the present term ends; `None`: it does not.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ends: Option<Time>,
+    /// Whether it renews by itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub auto_renew: bool,
+    /// Cancelled: it runs to its end and is not renewed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cancelled: bool,
+}
+
+/// What the loyalty store says, as of an instant.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Loyalty {
+    /// Spendable points.
+    pub balance: i64,
+    /// Points that wait for activation.
+    pub pending: i64,
+    /// Points ever granted.
+    pub granted: i64,
+    /// The tier's name in the catalog, or empty.
+    pub tier: String,
+    /// The next instant at which points run out.
+    pub next_expiry: Option<Time>,
+    /// The open offers: bundle, and until when it holds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub offers: BTreeMap<String, Time>,
+}
+
+/// One customer's way through one version of one funnel.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Number within the customer.
+    pub id: u64,
+    /// The funnel's name.
+    pub funnel: String,
+    /// Hash of the funnel's version; the run stays on it.
+    pub version: String,
+    /// Key of keyed concurrency and of "the same entry never starts two runs".
+    pub key: String,
+    /// When it began.
+    pub entered: Time,
+    /// The instant its trigger stands for: a renewal date, a birthday, the event's time.
+    pub anchor: Time,
+    /// The event that started it, as the steps read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    /// Where it is.
+    pub state: RunState,
+    /// Index of the current step in the funnel's flat list.
+    pub at: u32,
+    /// How often the current step was come to; part of the effect's id.
+    pub iteration: u32,
+    /// Raised when a step is decided anew; part of the effect's id.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decision: u32,
+    /// When the present step's message expires, set at its first decision; a later decision keeps it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deadline: Option<Time>,
+    /// Results of steps by their id: readable as `steps.<id>.<name>`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub results: BTreeMap<String, Value>,
+    /// Whether the goal was reached, and when.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub goal: Option<Time>,
+    /// For an ended run: until when its goal is watched.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub watch_until: Option<Time>,
+}
+
+/// What a run is doing.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum RunState {
+    /// About to do its current step.
+    Ready,
+    /// Waiting until an instant, then going on to the next step.
+    Waiting {
+        /// Until when.
+        until: Time,
+    },
+    /// Held *before* its current step by quiet hours; the whole step is decided at the end.
+    Held {
+        /// Until when.
+        until: Time,
+    },
+    /// Waiting for an event, a segment or a condition.
+    WaitingFor {
+        /// When it gives up.
+        until: Time,
+    },
+    /// Its effect is on its way.
+    Effect {
+        /// The effect's id.
+        id: String,
+    },
+    /// Over.
+    Ended {
+        /// When.
+        at: Time,
+    },
+}
+
+/// What is remembered of a customer's entries into one funnel.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Entries {
+    /// How many runs began.
+    pub count: u32,
+    /// When the last one began.
+    pub last: Time,
+    /// Digests of the keys of entries, with their times; kept 400 days.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keys: Vec<(u64, Time)>,
+}
+
+/// A message that counts for caps.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Send {
+    /// When: planned, then accepted.
+    pub at: Time,
+    /// Its channel.
+    pub channel: String,
+    /// Its tag.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tag: Option<String>,
+    /// The effect that it belongs to while it is only planned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub effect: Option<String>,
+}
+
+/// How far a time trigger of one funnel has been looked at.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Watched {
+    /// Occurrences at or before this instant are done with.
+    pub until: Time,
+}
+
+impl Customer {
+    /// A customer nothing is known of yet.
+    pub fn new(id: &str, now: Time) -> Customer {
+        Customer { id: id.to_owned(), created: now, now, ..Customer::default() }
+    }
+
+    /// Her zone: her profile's `zone`, else the workspace's. Doors refuse zones that do not exist.
+    pub fn zone(&self, workspace: Zone) -> Zone {
+        self.profile.get("zone").and_then(Value::as_text).and_then(|z| z.parse().ok()).unwrap_or(workspace)
+    }
+
+    /// The run of that number.
+    pub fn run(&self, id: u64) -> Option<&Run> {
+        self.runs.iter().find(|run| run.id == id)
+    }
+}
+
+impl Run {
+    /// Whether it is still going.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state, RunState::Ended { .. })
+    }
+
+    /// Whether it waits for the answer to that effect.
+    pub fn waits_for(&self, effect: &str) -> bool {
+        matches!(&self.state, RunState::Effect { id } if id == effect)
+    }
+
+    /// The instant at which it next needs a turn though nothing happens.
+    pub fn due(&self) -> Option<Time> {
+        match self.state {
+            RunState::Waiting { until } | RunState::Held { until } | RunState::WaitingFor { until } => Some(until),
+            RunState::Ended { .. } => self.watch_until,
+            RunState::Ready | RunState::Effect { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Effects: what the outside world is asked to do, and what came of it.
+//!
+//! The vocabulary is closed: opening it is an architecture change. An effect carries everything that
+//! delivery needs (frozen variables, provider, key); delivery decides nothing. Its [`Effect::id`] is
+//! the idempotency key and never changes between attempts.
+
+use crate::lang::time::{Span, Time};
+use crate::lang::value::Fields;
+use serde::{Deserialize, Serialize};
+
+/// Largest frozen variables of one effect, in bytes of their JSON.
+pub const VARIABLES_BYTES_MAX: usize = 8 * 1024;
+
+/// Something to be done outside, decided by a turn.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Effect {
+    /// `customer/run/step/iteration`; the idempotency key, the same for every attempt.
+    pub id: String,
+    /// Whom it concerns.
+    pub customer: String,
+    /// Her run.
+    pub run: u64,
+    /// The run's funnel.
+    pub funnel: String,
+    /// Hash of the funnel's version.
+    pub version: String,
+    /// The step's id.
+    pub step: String,
+    /// When it was decided.
+    pub decided_at: Time,
+    /// After this instant it must not begin; `None`: no limit.
+    pub valid_until: Option<Time>,
+    /// The customer's gate number when it was decided.
+    pub gate: u32,
+    /// What to do when it is not known whether a call had its effect.
+    pub on_uncertain: OnUncertain,
+    /// What is to be done.
+    pub kind: EffectKind,
+}
+
+/// The closed vocabulary.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum EffectKind {
+    /// Send a message.
+    Message(Message),
+    /// Give bonus points.
+    Grant(Grant),
+    /// Make an offer from the catalog.
+    Offer(Offer),
+}
+
+impl EffectKind {
+    /// Name in timelines, figures and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EffectKind::Message(_) => "message",
+            EffectKind::Grant(_) => "grant",
+            EffectKind::Offer(_) => "offer",
+        }
+    }
+}
+
+/// A message to render and send.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// `email`, `sms`, `chat`, `push`.
+    pub channel: String,
+    /// Name of the provider in the settings.
+    pub provider: String,
+    /// The address at that channel.
+    pub to: String,
+    /// Name of the template, as pinned by the funnel's version.
+    pub template: String,
+    /// Not marketing: consent and caps do not apply.
+    pub transactional: bool,
+    /// Caps by tag count these together.
+    pub tag: Option<String>,
+    /// Everything the template may name, frozen.
+    pub variables: Fields,
+}
+
+/// Bonus points to book.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    /// How many, more than 0.
+    pub points: i64,
+    /// Why: `welcome`, `birthday` …
+    pub reason: String,
+    /// They can be spent after this span; zero: at once.
+    pub active_after: Span,
+    /// They run out this span after activation; `None`: never.
+    pub expires_after: Option<Span>,
+    /// Provider of a remote store; `None`: the built-in account.
+    pub provider: Option<String>,
+    /// Everything a remote store's request may name, frozen.
+    pub variables: Fields,
+}
+
+/// An offer to book.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// Name of the bundle in the catalog.
+    pub bundle: String,
+    /// How long it holds.
+    pub valid_for: Span,
+}
+
+/// What to do after an attempt whose effect is not known, with a provider that takes no key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUncertain {
+    /// Send again; the receiver may see it twice.
+    Resend,
+    /// List it for a person to resolve.
+    Hold,
+}
+
+/// What came of an effect.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The receiver accepted it.
+    Accepted {
+        /// The receiver's own id for it.
+        reference: Option<String>,
+        /// What later steps may read as `steps.<id>`.
+        data: Fields,
+    },
+    /// The receiver said no for good.
+    Refused {
+        /// Why, in the receiver's words or ours.
+        why: String,
+    },
+    /// Nobody knows whether it had its effect; held for a person.
+    Unknown {
+        /// What happened.
+        why: String,
+    },
+    /// Every attempt failed before the deadline.
+    Dead {
+        /// The last failure.
+        why: String,
+        /// How many attempts were made.
+        attempts: u32,
+    },
+}
+
+impl Outcome {
+    /// Name in timelines and in `steps.<id>.result`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Accepted { .. } => "accepted",
+            Outcome::Refused { .. } => "refused",
+            Outcome::Unknown { .. } => "unknown",
+            Outcome::Dead { .. } => "dead",
+        }
+    }
+}

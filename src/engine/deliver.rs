@@ -1,0 +1,299 @@
+//! The deliver worker: one effect at a time through the last gate to its provider, and its answer back.
+//!
+//! Delivery decides nothing. It renders what the turn froze, asks the store's gate ([`Store::begin`]) right
+//! before the call, and returns what came of it as an input of the customer: if she is free at once with
+//! the turn that it causes in one commit, else through her inbox.
+//!
+//! [`Store::begin`]: crate::store::Store::begin
+
+use super::turner::guarded;
+use super::{Engine, Live, Meter, record};
+use crate::channel::{Channel, Idempotency, Prepared, SendResult};
+use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
+use crate::event::{Input, InputBody};
+use crate::funnel::Definitions;
+use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
+use crate::queue::Handler;
+use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
+use crate::turn::{self, book};
+use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// First pause between attempts.
+const RETRY_MS_MIN: i64 = SECOND_MS;
+/// Longest pause between attempts.
+const RETRY_MS_MAX: i64 = 10 * MINUTE_MS;
+/// Attempts that failed for sure before an effect is given up.
+const ATTEMPTS_MAX: u32 = 200;
+/// After the first attempt of unknown effect the same key and bytes are sent again for this long: within
+/// the 24 hours for which providers commonly remember a key, with a margin.
+const AMBIGUOUS_MS_MAX: i64 = 20 * HOUR_MS;
+/// Pause before a busy customer is asked for again.
+const BUSY_MS: i64 = 5;
+/// Tries of a store call while the store is not available.
+const STORE_TRIES_MAX: u32 = 40;
+/// Pause between them, in milliseconds.
+const STORE_PAUSE_MS: u64 = 50;
+
+/// Delivers effects.
+pub struct Deliverer {
+    /// The engine.
+    pub engine: Engine,
+}
+
+impl Handler<Delivery> for Deliverer {
+    fn handle(&self, delivery: Delivery) -> BoxFuture<'static, ()> {
+        let engine = self.engine.clone();
+        Box::pin(async move {
+            let id = delivery.effect.id.clone();
+            if let Err(error) = engine.deliver(delivery).await {
+                // The effect stays in the outbox; after a restart it is handed out again.
+                tracing::error!(effect = %id, %error, "an effect could not be delivered because the store failed");
+            }
+        })
+    }
+}
+
+impl Engine {
+    async fn deliver(&self, delivery: Delivery) -> Result<(), StoreError> {
+        let live = self.live.get();
+        if book_is_for(&delivery.effect) {
+            return self.book(&live, delivery.effect).await;
+        }
+        let (channel, prepared) = match prepare(&live, &delivery) {
+            Ok(ready) => ready,
+            Err(outcome) => return self.settle(&live, &delivery.effect, outcome).await,
+        };
+        let begun = self.patiently(|| self.store.begin(delivery.effect.id.clone(), prepared.digest())).await?;
+        let attempt = match begun {
+            Begin::Go { attempt } => attempt,
+            Begin::Stale => {
+                Meter::add(&self.meter.stale, 1);
+                return Ok(());
+            }
+            Begin::TurnFirst | Begin::Gone => return Ok(()),
+        };
+        Meter::add(&self.meter.attempts, 1);
+        failpoint("provider.call.before");
+        let sent = channel.send(&prepared, &self.tools).await;
+        failpoint("provider.call.after");
+        match sent {
+            SendResult::Accepted { reference, data } => {
+                self.settle(&live, &delivery.effect, Outcome::Accepted { reference, data }).await
+            }
+            SendResult::Refused { why } => self.settle(&live, &delivery.effect, Outcome::Refused { why }).await,
+            SendResult::Retry { after, why, ambiguous } => {
+                self.again(&live, delivery, &*channel, attempt, Failed { after, why, ambiguous }).await
+            }
+        }
+    }
+
+    /// Another attempt later, or the end of trying.
+    async fn again(
+        &self,
+        live: &Live,
+        delivery: Delivery,
+        channel: &dyn Channel,
+        attempt: u32,
+        failed: Failed,
+    ) -> Result<(), StoreError> {
+        let now = self.store.now();
+        let ambiguous = failed.ambiguous || delivery.ambiguous;
+        if ambiguous && let Some(outcome) = give_up(&delivery, channel, now, &failed.why) {
+            return self.settle(live, &delivery.effect, outcome).await;
+        }
+        if attempt >= ATTEMPTS_MAX {
+            return self.settle(live, &delivery.effect, Outcome::Dead { why: failed.why, attempts: attempt }).await;
+        }
+        Meter::add(&self.meter.retries, 1);
+        let pause = failed.after.unwrap_or(0).max(backoff(&delivery.effect.id, attempt));
+        tracing::debug!(effect = %delivery.effect.id, attempt, pause, why = %failed.why, "an attempt failed; trying again");
+        let retry = Retry { effect: delivery.effect.id, due: now.plus_ms(pause), why: failed.why, ambiguous: failed.ambiguous };
+        self.patiently(|| self.store.retry(retry.clone())).await
+    }
+
+    /// Books an effect of the built-in account, with the turn that it causes, in one commit.
+    async fn book(&self, live: &Live, effect: Effect) -> Result<(), StoreError> {
+        let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? else {
+            let due = self.store.now().plus_ms(BUSY_MS);
+            let retry = Retry { effect: effect.id, due, why: "the customer was busy".to_owned(), ambiguous: false };
+            return self.patiently(|| self.store.retry(retry.clone())).await;
+        };
+        self.settle_with(live, claim, &effect, None).await
+    }
+
+    /// Returns an answer to the customer: at once if she is free, else through her inbox.
+    async fn settle(&self, live: &Live, effect: &Effect, outcome: Outcome) -> Result<(), StoreError> {
+        failpoint("settle.before");
+        if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
+            return self.settle_with(live, claim, effect, Some(outcome)).await;
+        }
+        self.patiently(|| self.store.settle(effect.id.clone(), effect.customer.clone(), outcome.clone())).await
+    }
+
+    /// The turn on an answer; `None`: the account gives it.
+    async fn settle_with(&self, live: &Live, claim: Claim, effect: &Effect, outcome: Option<Outcome>) -> Result<(), StoreError> {
+        let (customer, version, now) = (claim.customer.clone(), claim.record.version, claim.now);
+        let turned = settle_turn(&live.definitions, &claim, effect, outcome.as_ref(), now);
+        let turned = match turned {
+            Ok(turned) => turned,
+            Err(failure) => {
+                // The answer must not be lost with the turn: it goes the long way, where a crash is counted.
+                self.report(customer.clone(), None, failure).await;
+                let answer = outcome.unwrap_or_else(|| Outcome::Dead { why: "booking it crashed".to_owned(), attempts: 1 });
+                return self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), answer.clone())).await;
+            }
+        };
+        let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
+        commit.settled = Some(effect.id.clone());
+        match self.commit(vec![commit]).await.first() {
+            Some(Committed::Done) => Ok(()),
+            // Somebody moved her between claim and commit, or the effect was settled already.
+            _ => match outcome {
+                Some(outcome) => self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), outcome.clone())).await,
+                None => {
+                    let due = now.plus_ms(BUSY_MS);
+                    let retry = Retry { effect: effect.id.clone(), due, why: "the commit was lost".to_owned(), ambiguous: false };
+                    self.patiently(|| self.store.retry(retry.clone())).await
+                }
+            },
+        }
+    }
+
+    /// Repeats a store call while the store is not available; every call may be repeated as it is.
+    async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(&self, mut call: impl FnMut() -> F) -> Result<T, StoreError> {
+        for _ in 1..STORE_TRIES_MAX {
+            match call().await {
+                Err(StoreError::Unavailable(why)) => {
+                    tracing::warn!(%why, "the store is not available; trying again");
+                    tokio::time::sleep(Duration::from_millis(STORE_PAUSE_MS)).await;
+                }
+                answer => return answer,
+            }
+        }
+        call().await
+    }
+}
+
+/// A failed attempt.
+struct Failed {
+    after: Option<i64>,
+    why: String,
+    ambiguous: bool,
+}
+
+fn book_is_for(effect: &Effect) -> bool {
+    match &effect.kind {
+        EffectKind::Grant(grant) => grant.provider.is_none(),
+        EffectKind::Offer(_) => true,
+        EffectKind::Message(_) => false,
+    }
+}
+
+/// The turn on the answer to an effect, which the account gives where `outcome` is `None`.
+fn settle_turn(
+    definitions: &Definitions,
+    claim: &Claim,
+    effect: &Effect,
+    outcome: Option<&Outcome>,
+    now: Time,
+) -> Result<turn::Turned, super::turner::Failure> {
+    let documents = record::decode(&claim.record).map_err(|why| super::turner::Failure::Document(why.to_string()))?;
+    let (mut account, mut booked) = (documents.account, false);
+    let outcome = match (outcome, &documents.customer) {
+        (Some(outcome), _) => outcome.clone(),
+        (None, Some(customer)) => match book::book(&definitions.current, customer, &account, effect, now) {
+            Some((moved, outcome)) => {
+                (account, booked) = (moved, true);
+                outcome
+            }
+            None => Outcome::Refused { why: "the built-in account does not take this".to_owned() },
+        },
+        (None, None) => Outcome::Refused { why: "the customer is not known any more".to_owned() },
+    };
+    let input = Input { accepted_at: now, body: InputBody::Result { effect: effect.id.clone(), outcome } };
+    let id = claim.customer.clone();
+    let mut turned = guarded(|| turn::turn(definitions, &id, documents.customer, account.clone(), vec![input], now))?;
+    if booked && turned.account.is_none() {
+        turned.account = Some(account);
+    }
+    Ok(turned)
+}
+
+/// Renders and prepares the exact bytes; the answer is an outcome when that can never work.
+fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepared), Outcome> {
+    let effect = &delivery.effect;
+    let refused = |why: String| Outcome::Refused { why };
+    let (provider, template) = match &effect.kind {
+        EffectKind::Message(message) => (message.provider.as_str(), Some(message)),
+        EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), None),
+        EffectKind::Offer(_) => return Err(refused("offers are made by the built-in account only".to_owned())),
+    };
+    let channel = live.channels.get(provider).cloned();
+    let channel = channel.ok_or_else(|| refused(format!("there is no provider `{provider}` any more")))?;
+    let rendered = match template {
+        None => None,
+        Some(message) => {
+            let funnel = live.definitions.funnel(&effect.version);
+            let template = funnel.and_then(|funnel| funnel.templates.get(&message.template));
+            let template = template.ok_or_else(|| refused(format!("there is no template `{}` any more", message.template)))?;
+            Some(template.render(&message.variables).map_err(|why| refused(why.to_string()))?)
+        }
+    };
+    let prepared = channel.prepare(effect, rendered.as_ref()).map_err(refused)?;
+    if let Some(first) = delivery.body_digest.as_ref().filter(|first| **first != prepared.digest()) {
+        let why = format!("the bytes to send are not those of the first attempt (digest {:02x}{:02x}…)", first[0], first[1]);
+        return Err(Outcome::Unknown { why });
+    }
+    if delivery.ambiguous
+        && channel.idempotency() == Idempotency::None
+        && uncertain(&*channel, effect) == OnUncertain::Hold
+    {
+        return Err(Outcome::Unknown { why: "the engine stopped during the call, and the provider takes no key".to_owned() });
+    }
+    Ok((channel, prepared))
+}
+
+/// What is to be done when nobody knows: grants are held whatever the provider says of messages.
+fn uncertain(channel: &dyn Channel, effect: &Effect) -> OnUncertain {
+    match effect.on_uncertain {
+        OnUncertain::Hold => OnUncertain::Hold,
+        OnUncertain::Resend => channel.on_uncertain(),
+    }
+}
+
+/// Whether an effect that may have happened must not be tried again.
+fn give_up(delivery: &Delivery, channel: &dyn Channel, now: Time, why: &str) -> Option<Outcome> {
+    let keyed = channel.idempotency() == Idempotency::Key;
+    if !keyed && uncertain(channel, &delivery.effect) == OnUncertain::Hold {
+        return Some(Outcome::Unknown { why: why.to_owned() });
+    }
+    let since = delivery.ambiguous_since.unwrap_or(now);
+    (now.since_ms(since) > AMBIGUOUS_MS_MAX)
+        .then(|| Outcome::Unknown { why: format!("{why}; nothing is known since {since}") })
+}
+
+/// Doubling pauses with jitter that depends on effect and attempt only: ±25 %.
+fn backoff(effect: &str, attempt: u32) -> i64 {
+    let pause = RETRY_MS_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(RETRY_MS_MAX);
+    let hash = Sha256::digest(format!("{effect}#{attempt}").as_bytes());
+    let jitter = i64::from(hash[0]) - 128;
+    pause + pause * jitter / 512
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_with_jitter_up_to_their_bound() {
+        for attempt in 1..60 {
+            let nominal = RETRY_MS_MIN.saturating_mul(1 << (attempt - 1).min(20)).min(RETRY_MS_MAX);
+            let pause = backoff("c/1/mail/1", attempt);
+            assert!((nominal * 3 / 4..=nominal * 5 / 4).contains(&pause), "{attempt}: {pause}");
+        }
+        assert_ne!(backoff("c/1/mail/1", 5), backoff("c/2/mail/1", 5));
+    }
+}

@@ -1,0 +1,70 @@
+//! The shell around the core: what comes in, turns, deliveries, the background.
+//!
+//! ```text
+//! intake    parses and checks what comes in          (doors call it)
+//! turner    claimed customers ─► turn ─► commit      (a queue calls it)
+//! deliver   effects ─► begin ─► provider ─► settle   (a queue calls it)
+//! caretaker the scan after a change of definitions, and pruning
+//! ```
+
+use crate::channel::{Channel, Tools};
+use crate::funnel::Definitions;
+use crate::queue::Lane;
+use crate::store::{Delivery, Store};
+use intake::Shared;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub mod caretaker;
+pub mod clock;
+pub mod deliver;
+pub mod intake;
+pub mod record;
+pub mod turner;
+
+/// What turns and deliveries work with; exchanged as a whole when a workspace is applied.
+pub struct Live {
+    /// The definitions in force and those that runs are pinned to.
+    pub definitions: Definitions,
+    /// Providers by name.
+    pub channels: HashMap<String, Arc<dyn Channel>>,
+}
+
+/// What every part of the engine holds.
+#[derive(Clone)]
+pub struct Engine {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Definitions and providers.
+    pub live: Arc<Shared<Live>>,
+    /// Effects that this process delivers itself.
+    pub effects: Lane<Delivery>,
+    /// What providers work with.
+    pub tools: Tools,
+    /// Counters for `/metrics`.
+    pub meter: Arc<Meter>,
+}
+
+/// Counters of this process.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Turns committed.
+    pub turns: std::sync::atomic::AtomicU64,
+    /// Commits that lost against another.
+    pub conflicts: std::sync::atomic::AtomicU64,
+    /// Turns that crashed.
+    pub crashes: std::sync::atomic::AtomicU64,
+    /// Attempts begun.
+    pub attempts: std::sync::atomic::AtomicU64,
+    /// Attempts that failed and are tried again.
+    pub retries: std::sync::atomic::AtomicU64,
+    /// Decisions that outlived their shelf life.
+    pub stale: std::sync::atomic::AtomicU64,
+}
+
+impl Meter {
+    /// Adds to a counter.
+    pub fn add(counter: &std::sync::atomic::AtomicU64, count: u64) {
+        counter.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,134 @@
+//! The turn worker: a batch of claimed customers, one turn each, one commit for all.
+
+use super::{Engine, Live, Meter, record};
+use crate::queue::Handler;
+use crate::store::{Claim, Commit, Committed, Delivery, StoreError};
+use crate::turn::{self, Turned};
+use futures_util::future::BoxFuture;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Tries of a commit while the store is not available; then the customers are given back.
+const COMMIT_TRIES_MAX: u32 = 20;
+/// Pause between them, in milliseconds.
+const COMMIT_PAUSE_MS: u64 = 50;
+
+/// A turn that could not be done.
+#[derive(Debug)]
+pub enum Failure {
+    /// It panicked: the message.
+    Crash(String),
+    /// A stored document cannot be read.
+    Document(String),
+}
+
+/// Does the turns of a batch.
+pub struct Turner {
+    /// The engine.
+    pub engine: Engine,
+}
+
+impl Handler<Vec<Claim>> for Turner {
+    fn handle(&self, batch: Vec<Claim>) -> BoxFuture<'static, ()> {
+        let engine = self.engine.clone();
+        Box::pin(async move { engine.turn_batch(batch).await })
+    }
+}
+
+impl Engine {
+    async fn turn_batch(&self, batch: Vec<Claim>) {
+        let live = self.live.get();
+        let mut commits = Vec::with_capacity(batch.len());
+        for claim in batch {
+            let (customer, first) = (claim.customer.clone(), claim.inputs.first().map(|queued| queued.seq));
+            match turn_claim(&live, claim) {
+                Ok(commit) => commits.push(commit),
+                Err(failure) => self.report(customer, first, failure).await,
+            }
+        }
+        self.commit(commits).await;
+    }
+
+    /// Counts a crash against the input; the store puts it aside when it has crashed too often.
+    pub(super) async fn report(&self, customer: String, seq: Option<u64>, failure: Failure) {
+        Meter::add(&self.meter.crashes, 1);
+        let cause = match failure {
+            Failure::Crash(cause) => format!("the turn crashed: {cause}"),
+            Failure::Document(cause) => cause,
+        };
+        tracing::error!(%customer, %cause, "a turn failed; its input is tried again and put aside if it fails repeatedly");
+        if let Err(error) = self.store.fault(customer, seq, cause).await {
+            tracing::error!(%error, "the failed turn could not be recorded");
+        }
+    }
+
+    /// Commits turns, and hands their effects to this process's deliver workers when there is room.
+    pub(super) async fn commit(&self, mut commits: Vec<Commit>) -> Vec<Committed> {
+        if commits.is_empty() {
+            return Vec::new();
+        }
+        let effects: usize = commits.iter().map(|commit| commit.effects.len()).sum();
+        let permits = if effects == 0 { None } else { self.effects.reserve(effects) };
+        let mut handed = Vec::new();
+        for commit in &mut commits {
+            commit.hand_over = permits.is_some() && !commit.effects.is_empty();
+            handed.push(if commit.hand_over { commit.effects.clone() } else { Vec::new() });
+        }
+        let outcomes = self.commit_patiently(&commits).await;
+        if let Some(mut permits) = permits {
+            for (effects, outcome) in handed.into_iter().zip(&outcomes) {
+                if *outcome == Committed::Done {
+                    for effect in effects {
+                        if let Some(permit) = permits.next() {
+                            permit.send(Delivery { effect, attempts: 0, ambiguous: false, ambiguous_since: None, body_digest: None });
+                        }
+                    }
+                }
+            }
+        }
+        let conflicts = outcomes.iter().filter(|outcome| **outcome == Committed::Conflict).count() as u64;
+        Meter::add(&self.meter.turns, outcomes.len() as u64 - conflicts);
+        Meter::add(&self.meter.conflicts, conflicts);
+        outcomes
+    }
+
+    async fn commit_patiently(&self, commits: &[Commit]) -> Vec<Committed> {
+        for attempt in 1..=COMMIT_TRIES_MAX {
+            match self.store.commit(commits.to_vec()).await {
+                Ok(outcomes) => return outcomes,
+                Err(error) if attempt < COMMIT_TRIES_MAX && matches!(error, StoreError::Unavailable(_)) => {
+                    tracing::warn!(%error, attempt, "the store did not take a commit; trying again");
+                    tokio::time::sleep(Duration::from_millis(COMMIT_PAUSE_MS)).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "turns could not be committed; their customers are given back");
+                    break;
+                }
+            }
+        }
+        let customers = commits.iter().map(|commit| commit.customer.clone()).collect();
+        if let Err(error) = self.store.release(customers).await {
+            tracing::error!(%error, "customers could not be given back; they are claimed again after a restart");
+        }
+        vec![Committed::Conflict; commits.len()]
+    }
+}
+
+/// The turn of one claim.
+fn turn_claim(live: &Live, claim: Claim) -> Result<Commit, Failure> {
+    let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
+    let consumed = claim.inputs.iter().map(|queued| queued.seq).collect();
+    let inputs = claim.inputs.into_iter().map(|queued| queued.input).collect();
+    let id = claim.customer;
+    let turned = guarded(|| turn::turn(&live.definitions, &id, documents.customer, documents.account, inputs, claim.now))?;
+    Ok(record::commit(&live.definitions, id, claim.record.version, turned, consumed))
+}
+
+/// Runs a turn so that a panic harms nobody else.
+pub(super) fn guarded(turn: impl FnOnce() -> Turned) -> Result<Turned, Failure> {
+    catch_unwind(AssertUnwindSafe(turn)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Failure::Crash(text.unwrap_or_else(|| "a panic without a message".to_owned()))
+    })
+}

@@ -1,0 +1,346 @@
+//! From files to a [`Workspace`]: every file is read, checked against the others, and all faults are
+//! reported at once.
+//!
+//! A file that cannot be read does not hide the faults of the others, and what only follows from it (a
+//! name that it would have declared) is not reported.
+
+use super::draft::{self, Context, digest};
+use super::names::{Base, Names};
+use super::settings::Settings;
+use super::{Files, Funnel, Workspace, keeps, lint};
+use crate::catalog::Catalog;
+use crate::lang::diag::{Faults, Place, Severity, closest};
+use crate::lang::node::{self, Node, NodeKind};
+use crate::lang::shape::{Field, Object, Shape};
+use crate::segment::Segments;
+use crate::template::{Template, TemplateOptions};
+use crate::trigger::Interest;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The file of settings.
+pub const SETTINGS: &str = "autofunnel.yaml";
+/// The file of segments.
+pub const SEGMENTS: &str = "segments.yaml";
+/// The file of the catalog.
+pub const CATALOG: &str = "catalog.yaml";
+/// Most funnels of one workspace.
+pub const FUNNELS_MAX: usize = 1_000;
+/// Longest name of a funnel, in bytes.
+pub const FUNNEL_NAME_BYTES_MAX: usize = 64;
+
+/// Fields of a file in `tests/`.
+pub const TESTS_FIELDS: &[Field] =
+    &[Field::required("tests", Shape::List(&Shape::Ref("test")), "tests of the funnel that the file is named after")];
+
+/// The files by what they are for.
+#[derive(Default)]
+struct Sorted<'a> {
+    funnels: Vec<(&'a str, &'a str)>,
+    tests: Vec<(&'a str, &'a str)>,
+    /// Template name → path of its HTML and of its text.
+    templates: BTreeMap<&'a str, (Option<&'a str>, Option<&'a str>)>,
+}
+
+/// What could not be read, so that names it declares are not known.
+#[derive(Default)]
+struct Broken {
+    segments: bool,
+    catalog: bool,
+    templates: BTreeSet<String>,
+}
+
+/// Compiles a workspace. Faults are reported all at once; `None` when there are errors.
+pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
+    let errors = faults.error_count();
+    let sorted = sort(files, faults);
+    let nodes: Vec<(&str, &str, Option<Node>)> =
+        sorted.funnels.iter().map(|(name, path)| (*name, *path, node::parse(path, &files[*path], faults))).collect();
+    let mut broken = Broken::default();
+    let read = |path: &str, broken: &mut bool, faults: &mut Faults| {
+        let node = files.get(path).and_then(|text| {
+            let node = node::parse(path, text, faults);
+            *broken = node.is_none();
+            node
+        });
+        node.filter(|node| !node.is_null())
+    };
+    let (settings, known) = settings(files, faults);
+    let segments_node = read(SEGMENTS, &mut broken.segments, faults);
+    let catalog_node = read(CATALOG, &mut broken.catalog, faults);
+    let base = Base::new(&settings, Segments::declared(segments_node.as_ref()), &emitted(&nodes));
+    let base = if known { base } else { base.lenient() };
+    let options = TemplateOptions { currency: settings.currency, zone: settings.zone };
+    let templates = templates(&sorted, files, options, &mut broken.templates, faults);
+    let mut found = Faults::default();
+    let plain = Names::new(&base);
+    let segments = Segments::compile(segments_node.as_ref(), &plain, &mut found);
+    let catalog = match &catalog_node {
+        Some(node) => Catalog::compile(node, &plain, settings.currency, &mut found),
+        None => Catalog::default(),
+    };
+    let cx = Context { base: &base, settings: &settings, catalog: &catalog, templates: &templates };
+    let mut funnels = BTreeMap::new();
+    for (name, path, node) in &nodes {
+        let Some(node) = node else { continue };
+        if let Some(funnel) = draft::compile(name, &files[*path], node, &cx, &mut found) {
+            funnels.insert((*name).to_owned(), Arc::new(funnel));
+        }
+    }
+    faults.extend(broken.without_consequences(found));
+    let tests = tests(&sorted, &nodes, files, faults);
+    if faults.error_count() == errors {
+        lint::lint(&funnels, &templates, &nodes, faults);
+    }
+    if faults.error_count() > errors {
+        return None;
+    }
+    let keeps = keeps::keeps(&settings, &segments, &catalog, &funnels);
+    let (hash, index) = (hash(files), Index::new(&funnels));
+    let Index { by_event, by_segment, by_time, by_points } = index;
+    Some(Workspace {
+        hash,
+        settings,
+        segments,
+        catalog,
+        funnels,
+        keeps,
+        by_event,
+        by_segment,
+        by_time,
+        by_points,
+        tests,
+        files: files.clone(),
+    })
+}
+
+/// SHA-256 over everything that decides what happens to customers: all files but those in `tests/`.
+fn hash(files: &Files) -> String {
+    digest(files.iter().filter(|(path, _)| !path.starts_with("tests/")).flat_map(|(path, text)| [path.as_str(), text.as_str()]))
+}
+
+/// The beginning of a file.
+fn start(path: &str) -> Place {
+    Place { file: Arc::from(path), line: 1, column: 1, length: 1 }
+}
+
+fn sort<'a>(files: &'a Files, faults: &mut Faults) -> Sorted<'a> {
+    let mut out = Sorted::default();
+    for path in files.keys().map(String::as_str) {
+        let parts: Vec<&str> = path.split('/').collect();
+        if parts.iter().any(|part| part.starts_with('.')) {
+            continue;
+        }
+        match parts[..] {
+            [SETTINGS | SEGMENTS | CATALOG] => {}
+            [file] if let Some(name) = file.strip_suffix(".yaml") => {
+                if let Some(why) = bad_name(name) {
+                    faults
+                        .error("funnel-name", &start(path), format!("`{}` cannot be a funnel's name: {why}", shown(name)))
+                        .hint("the name of the file is the funnel's name; use small letters, digits and `-`");
+                } else {
+                    out.funnels.push((name, path));
+                }
+            }
+            ["tests", file] if let Some(name) = file.strip_suffix(".yaml") => out.tests.push((name, path)),
+            ["templates", file] if let Some(name) = file.strip_suffix(".html") => out.templates.entry(name).or_default().0 = Some(path),
+            ["templates", file] if let Some(name) = file.strip_suffix(".txt") => out.templates.entry(name).or_default().1 = Some(path),
+            _ => unused(path, &parts, faults),
+        }
+    }
+    if out.funnels.len() > FUNNELS_MAX {
+        let path = out.funnels[FUNNELS_MAX].1;
+        faults.error("too-many", &start(path), format!("a workspace has at most {FUNNELS_MAX} funnels"));
+        out.funnels.truncate(FUNNELS_MAX);
+    }
+    out
+}
+
+fn unused(path: &str, parts: &[&str], faults: &mut Faults) {
+    let hint = match parts {
+        [file] if file.ends_with(".yml") => "name it `.yaml`",
+        ["templates", ..] => "a template is `templates/NAME.html` or `templates/NAME.txt`",
+        ["tests", ..] => "tests are in `tests/FUNNEL.yaml`",
+        [file, ..] if file.ends_with(".md") => return,
+        _ => "a funnel is `NAME.yaml` in the folder itself; remove the file, or move it out of the folder",
+    };
+    faults.warning("unused-file", &start(path), format!("the file `{}` is not used", shown(path))).hint(hint);
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+fn bad_name(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("it is empty".to_owned());
+    }
+    if name.len() > FUNNEL_NAME_BYTES_MAX {
+        return Some(format!("it is longer than {FUNNEL_NAME_BYTES_MAX} characters"));
+    }
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.chars().find(|c| !fits(*c)).map(|bad| format!("it has `{bad}` in it"))
+}
+
+/// The settings, and whether they could be read at all; if not, those of an empty file stand in, so that
+/// the other files are checked all the same.
+fn settings(files: &Files, faults: &mut Faults) -> (Settings, bool) {
+    let node = match files.get(SETTINGS) {
+        None => {
+            faults
+                .error("no-settings", &start(SETTINGS), format!("there is no file {SETTINGS}"))
+                .hint("it begins with `workspace:`, `zone:` and `currency:`; `autofunnel new` writes one");
+            None
+        }
+        Some(text) => node::parse(SETTINGS, text, faults),
+    };
+    match node {
+        Some(node) => (Settings::compile(&node, faults), true),
+        None => {
+            let empty = Node { place: start(SETTINGS), kind: NodeKind::Map(Vec::new()) };
+            (Settings::compile(&empty, &mut Faults::default()), false)
+        }
+    }
+}
+
+/// The events that steps emit, in any funnel: they are known in all of them.
+fn emitted(nodes: &[(&str, &str, Option<Node>)]) -> Vec<String> {
+    fn walk(node: &Node, out: &mut Vec<String>) {
+        for item in node.list().unwrap_or_default() {
+            walk(item, out);
+        }
+        for (key, value) in node.map().unwrap_or_default() {
+            match value.scalar() {
+                Some(name) if key.text == "emit" => out.push(name.to_owned()),
+                _ => walk(value, out),
+            }
+        }
+    }
+    let mut out = Vec::new();
+    for steps in nodes.iter().filter_map(|(_, _, node)| node.as_ref()?.get("steps")) {
+        walk(steps, &mut out);
+    }
+    out
+}
+
+fn templates(
+    sorted: &Sorted<'_>,
+    files: &Files,
+    options: TemplateOptions,
+    broken: &mut BTreeSet<String>,
+    faults: &mut Faults,
+) -> BTreeMap<String, Arc<Template>> {
+    let mut out = BTreeMap::new();
+    for (name, (html, txt)) in &sorted.templates {
+        let with_text = |path: Option<&str>| path.and_then(|path| files.get_key_value(path)).map(|(path, text)| (path.as_str(), text.as_str()));
+        match Template::compile(name, with_text(*html), with_text(*txt), options, faults) {
+            Some(template) => {
+                out.insert((*name).to_owned(), Arc::new(template));
+            }
+            None => {
+                broken.insert((*name).to_owned());
+            }
+        }
+    }
+    out
+}
+
+impl Broken {
+    /// The faults without those that only follow from a file that could not be read.
+    fn without_consequences(&self, faults: Faults) -> Faults {
+        let follows = |code: &str, message: &str| match code {
+            "unknown-segment" => self.segments,
+            "unknown-bundle" | "unknown-membership" => self.catalog,
+            "unknown-template" => self.templates.iter().any(|name| message.contains(&format!("`{name}`"))),
+            _ => false,
+        };
+        if !faults.list().iter().any(|fault| follows(fault.code, &fault.message)) {
+            return faults;
+        }
+        let mut out = Faults::default();
+        for fault in faults.list().iter().filter(|fault| !follows(fault.code, &fault.message)) {
+            let added = match fault.severity {
+                Severity::Error => out.error(fault.code, &fault.place, fault.message.clone()),
+                Severity::Warning => out.warning(fault.code, &fault.place, fault.message.clone()),
+            };
+            if let Some(hint) = &fault.hint {
+                added.hint(hint.clone());
+            }
+        }
+        out
+    }
+}
+
+/// The tests of all funnels: those in their own files, then those in `tests/`.
+fn tests(sorted: &Sorted<'_>, nodes: &[(&str, &str, Option<Node>)], files: &Files, faults: &mut Faults) -> Vec<(String, Node)> {
+    let mut out = Vec::new();
+    for (name, _, node) in nodes {
+        if let Some(list) = node.as_ref().and_then(|node| node.get("tests")) {
+            add_tests(name, list, &mut out, faults);
+        }
+    }
+    for (name, path) in &sorted.tests {
+        if !nodes.iter().any(|(funnel, _, _)| funnel == name) {
+            let meant = closest(name, nodes.iter().map(|(funnel, _, _)| *funnel));
+            faults
+                .error("unknown-funnel", &start(path), format!("there is no funnel `{}` that this file could test", shown(name)))
+                .hint(meant.map_or_else(
+                    || "a file of tests is named after the funnel that it tests".to_owned(),
+                    |meant| format!("did you mean `{meant}`?"),
+                ));
+        }
+        let Some(node) = node::parse(path, &files[*path], faults) else { continue };
+        let Some(object) = Object::read(&node, &[TESTS_FIELDS], "a file of tests", faults) else { continue };
+        if let Some(list) = object.node("tests") {
+            add_tests(name, list, &mut out, faults);
+        }
+    }
+    out
+}
+
+fn add_tests(funnel: &str, list: &Node, out: &mut Vec<(String, Node)>, faults: &mut Faults) {
+    if list.is_null() {
+        return;
+    }
+    match list.list() {
+        Some(tests) => out.extend(tests.iter().map(|test| (funnel.to_owned(), test.clone()))),
+        None => {
+            faults
+                .error("wrong-type", &list.place, format!("`tests` is a list, but here stands {}", list.describe()))
+                .hint("begin each test with `- name: …`");
+        }
+    }
+}
+
+/// Which funnels can start on what; each list in order of priority, then name.
+struct Index {
+    by_event: HashMap<String, Vec<Arc<Funnel>>>,
+    by_segment: HashMap<String, Vec<Arc<Funnel>>>,
+    by_time: Vec<Arc<Funnel>>,
+    by_points: Vec<Arc<Funnel>>,
+}
+
+impl Index {
+    fn new(funnels: &BTreeMap<String, Arc<Funnel>>) -> Index {
+        let mut ordered: Vec<&Arc<Funnel>> = funnels.values().collect();
+        ordered.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
+        let mut out = Index { by_event: HashMap::new(), by_segment: HashMap::new(), by_time: Vec::new(), by_points: Vec::new() };
+        for funnel in ordered {
+            match funnel.trigger.interest() {
+                Interest::Events(names) => {
+                    for name in BTreeSet::from_iter(names) {
+                        out.by_event.entry(name).or_default().push(funnel.clone());
+                    }
+                }
+                Interest::Segment(name) => out.by_segment.entry(name).or_default().push(funnel.clone()),
+                Interest::Time => out.by_time.push(funnel.clone()),
+                Interest::Points => out.by_points.push(funnel.clone()),
+                Interest::Manual => {}
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Faults: what is wrong with a file, where, and what to do about it.
+//!
+//! Everything that reads a workspace reports into [`Faults`] and goes on, so that one `check` shows all
+//! faults at once. Rendering for people and machines is in [`super::render`].
+
+use std::sync::Arc;
+
+/// Faults kept of one check; more are counted, not kept.
+pub const FAULTS_MAX: usize = 200;
+
+/// A stretch of one line of a file. Lines and columns count from 1; columns count characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Path relative to the workspace, with `/`.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column of the first character, from 1.
+    pub column: u32,
+    /// Characters to underline, at least 1.
+    pub length: u32,
+}
+
+impl Place {
+    /// A place within this one, `offset` characters further on the same line.
+    pub fn within(&self, offset: u32, length: u32) -> Place {
+        Place { file: self.file.clone(), line: self.line, column: self.column + offset, length: length.max(1) }
+    }
+}
+
+/// Whether a fault stops the workspace from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The workspace is refused.
+    Error,
+    /// Worth a look; the workspace is accepted.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Stable kebab-case name, for machines and for documentation: `unknown-field`, `bad-duration` …
+    pub code: &'static str,
+    /// Where.
+    pub place: Place,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// All faults found so far.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    list: Vec<Fault>,
+    dropped: usize,
+    errors: usize,
+}
+
+impl Faults {
+    /// Reports an error.
+    pub fn error(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> &mut Self {
+        self.errors += 1;
+        self.push(Severity::Error, code, place, message.into())
+    }
+
+    /// Reports a warning.
+    pub fn warning(&mut self, code: &'static str, place: &Place, message: impl Into<String>) -> &mut Self {
+        self.push(Severity::Warning, code, place, message.into())
+    }
+
+    fn push(&mut self, severity: Severity, code: &'static str, place: &Place, message: String) -> &mut Self {
+        if self.list.len() < FAULTS_MAX {
+            self.list.push(Fault { severity, code, place: place.clone(), message, hint: None });
+        } else {
+            self.dropped += 1;
+        }
+        self
+    }
+
+    /// Adds a hint to the fault reported last.
+    pub fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+        if self.dropped == 0 && let Some(fault) = self.list.last_mut() {
+            fault.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// Adds a hint to the fault reported last unless it has one.
+    pub fn hint_if_none(&mut self, hint: impl Into<String>) -> &mut Self {
+        if self.dropped == 0
+            && let Some(fault) = self.list.last_mut()
+            && fault.hint.is_none()
+        {
+            fault.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// Adds the hint "did you mean …" when one of `known` is close to `typed`, else lists what there is.
+    pub fn did_you_mean<'a>(&mut self, typed: &str, known: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        match closest(typed, known.iter().copied()) {
+            Some(name) => self.hint(format!("did you mean `{name}`?")),
+            None if known.is_empty() => self,
+            None if known.len() <= 12 => self.hint(format!("there is: {}", known.join(", "))),
+            None => self.hint(format!("there are {} of them, for example {}", known.len(), known[..6].join(", "))),
+        }
+    }
+
+    /// Whether there is an error (a warning is none).
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// Number of errors so far, for "did this part add one?".
+    pub fn error_count(&self) -> usize {
+        self.errors
+    }
+
+    /// The faults in the order of files and lines, and how many more there were.
+    pub fn into_sorted(mut self) -> (Vec<Fault>, usize) {
+        self.list.sort_by(|a, b| a.place.cmp(&b.place).then(a.severity.cmp(&b.severity)));
+        self.list.dedup();
+        (self.list, self.dropped)
+    }
+
+    /// The faults in the order in which they were found.
+    pub fn list(&self) -> &[Fault] {
+        &self.list
+    }
+
+    /// Takes over another list.
+    pub fn extend(&mut self, other: Faults) {
+        for fault in other.list {
+            if self.list.len() < FAULTS_MAX {
+                self.list.push(fault);
+            } else {
+                self.dropped += 1;
+            }
+        }
+        self.dropped += other.dropped;
+        self.errors += other.errors;
+    }
+}
+
+/// The one of `known` that was probably meant.
+pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed: String = typed.chars().take(60).flat_map(char::to_lowercase).collect();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&typed, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(typed.len()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_name_is_offered_and_a_far_one_is_not() {
+        assert_eq!(closest("emial", ["email", "sms"]), Some("email"));
+        assert_eq!(closest("Renewl_due", ["renewal_due"]), Some("renewal_due"));
+        assert_eq!(closest("purchase", ["birthday"]), None);
+    }
+}

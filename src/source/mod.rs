@@ -1,0 +1,151 @@
+//! Sources: webhooks that come in, verified on their raw bytes and turned into events.
+//!
+//! A source says how a delivery proves where it comes from (`verify`) and what it means (`map`): for each
+//! entry whose `when` holds, one event. The expressions see `body` (the JSON) and `headers` (names in
+//! lower case), so a new shop or CRM needs settings only.
+
+mod build;
+mod map;
+mod signature;
+
+use crate::lang::diag::Faults;
+use crate::lang::node::Node;
+use crate::lang::shape::{Field, Shape};
+use crate::lang::time::Time;
+use crate::lang::value::{Fields, Value};
+use crate::wire::secrets::Secrets;
+use map::Mapping;
+use signature::Verify;
+
+/// Longest id of a delivery and of an event, in bytes.
+pub const ID_BYTES_MAX: usize = crate::event::NAME_BYTES_MAX;
+/// Most entries in the map of one source.
+pub const MAP_ENTRIES_MAX: usize = 100;
+
+const HMAC: &[Field] = &[
+    Field::required("algorithm", Shape::Word(&["sha256", "sha1"]), "the hash"),
+    Field::required("header", Shape::Text, "the header that holds the signature"),
+    Field::required("secret", Shape::OneOrMore(&Shape::Text), "a reference to the secret, or two while it is changed"),
+    Field::optional("encoding", Shape::Word(&["hex", "base64"]), "how the signature is written; default hex"),
+    Field::optional("prefix", Shape::Text, "what stands before the signature, such as sha256="),
+];
+const VERIFY: &[Field] = &[
+    Field::optional(
+        "standard_webhooks",
+        Shape::OneOrMore(&Shape::Text),
+        "Standard Webhooks: a reference to the whsec_… secret, or two while it is changed",
+    ),
+    Field::optional("hmac", Shape::Object(HMAC), "an HMAC of the raw body in a header"),
+    Field::optional("bearer", Shape::OneOrMore(&Shape::Text), "a fixed token in `Authorization: Bearer …`"),
+];
+const MAP: &[Field] = &[
+    Field::optional("when", Shape::Condition, "only deliveries for which this holds; `body` and `headers` can be named"),
+    Field::required("event", Shape::Either(&[Shape::Name("event"), Shape::Object(EVENT)]), "the event's name, or { cel: … }"),
+    Field::required("id", Shape::Expr, "the sender's own id of what happened; the same id never counts twice"),
+    Field::required("customer", Shape::Expr, "the customer's id"),
+    Field::optional("time", Shape::Expr, "when it happened: RFC 3339, or seconds or milliseconds since 1970; default now"),
+    Field::optional("properties", Shape::MapOf(&Shape::Expr), "properties of the event by name"),
+];
+const EVENT: &[Field] = &[Field::required("cel", Shape::Expr, "an expression that gives the name")];
+
+/// Fields of a source.
+pub const FIELDS: &[Field] = &[
+    Field::required(
+        "verify",
+        Shape::Either(&[Shape::Word(&["none"]), Shape::Object(VERIFY)]),
+        "how a delivery proves where it comes from; `none` only where the engine listens on this machine alone",
+    ),
+    Field::required("map", Shape::List(&Shape::Object(MAP)), "which events a delivery means"),
+];
+
+/// Why a delivery is turned away.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It does not prove where it comes from: answer 401. The reason is for the log, not for the sender.
+    #[error("not verified: {0}")]
+    Unverified(String),
+    /// It is verified but cannot be used: answer 400.
+    #[error("{0}")]
+    Bad(String),
+}
+
+/// One event that a delivery means.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MappedEvent {
+    /// Whose.
+    pub customer: String,
+    /// The sender's id.
+    pub id: String,
+    /// The event's name.
+    pub name: String,
+    /// When it happened; `None`: when it is accepted.
+    pub time: Option<Time>,
+    /// Its properties.
+    pub properties: Fields,
+    /// Properties that could not be computed, each with why; they are left out.
+    pub left_out: Vec<String>,
+}
+
+/// A compiled source.
+#[derive(Debug)]
+pub struct Source {
+    name: String,
+    verify: Verify,
+    map: Vec<Mapping>,
+}
+
+impl Source {
+    /// Compiles the source `name` from the settings; `None` when there is an error, which is then in
+    /// `faults`.
+    pub fn compile(name: &str, node: &Node, secrets: &dyn Secrets, faults: &mut Faults) -> Option<Source> {
+        build::compile(name, node, secrets, faults)
+    }
+
+    /// Its name in the settings.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Nothing is verified: it may be used only where the engine listens on this machine alone.
+    pub fn needs_loopback(&self) -> bool {
+        matches!(self.verify, Verify::Nothing)
+    }
+
+    /// Verifies a delivery on its raw body. `headers` gives all values of a header by its name in lower
+    /// case. The answer is the delivery's own id, where the scheme has one.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn verify(&self, headers: &dyn Fn(&str) -> Vec<String>, raw: &[u8], now: Time) -> Result<Option<String>, Refusal> {
+        self.verify.check(headers, raw, now)
+    }
+
+    /// The events that a verified delivery means; none when no entry of the map applies. `headers` are
+    /// names with values.
+    ///
+    /// # Errors
+    /// One sentence: an entry applies, but id, customer, name or time cannot be found.
+    pub fn events(&self, body: &Value, headers: &[(String, String)], now: Time) -> Result<Vec<MappedEvent>, String> {
+        let scope = map::Delivery::new(body, headers, now);
+        let mut events: Vec<MappedEvent> = Vec::new();
+        for mapping in &self.map {
+            let Some(event) = mapping.event(&scope)? else { continue };
+            if events.iter().any(|other| other.customer == event.customer && other.id == event.id) {
+                return Err(format!(
+                    "two entries of the map give the same `id` {} to one customer; make them different",
+                    event.id
+                ));
+            }
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    /// The names of events that it can send, where they are written out.
+    pub fn event_names(&self) -> Vec<&str> {
+        self.map.iter().filter_map(Mapping::fixed_name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

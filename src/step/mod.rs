@@ -1,0 +1,330 @@
+//! Steps: what a run does. One file per kind; [`KINDS`] is the registry.
+//!
+//! A step is a map with exactly one kind key and options beside it. Lists nest in YAML (branches,
+//! variants); a compiled funnel is one flat list, each step naming the next ([`Steps`]). A step decides
+//! what it wants ([`Flow`]); whether it may (consent, quiet hours, caps, limits) is decided by the turn.
+
+use crate::customer::{Customer, Run};
+use crate::lang::cel::{Cond, Need, Scope, Text};
+use crate::lang::diag::{Faults, Place};
+use crate::lang::node::Node;
+use crate::lang::shape::{Field, Object};
+use crate::lang::time::{Span, Time, Zone};
+use crate::lang::value::Value;
+use crate::watch::Watch;
+use std::fmt::Debug;
+
+pub mod branch;
+pub mod compile;
+pub mod emit;
+pub mod grant;
+pub mod message;
+pub mod offer;
+pub mod set;
+pub mod split;
+pub mod stop;
+pub mod wait;
+pub mod wait_for;
+pub mod wait_until;
+
+pub use compile::{Below, COMMON, Compiled, Compiler, StepNames, StepResults, steps};
+
+/// Every kind of step there is.
+pub const KINDS: &[&StepKind] = &[
+    &message::EMAIL,
+    &message::SMS,
+    &message::CHAT,
+    &message::PUSH,
+    &grant::KIND,
+    &offer::KIND,
+    &wait::KIND,
+    &wait_until::KIND,
+    &wait_for::KIND,
+    &branch::KIND,
+    &split::KIND,
+    &set::KIND,
+    &emit::KIND,
+    &stop::KIND,
+];
+
+/// Most steps of one funnel.
+pub const STEPS_MAX: usize = 500;
+/// Index that means "the run is over".
+pub const END: u32 = u32::MAX;
+/// Target that means "the step after this one".
+pub const NEXT: u32 = u32::MAX - 1;
+
+/// A kind of step.
+pub struct StepKind {
+    /// Its key in YAML.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub doc: &'static str,
+    /// An example for help and the schema.
+    pub example: &'static str,
+    /// Its own fields, the key itself first.
+    pub fields: &'static [Field],
+    /// From YAML to a checked step. Nested lists are emitted through the compiler.
+    pub compile: fn(&Object<'_>, &str, &mut Below<'_, '_>, &mut Faults) -> Option<Box<dyn Step>>,
+}
+
+/// A compiled funnel's steps.
+#[derive(Debug, Default)]
+pub struct Steps {
+    /// The flat list; a run begins at 0.
+    pub list: Vec<StepAt>,
+}
+
+/// A step in its place.
+#[derive(Debug)]
+pub struct StepAt {
+    /// Its id: written, or the kind with a running number.
+    pub id: String,
+    /// Its kind's name.
+    pub kind: &'static str,
+    /// Only if this holds.
+    pub only_if: Option<Cond>,
+    /// What happens when its effect fails.
+    pub on_error: OnError,
+    /// What it does.
+    pub step: Box<dyn Step>,
+    /// The step after it; [`END`] if none.
+    pub next: u32,
+    /// Nesting, for diagrams.
+    pub depth: u32,
+    /// Which list it stands in ("then", "otherwise", a variant's name), for diagrams.
+    pub arm: String,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// What happens to the run when a step's effect fails for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnError {
+    /// The run ends.
+    Stop,
+    /// The run goes on with the next step.
+    Skip,
+}
+
+/// What a step looks at.
+pub struct StepCx<'a> {
+    /// The instant.
+    pub now: Time,
+    /// The customer's zone.
+    pub zone: Zone,
+    /// The customer.
+    pub customer: &'a Customer,
+    /// The run.
+    pub run: &'a Run,
+    /// Conditions and expressions are judged against this.
+    pub scope: &'a dyn Scope,
+    /// The trigger's clock time, for date steps that name none.
+    pub clock: Option<chrono::NaiveTime>,
+}
+
+/// What a step wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Flow {
+    /// Go on with the next step.
+    Next,
+    /// Go on with that step (a branch or variant taken): target, its name, the operands looked at.
+    Goto {
+        /// Index of the step to go on with, or [`NEXT`].
+        to: u32,
+        /// The name of what was taken.
+        name: String,
+        /// What decided it, with values.
+        seen: Vec<(String, Value)>,
+        /// Whether it is a variant of a split (recorded) or a branch.
+        variant: bool,
+    },
+    /// Wait until an instant, then go on with the next step.
+    Wait {
+        /// Until when.
+        until: Time,
+        /// In words.
+        why: String,
+    },
+    /// The instant waited for is past.
+    Past {
+        /// The instant.
+        was: Time,
+        /// What to do.
+        rule: IfPast,
+    },
+    /// The date waited for is missing.
+    NoDate {
+        /// What is missing.
+        what: String,
+    },
+    /// Look out for something until an instant.
+    WaitFor {
+        /// When to give up.
+        until: Time,
+    },
+    /// Send a message.
+    Send(MessagePlan),
+    /// Give points.
+    Grant(GrantPlan),
+    /// Make an offer.
+    Offer {
+        /// Bundle in the catalog.
+        bundle: String,
+        /// Validity.
+        valid_for: Span,
+    },
+    /// Set profile fields.
+    Set(Vec<(String, Value)>),
+    /// Emit an event.
+    Emit {
+        /// Its name.
+        name: String,
+        /// Its properties.
+        properties: crate::lang::value::Fields,
+    },
+    /// End the run.
+    Stop {
+        /// Why.
+        reason: String,
+    },
+    /// An expression of the step named something that is missing.
+    Missing {
+        /// What.
+        what: String,
+    },
+}
+
+/// What to do when an instant waited for is past.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IfPast {
+    /// Drop the steps up to the next `wait_until`.
+    Skip,
+    /// Go on at once.
+    Continue,
+    /// End the run.
+    Exit,
+}
+
+/// A message as a step wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessagePlan {
+    /// Its channel.
+    pub channel: &'static str,
+    /// Template name, or `inline:<step id>`.
+    pub template: String,
+    /// Consent topic; `None`: the funnel's.
+    pub topic: Option<String>,
+    /// Tag for caps; `None`: the funnel's.
+    pub tag: Option<String>,
+    /// Not marketing; `None`: as the funnel says.
+    pub transactional: Option<bool>,
+    /// What quiet hours do; `None`: hold for marketing, ignore for transactional.
+    pub quiet_hours: Option<Quiet>,
+    /// Whether a cap ends the run.
+    pub exit_on_cap: bool,
+    /// It must not be sent later than this after its decision.
+    pub expires: Span,
+}
+
+/// What quiet hours do to a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quiet {
+    /// Wait until they end.
+    Hold,
+    /// Do not send.
+    Skip,
+    /// Send.
+    Ignore,
+}
+
+/// Points as a step wants them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrantPlan {
+    /// How many.
+    pub points: i64,
+    /// Why.
+    pub reason: String,
+    /// Spendable after this.
+    pub active_after: Span,
+    /// Run out this long after activation.
+    pub expires_after: Option<Span>,
+}
+
+/// A checked step.
+pub trait Step: Debug + Send + Sync {
+    /// What it wants now. `index` is its place in [`Steps::list`].
+    fn advance(&self, cx: &StepCx<'_>) -> Flow;
+    /// The instant that its wait now stands for, when the date it follows has moved; `None`: it does not
+    /// follow a date.
+    fn moved(&self, _cx: &StepCx<'_>) -> Option<Flow> {
+        None
+    }
+    /// What it looks out for while it waits: the watch, then where to go when it is seen, and where when
+    /// the time is up.
+    fn watch(&self) -> Option<(&Watch, u32, u32)> {
+        None
+    }
+    /// The steps that it can go to beside the next one, with their names, for diagrams and reachability.
+    fn arms(&self) -> Vec<(String, u32)> {
+        Vec::new()
+    }
+    /// Whether time passes in it.
+    fn is_wait(&self) -> bool {
+        false
+    }
+    /// Template that it renders, if any: name and channel.
+    fn template(&self) -> Option<(&str, &'static str)> {
+        None
+    }
+    /// Conditions and expressions inside, for what must be kept and frozen.
+    fn conditions(&self) -> Vec<&Cond> {
+        Vec::new()
+    }
+    /// What its conditions and expressions need to be kept in the history.
+    fn needs(&self) -> Vec<Need> {
+        self.conditions().iter().flat_map(|cond| cond.needs()).collect()
+    }
+    /// The event that it emits.
+    fn emits(&self) -> Option<&str> {
+        None
+    }
+    /// The reason under which it grants points.
+    fn grants(&self) -> Option<&str> {
+        None
+    }
+    /// The bundle that it offers.
+    fn offers(&self) -> Option<&str> {
+        None
+    }
+    /// What `steps.<id>` holds after it, with types.
+    fn results(&self) -> Vec<(String, crate::lang::cel::Type)> {
+        Vec::new()
+    }
+    /// In words: "wait 3 days", "e-mail “welcome”".
+    fn sentence(&self) -> String;
+}
+
+/// Text of a step's main value when it must be a name.
+pub(crate) fn main_text(object: &Object<'_>, key: &str, faults: &mut Faults) -> Option<Text> {
+    match object.node(key) {
+        Some(node) => crate::lang::shape::text(node, faults),
+        None => {
+            faults.error("missing-value", &object.place, format!("`{key}` needs a value"));
+            None
+        }
+    }
+}
+
+/// Reads a list of steps below another step.
+pub(crate) fn list_node<'a>(node: &'a Node, faults: &mut Faults) -> Option<&'a [Node]> {
+    match node.list() {
+        Some(list) => Some(list),
+        None => {
+            faults
+                .error("steps-list", &node.place, format!("a list of steps is wanted here, not {}", node.describe()))
+                .hint("begin each step with `- ` on a line of its own");
+            None
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The read side: what lists, searches, timelines and figures are answered from.
+//!
+//! One set of SQLite tables with one set of queries, whichever store is in use. Every list has a bound
+//! and a position to go on from. Nothing here is needed to decide anything.
+
+use super::{CustomerRow, Record, RunRow, StoreResult};
+use crate::fact::Fact;
+use crate::lang::time::Time;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+/// Most rows of one page of any list.
+pub const PAGE_ROWS_MAX: usize = 500;
+
+/// A message kept by the development inbox.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct KeptMessage {
+    /// The effect's id.
+    pub id: String,
+    /// Whose.
+    pub customer: String,
+    /// Channel.
+    pub channel: String,
+    /// Address.
+    pub to: String,
+    /// Funnel that sent it.
+    pub funnel: String,
+    /// Template.
+    pub template: String,
+    /// Subject, or empty.
+    pub subject: String,
+    /// Plain text.
+    pub text: String,
+    /// HTML, or empty.
+    pub html: String,
+    /// When.
+    pub at: Time,
+}
+
+/// A fact with its position in the customer's timeline.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TimelineRow {
+    /// Position; later facts have higher ones.
+    pub seq: u64,
+    /// Its place among the facts of one turn.
+    pub index: u32,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// A figure of one day (UTC).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    /// Day, `2027-03-28`.
+    pub day: String,
+    /// Funnel, or empty for what belongs to none.
+    pub funnel: String,
+    /// Short hash of the version.
+    pub version: String,
+    /// Step, or empty.
+    pub step: String,
+    /// Channel or variant, or empty.
+    pub variant: String,
+    /// Name of the fact.
+    pub what: String,
+    /// How many.
+    pub count: i64,
+    /// Sum of the facts' amounts: points, or money in minor units.
+    pub amount: i64,
+}
+
+/// An effect in the outbox, for people.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OutboxRow {
+    /// The effect's id.
+    pub id: String,
+    /// Whose.
+    pub customer: String,
+    /// When it is tried next.
+    pub due: Time,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// The last failure, or empty.
+    pub why: String,
+}
+
+/// An input put aside because turns on it crashed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    /// Whose.
+    pub customer: String,
+    /// The input as JSON.
+    pub input: String,
+    /// What happened.
+    pub cause: String,
+    /// When.
+    pub at: Time,
+}
+
+/// How much there is of what.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Customers.
+    pub customers: u64,
+    /// Inputs in inboxes.
+    pub inbox: u64,
+    /// Effects in the outbox.
+    pub outbox: u64,
+    /// Inputs put aside.
+    pub quarantined: u64,
+    /// Live runs by funnel and state.
+    pub live_runs: Vec<(String, String, u64)>,
+    /// Customers by segment.
+    pub segments: Vec<(String, u64)>,
+}
+
+/// Which runs to list; an empty text means any.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Of this customer.
+    pub customer: String,
+    /// Of this funnel.
+    pub funnel: String,
+    /// In this state.
+    pub state: String,
+}
+
+/// Questions to the read side. Lists return at most `max` (and never more than [`PAGE_ROWS_MAX`]) rows.
+pub trait Reads: Send + Sync {
+    /// A customer's record; `None` when she is unknown.
+    fn record(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Record>>>;
+
+    /// Facts of one customer, newest first, before position `before`.
+    fn timeline(&self, customer: String, before: Option<u64>, max: usize) -> BoxFuture<'_, StoreResult<Vec<TimelineRow>>>;
+
+    /// The newest facts of everybody after position `after`, oldest first, with their customers.
+    fn facts_after(&self, after: u64, max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>>;
+
+    /// Customers whose id, name, e-mail or phone begins with `query` (all when empty), by id after `after`.
+    fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>>;
+
+    /// Runs, newest first.
+    fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>>;
+
+    /// Figures of the days from `from` to `to`, both included (`2027-03-28`).
+    fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>>;
+
+    /// Kept messages, newest first, of one customer or (empty) all, before an instant.
+    fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>>;
+
+    /// One kept message.
+    fn message(&self, id: String) -> BoxFuture<'_, StoreResult<Option<KeptMessage>>>;
+
+    /// The outbox, next due first.
+    fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>>;
+
+    /// Inputs put aside, newest first.
+    fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>>;
+
+    /// How much there is of what.
+    fn counts(&self) -> BoxFuture<'_, StoreResult<Counts>>;
+}

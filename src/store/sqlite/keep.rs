@@ -1,0 +1,110 @@
+//! What is kept for everybody: definitions, tokens, and the messages of the development inbox.
+
+use super::super::read::KeptMessage;
+use super::super::{Bundle, TokenRow};
+use super::figure::RUN_TALLY;
+use super::writer::{Call, Core, Done, Phase, Points};
+use crate::customer::codec::encode;
+use crate::lang::time::Time;
+use rusqlite::{Connection, OptionalExtension, params};
+
+const POINTS: Option<Points> = Some(Points { before: "sqlite.keep.before", after: "sqlite.keep.after" });
+
+/// Funnels with their versions.
+type Funnels = Vec<(String, String)>;
+
+/// [`super::Store::put_definitions`]: the hash, the funnels, the bundle.
+pub const PUT_DEFINITIONS: Call<(String, Funnels, Vec<u8>), ()> = Call {
+    phase: Phase::Write,
+    points: POINTS,
+    run: |core, (hash, funnels, bundle)| core.put_definitions(hash, funnels, bundle),
+};
+
+/// [`super::Store::put_token`].
+pub const PUT_TOKEN: Call<TokenRow, ()> = Call { phase: Phase::Write, points: POINTS, run: |core, token| core.put_token(token) };
+
+/// [`super::Store::keep_message`].
+pub const KEEP_MESSAGE: Call<KeptMessage, ()> =
+    Call { phase: Phase::Write, points: POINTS, run: |core, message| core.keep_message(message) };
+
+impl Core {
+    fn put_definitions(&mut self, hash: &str, funnels: &[(String, String)], bundle: &[u8]) -> Done<()> {
+        let seq = self.numbers(1)?;
+        self.db
+            .prepare_cached("INSERT INTO definition VALUES (?1, ?2, ?3) ON CONFLICT (hash) DO NOTHING")?
+            .execute(params![hash, seq, bundle])?;
+        for (funnel, version) in funnels {
+            self.db
+                .prepare_cached("INSERT INTO definition_funnel VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+                .execute([version, hash, funnel])?;
+        }
+        self.db
+            .prepare_cached(
+                "INSERT INTO meta VALUES ('definitions', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )?
+            .execute([hash])?;
+        Ok(())
+    }
+
+    fn put_token(&mut self, token: &TokenRow) -> Done<()> {
+        self.db.prepare_cached("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            token.digest,
+            token.name,
+            token.scopes.join("\n"),
+            token.expires.map(|time| time.0)
+        ])?;
+        Ok(())
+    }
+
+    fn keep_message(&mut self, message: &KeptMessage) -> Done<()> {
+        self.db
+            .prepare_cached("INSERT INTO message (id, customer, at, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")?
+            .execute(params![message.id, message.customer, message.at.0, encode(message)])?;
+        Ok(())
+    }
+}
+
+/// The current definitions, then the newest bundle for each version that a live run is pinned to and the
+/// current one does not hold.
+pub fn definitions(db: &Connection) -> rusqlite::Result<Vec<Bundle>> {
+    let current: Option<String> =
+        db.query_row("SELECT value FROM meta WHERE name = 'definitions'", [], |row| row.get(0)).optional()?;
+    let Some(current) = current else { return Ok(Vec::new()) };
+    let mut hashes = vec![current];
+    let mut find = db.prepare_cached(
+        "SELECT d.hash FROM definition_funnel f JOIN definition d ON d.hash = f.hash
+         WHERE f.version = ?1 AND f.funnel = ?2 ORDER BY d.hash = ?3 DESC, d.seq DESC LIMIT 1",
+    )?;
+    for (funnel, version) in live_versions(db)? {
+        let hash: Option<String> = find.query_row([&version, &funnel, &hashes[0]], |row| row.get(0)).optional()?;
+        if let Some(hash) = hash.filter(|hash| !hashes.contains(hash)) {
+            hashes.push(hash);
+        }
+    }
+    let mut read = db.prepare_cached("SELECT bundle FROM definition WHERE hash = ?1")?;
+    hashes.into_iter().map(|hash| read.query_row([&hash], |row| row.get(0)).map(|bundle| (hash, bundle))).collect()
+}
+
+/// Funnel and version of every live run.
+fn live_versions(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut find = db.prepare_cached(
+        "SELECT funnel, version FROM kind k WHERE EXISTS
+         (SELECT 1 FROM tally t WHERE t.name >= ?1 || k.num || ':' AND t.name < ?1 || k.num || ';' AND t.n > 0) ORDER BY num",
+    )?;
+    find.query_map([RUN_TALLY], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// All tokens, by name.
+pub fn tokens(db: &Connection) -> rusqlite::Result<Vec<TokenRow>> {
+    let mut read = db.prepare_cached("SELECT digest, name, scopes, expires FROM token ORDER BY name, digest")?;
+    let rows = read.query_map([], |row| {
+        let scopes: String = row.get(2)?;
+        Ok(TokenRow {
+            digest: row.get(0)?,
+            name: row.get(1)?,
+            scopes: scopes.lines().map(str::to_owned).collect(),
+            expires: row.get::<_, Option<i64>>(3)?.map(Time),
+        })
+    })?;
+    rows.collect()
+}

@@ -1,0 +1,498 @@
+//! Who is claimed, what is ready, and how far the indexes have been read.
+//!
+//! ```text
+//!   inbox rows, by seq:   [ known: customer -> seqs ........ | far: only in the file, counted ]
+//!                                                    horizon ^
+//!   customers:  resting -> queued (ready | alone) -> flying -> resting ...
+//!   indexes of wakes and of due effects:  [ handed out or skipped | position | not looked at yet ]
+//! ```
+//! The known part of the inbox is always its oldest part, so the order of one customer's inputs is
+//! kept. All of it is rebuilt from the file when the store is opened.
+
+use crate::lang::time::Time;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Customers whose failed turns without inputs are counted.
+const WAKE_FAULTS_MAX: usize = 1_000;
+
+/// A claimed customer, with what her commit wants to know.
+#[derive(Clone, Debug, Default)]
+pub struct Flight {
+    /// Her row; 0: she has none yet.
+    pub num: i64,
+    /// The version of her record.
+    pub version: i64,
+    /// Her wake as the index has it.
+    pub wake: Option<i64>,
+    /// The newest row of her facts; 0: none.
+    pub head: i64,
+    /// Digest of her line in the list of customers.
+    pub shown: i64,
+    /// Digest of the definitions that judged her.
+    pub judged: i64,
+    /// Inputs whose crash counter was raised when they were handed out.
+    pub counted: Vec<u64>,
+}
+
+/// An effect that was handed out.
+#[derive(Clone, Debug)]
+pub struct EffectFlight {
+    /// Its row.
+    pub seq: i64,
+    /// Whose.
+    pub customer: Arc<str>,
+    /// Her row.
+    pub num: i64,
+    /// The gate under which it was decided.
+    pub gate: u32,
+    /// Its shelf life.
+    pub valid_until: Option<Time>,
+    /// Attempts begun.
+    pub attempts: u32,
+}
+
+/// A position in an index of instants. Rows at or before `at` are handed out or wait for something else.
+#[derive(Debug)]
+pub struct Cursor {
+    /// Instant and row.
+    pub at: (i64, i64),
+    /// No row beyond the position is due before this instant.
+    pub next: i64,
+}
+
+impl Cursor {
+    fn start() -> Cursor {
+        Cursor { at: (i64::MIN, 0), next: i64::MAX }
+    }
+
+    /// A row came to stand at this instant.
+    fn came(&mut self, instant: i64, row: i64) {
+        self.next = self.next.min(instant);
+        self.at = self.at.min((instant, row.saturating_sub(1)));
+    }
+}
+
+#[derive(Default)]
+struct Entry {
+    seqs: VecDeque<u64>,
+    flight: Option<Box<Flight>>,
+    queued: bool,
+    /// To be given a turn though nothing happened.
+    nudged: bool,
+}
+
+/// What a committed transaction has changed.
+pub enum Change {
+    /// An input was accepted.
+    Arrived {
+        /// Whose.
+        customer: Arc<str>,
+        /// Its place.
+        seq: u64,
+        /// Beyond the window.
+        far: bool,
+    },
+    /// A customer is free again.
+    Freed {
+        /// Who.
+        customer: Arc<str>,
+        /// Her row; 0: none.
+        num: i64,
+        /// Inputs that have left the inbox.
+        consumed: Vec<u64>,
+        /// Her wake.
+        wake: Option<i64>,
+    },
+    /// All of a customer's inputs left the inbox, `far` of them from beyond the window.
+    Emptied {
+        /// Who.
+        customer: Arc<str>,
+        /// How many from beyond.
+        far: u64,
+    },
+    /// An input was put aside.
+    PutAside {
+        /// Whose.
+        customer: Arc<str>,
+        /// Which.
+        seq: u64,
+    },
+    /// An input's crash counter is now this.
+    Crashes {
+        /// Which.
+        seq: u64,
+        /// How many.
+        count: u32,
+    },
+    /// An effect entered the outbox.
+    EffectBorn {
+        /// Its row.
+        seq: i64,
+        /// When it is due.
+        due: i64,
+        /// Handed out from birth.
+        flight: Option<(String, EffectFlight)>,
+    },
+    /// An effect of the queue was handed out.
+    EffectOut {
+        /// Which.
+        id: String,
+        /// What is known of it.
+        flight: EffectFlight,
+    },
+    /// An attempt of an effect began.
+    EffectBegun {
+        /// Which.
+        id: String,
+    },
+    /// An effect went back to the queue.
+    EffectBack {
+        /// Which.
+        id: String,
+        /// Its row.
+        seq: i64,
+        /// When it is due.
+        due: i64,
+    },
+    /// An effect left the outbox.
+    EffectGone {
+        /// Which.
+        id: String,
+    },
+}
+
+/// See the module.
+pub struct Memory {
+    customers: HashMap<Arc<str>, Entry>,
+    ready: VecDeque<Arc<str>>,
+    /// Customers whose first input has crashed before: one at a time.
+    alone: VecDeque<Arc<str>>,
+    alone_out: Option<Arc<str>>,
+    /// Known inputs.
+    pub inputs: usize,
+    /// Inputs beyond the window.
+    pub far: u64,
+    /// The last known input.
+    pub horizon: u64,
+    /// Crash counters above 0, of known inputs.
+    pub crashes: HashMap<u64, u32>,
+    /// Inputs below this one were left behind by a process that did not end cleanly.
+    pub suspect_below: u64,
+    /// Failed turns of customers without inputs.
+    wake_faults: HashMap<Arc<str>, u32>,
+    /// Position in the index of wakes.
+    pub wakes: Cursor,
+    /// Effects handed out.
+    pub effects: HashMap<String, EffectFlight>,
+    /// Position in the index of due effects.
+    pub dues: Cursor,
+    /// Rows of the inbox.
+    pub inbox_rows: u64,
+    /// Rows of the outbox.
+    pub outbox_rows: u64,
+}
+
+impl Memory {
+    /// Nothing known.
+    pub fn new() -> Memory {
+        Memory {
+            customers: HashMap::new(),
+            ready: VecDeque::new(),
+            alone: VecDeque::new(),
+            alone_out: None,
+            inputs: 0,
+            far: 0,
+            horizon: 0,
+            crashes: HashMap::new(),
+            suspect_below: 0,
+            wake_faults: HashMap::new(),
+            wakes: Cursor::start(),
+            effects: HashMap::new(),
+            dues: Cursor::start(),
+            inbox_rows: 0,
+            outbox_rows: 0,
+        }
+    }
+
+    /// Follows a committed transaction.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Arrived { customer, seq, far } => {
+                self.inbox_rows += 1;
+                match far {
+                    true => self.far += 1,
+                    false => self.known(customer, seq),
+                }
+            }
+            Change::Freed { customer, num, consumed, wake } => self.freed(customer, num, &consumed, wake),
+            Change::Emptied { customer, far } => self.emptied(&customer, far),
+            Change::PutAside { customer, seq } => self.removed(&customer, &[seq]),
+            Change::Crashes { seq, count: 0 } => {
+                self.crashes.remove(&seq);
+            }
+            Change::Crashes { seq, count } => {
+                self.crashes.insert(seq, count);
+            }
+            Change::EffectBorn { seq, due, flight } => {
+                self.outbox_rows += 1;
+                match flight {
+                    Some((id, flight)) => {
+                        self.effects.insert(id, flight);
+                    }
+                    None => self.dues.came(due, seq),
+                }
+            }
+            Change::EffectOut { id, flight } => {
+                self.effects.insert(id, flight);
+            }
+            Change::EffectBegun { id } => {
+                if let Some(flight) = self.effects.get_mut(&id) {
+                    flight.attempts += 1;
+                }
+            }
+            Change::EffectBack { id, seq, due } => {
+                self.effects.remove(&id);
+                self.dues.came(due, seq);
+            }
+            Change::EffectGone { id } => {
+                self.effects.remove(&id);
+                self.outbox_rows = self.outbox_rows.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Learns of an input of the inbox, in the order of acceptance.
+    pub fn known(&mut self, customer: Arc<str>, seq: u64) {
+        self.inputs += 1;
+        self.horizon = seq;
+        let entry = self.customers.entry(customer.clone()).or_default();
+        entry.seqs.push_back(seq);
+        self.enqueue(&customer);
+    }
+
+    /// Whether a customer is claimed.
+    pub fn flight(&self, customer: &str) -> Option<&Flight> {
+        self.customers.get(customer).and_then(|entry| entry.flight.as_deref())
+    }
+
+    /// Whether she has known inputs that nobody has consumed.
+    pub fn has_inputs(&self, customer: &str) -> bool {
+        self.customers.get(customer).is_some_and(|entry| !entry.seqs.is_empty())
+    }
+
+    /// Her known inputs.
+    pub fn inputs_of(&self, customer: &str) -> Vec<u64> {
+        self.customers.get(customer).map(|entry| entry.seqs.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Her first input.
+    pub fn first_input(&self, customer: &str) -> Option<u64> {
+        self.customers.get(customer).and_then(|entry| entry.seqs.front().copied())
+    }
+
+    /// A due wake cannot be handed out: she is claimed, or has to be claimed alone.
+    pub fn blocked(&self, customer: &str) -> bool {
+        self.customers.get(customer).is_some_and(|entry| entry.flight.is_some() || self.crashed(entry))
+    }
+
+    fn crashed(&self, entry: &Entry) -> bool {
+        entry.seqs.front().is_some_and(|seq| self.crashes.contains_key(seq))
+    }
+
+    /// How many customers a claim would find besides due wakes.
+    pub fn claimable(&self) -> u64 {
+        let alone = if self.alone_out.is_none() { self.alone.len() } else { 0 };
+        (self.ready.len() + alone) as u64
+    }
+
+    /// The next customer whose input has crashed before, if none such is out.
+    pub fn next_alone(&mut self) -> Option<Arc<str>> {
+        while self.alone_out.is_none()
+            && let Some(customer) = self.alone.pop_front()
+        {
+            if self.unqueue(&customer) {
+                self.alone_out = Some(customer.clone());
+                return Some(customer);
+            }
+        }
+        None
+    }
+
+    /// The next ready customer.
+    pub fn next_ready(&mut self) -> Option<Arc<str>> {
+        while let Some(customer) = self.ready.pop_front() {
+            let crashed = self.customers.get(&customer).is_some_and(|entry| self.crashed(entry));
+            if !self.unqueue(&customer) {
+                continue;
+            }
+            match crashed {
+                true => self.enqueue(&customer),
+                false => return Some(customer),
+            }
+        }
+        None
+    }
+
+    /// Takes the mark off; false when there is nothing to hand out: she was claimed by another way.
+    fn unqueue(&mut self, customer: &Arc<str>) -> bool {
+        let Some(entry) = self.customers.get_mut(customer) else { return false };
+        entry.queued = false;
+        let wanted = entry.flight.is_none() && (entry.nudged || !entry.seqs.is_empty());
+        self.forget_if_idle(customer);
+        wanted
+    }
+
+    /// Claims her, and returns the inputs to hand out: up to `max`, and none that has crashed beside another.
+    pub fn fly(&mut self, customer: &Arc<str>, flight: Flight, max: usize) -> Vec<u64> {
+        let entry = self.customers.entry(customer.clone()).or_default();
+        entry.flight = Some(Box::new(flight));
+        entry.nudged = false;
+        let alone = self.alone_out.as_ref() == Some(customer);
+        let max = if alone { 1 } else { max };
+        let fit = |seq: &&u64| alone || !self.crashes.contains_key(*seq);
+        entry.seqs.iter().take(max).take_while(fit).copied().collect()
+    }
+
+    /// Notes that the crash counters of these inputs were raised for this claim.
+    pub fn counted(&mut self, customer: &str, seqs: Vec<u64>) {
+        if let Some(flight) = self.customers.get_mut(customer).and_then(|entry| entry.flight.as_deref_mut()) {
+            flight.counted = seqs;
+        }
+    }
+
+    /// Marks a customer for a turn though nothing happened.
+    pub fn nudge(&mut self, customer: Arc<str>) {
+        self.customers.entry(customer.clone()).or_default().nudged = true;
+        self.enqueue(&customer);
+    }
+
+    /// Counts a failed turn of a customer without inputs.
+    pub fn wake_fault(&mut self, customer: &Arc<str>) -> u32 {
+        // Few customers fail this way at one time; should many, the oldest counts are worth nothing.
+        if self.wake_faults.len() >= WAKE_FAULTS_MAX {
+            self.wake_faults.clear();
+        }
+        let count = self.wake_faults.entry(customer.clone()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// How many more customers may be nudged within `window`.
+    pub fn room(&self, window: usize) -> usize {
+        window.saturating_sub(self.ready.len())
+    }
+
+    fn freed(&mut self, customer: Arc<str>, num: i64, consumed: &[u64], wake: Option<i64>) {
+        if self.alone_out.as_ref() == Some(&customer) {
+            self.alone_out = None;
+        }
+        self.removed(&customer, consumed);
+        if let Some(wake) = wake {
+            self.wakes.came(wake, num);
+        }
+        if let Some(entry) = self.customers.get_mut(&customer) {
+            entry.flight = None;
+            self.enqueue(&customer);
+            self.forget_if_idle(&customer);
+        }
+    }
+
+    fn removed(&mut self, customer: &Arc<str>, seqs: &[u64]) {
+        let Some(entry) = self.customers.get_mut(customer) else { return };
+        let before = entry.seqs.len();
+        for seq in seqs {
+            // What is consumed is nearly always the front.
+            if entry.seqs.front() == Some(seq) {
+                entry.seqs.pop_front();
+            } else {
+                entry.seqs.retain(|own| own != seq);
+            }
+            self.crashes.remove(seq);
+        }
+        let gone = before - entry.seqs.len();
+        self.inputs -= gone;
+        self.inbox_rows = self.inbox_rows.saturating_sub(gone as u64);
+        self.forget_if_idle(customer);
+    }
+
+    fn emptied(&mut self, customer: &Arc<str>, far: u64) {
+        self.far = self.far.saturating_sub(far);
+        self.inbox_rows = self.inbox_rows.saturating_sub(far);
+        let seqs = self.inputs_of(customer);
+        self.removed(customer, &seqs);
+    }
+
+    fn enqueue(&mut self, customer: &Arc<str>) {
+        let Some(entry) = self.customers.get(customer) else { return };
+        if entry.queued || entry.flight.is_some() || (entry.seqs.is_empty() && !entry.nudged) {
+            return;
+        }
+        let queue = if self.crashed(entry) { &mut self.alone } else { &mut self.ready };
+        queue.push_back(customer.clone());
+        if let Some(entry) = self.customers.get_mut(customer) {
+            entry.queued = true;
+        }
+    }
+
+    fn forget_if_idle(&mut self, customer: &Arc<str>) {
+        let idle = |entry: &Entry| entry.seqs.is_empty() && entry.flight.is_none() && !entry.queued && !entry.nudged;
+        if self.customers.get(customer).is_some_and(idle) {
+            self.customers.remove(customer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrive(memory: &mut Memory, customer: &str, seq: u64) {
+        memory.apply(Change::Arrived { customer: Arc::from(customer), seq, far: false });
+    }
+
+    fn free(memory: &mut Memory, customer: &str, consumed: Vec<u64>) {
+        memory.apply(Change::Freed { customer: Arc::from(customer), num: 1, consumed, wake: None });
+    }
+
+    #[test]
+    fn a_customer_flies_once_and_comes_back_with_what_she_has_left() {
+        let mut memory = Memory::new();
+        arrive(&mut memory, "anna", 1);
+        arrive(&mut memory, "anna", 2);
+        let anna = memory.next_ready().unwrap();
+        assert_eq!(memory.fly(&anna, Flight::default(), 1), vec![1]);
+        arrive(&mut memory, "anna", 3);
+        assert_eq!(memory.next_ready(), None);
+        free(&mut memory, "anna", vec![1]);
+        let anna = memory.next_ready().unwrap();
+        assert_eq!(memory.fly(&anna, Flight::default(), 100), vec![2, 3]);
+        free(&mut memory, "anna", vec![2, 3]);
+        assert_eq!((memory.inputs, memory.customers.len(), memory.inbox_rows), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_has_crashed_is_handed_out_alone() {
+        let mut memory = Memory::new();
+        for (customer, seq) in [("anna", 1), ("anna", 2), ("bert", 3), ("carl", 4)] {
+            memory.apply(Change::Crashes { seq, count: u32::from(seq != 4) });
+            arrive(&mut memory, customer, seq);
+        }
+        let anna = memory.next_alone().unwrap();
+        assert_eq!(memory.fly(&anna, Flight::default(), 100), vec![1]);
+        assert_eq!(memory.next_alone(), None);
+        assert_eq!(memory.next_ready().as_deref(), Some("carl"));
+        free(&mut memory, "anna", vec![1]);
+        assert_eq!(memory.next_alone().as_deref(), Some("bert"));
+    }
+
+    #[test]
+    fn a_wake_behind_the_position_brings_it_back() {
+        let mut memory = Memory::new();
+        memory.wakes.at = (500, 7);
+        memory.apply(Change::Freed { customer: Arc::from("anna"), num: 3, consumed: vec![], wake: Some(100) });
+        assert_eq!((memory.wakes.at, memory.wakes.next), ((100, 2), 100));
+        memory.apply(Change::Freed { customer: Arc::from("bert"), num: 4, consumed: vec![], wake: Some(900) });
+        assert_eq!((memory.wakes.at, memory.wakes.next), ((100, 2), 100));
+    }
+}

@@ -1,0 +1,318 @@
+//! The store in one SQLite file: the embedded default.
+//!
+//! # How it works
+//! One thread ([`writer`]) owns the connection that writes. Calls reach it through a bounded channel; it
+//! takes everything that has queued up, runs it in one transaction, commits (one fsync for all) and
+//! answers. So the disk's latency sets the size of a group and nothing waits for company. Within a
+//! group every operation checks before its first write: a refusal leaves nothing to undo.
+//!
+//! Being the only process on the file, who is claimed is known in memory only ([`memory`]): after a
+//! restart nothing is handed out, and everything is handed out anew. Memory is bounded: it knows the
+//! oldest part of the inbox by number and customer, a position in the index of wakes and one in the
+//! index of due effects.
+//!
+//! Questions of the read side run on a few connections of their own that can only read ([`reader`]).
+//!
+//! # What must hold
+//! - Memory changes only after the commit: a failed transaction leaves it as it was.
+//! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
+
+use super::{
+    Accepted, Begin, Bundle, Claim, Commit, Committed, Delivery, NewInput, Retry, Store, StoreError, StoreResult, TokenRow, Work,
+    read,
+};
+use crate::effect::Outcome;
+use crate::lang::time::Time;
+use futures_util::future::BoxFuture;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+mod claim;
+mod commit;
+mod figure;
+mod inbox;
+mod keep;
+mod lists;
+mod memory;
+mod outbox;
+mod prune;
+mod reader;
+mod recover;
+mod schema;
+mod shape;
+mod show;
+mod writer;
+
+pub use schema::SCHEMA;
+
+/// Operations that wait for the writer before callers have to wait in front of the channel.
+const QUEUE_OPERATIONS_MAX: usize = 1_024;
+/// Longest sleep of [`Store::wait_for_work`] before it looks at the clock again, in milliseconds: the
+/// clock may be set, or run faster than real time.
+const WAIT_MS_MAX: i64 = 250;
+
+/// The engine's clock.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// How long things are kept, in days.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Facts.
+    pub facts_days: u32,
+    /// Ids of events, for the recognition of second deliveries.
+    pub seen_days: u32,
+    /// Messages of the development inbox.
+    pub messages_days: u32,
+    /// Runs after their end.
+    pub runs_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { facts_days: 90, seen_days: 35, messages_days: 30, runs_days: 30 }
+    }
+}
+
+/// Settings of the store.
+#[derive(Clone)]
+pub struct Options {
+    /// The engine's clock.
+    pub clock: Clock,
+    /// How many milliseconds of the clock pass in a real one; 1 except in a demonstration.
+    pub scale: f64,
+    /// Memory for pages of the file, in KiB.
+    pub cache_kib: u32,
+    /// Inputs whose place is kept in memory; what is beyond is found in the file when its turn comes.
+    pub window_inputs: usize,
+    /// Largest file, in bytes; beyond it the store answers as if the disk were full.
+    pub file_bytes_max: Option<u64>,
+    /// How long things are kept.
+    pub retention: Retention,
+}
+
+impl Options {
+    /// The defaults with a clock.
+    pub fn new(clock: Clock) -> Options {
+        Options {
+            clock,
+            scale: 1.0,
+            cache_kib: 32 * 1024,
+            window_inputs: 65_536,
+            file_bytes_max: None,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    sender: Option<tokio::sync::mpsc::Sender<Box<dyn writer::Task>>>,
+    writer: Option<std::thread::JoinHandle<()>>,
+    readers: reader::Readers,
+    shared: Arc<writer::Shared>,
+}
+
+impl SqliteStore {
+    /// Opens the file, or creates it with its folder, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`StoreError::Fatal`] when another process uses the file, when a newer engine wrote it, when it is
+    /// no database of ours, or when the disk refuses.
+    pub fn open(path: &Path, options: Options) -> StoreResult<Arc<SqliteStore>> {
+        let opened = schema::open(path, &options)?;
+        let readers = reader::Readers::new(opened.path.clone());
+        let shared = Arc::new(writer::Shared::new(options));
+        let core = recover::recover(opened, shared.clone())?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_OPERATIONS_MAX);
+        let writer =
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer::run(core, receiver)).map_err(|why| {
+                StoreError::Fatal(format!("cannot start the store's thread: {why}; check the limits of this process"))
+            })?;
+        Ok(Arc::new(SqliteStore { sender: Some(sender), writer: Some(writer), readers, shared }))
+    }
+
+    /// Runs an operation on the writer's thread and waits for its answer.
+    async fn run<I, T>(&self, call: writer::Call<I, T>, input: I, weight: usize) -> StoreResult<T>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+    {
+        let (task, answer) = writer::task(call, input, weight);
+        let sender = self.sender.as_ref().ok_or_else(writer::closed)?;
+        sender.send(task).await.map_err(|_| writer::closed())?;
+        answer.await.unwrap_or_else(|_| Err(writer::closed()))
+    }
+
+    async fn claims(&self, max: usize) -> StoreResult<Vec<Claim>> {
+        let raw = self.run(claim::CLAIM, max, 1).await?;
+        let mut claims = Vec::with_capacity(raw.len());
+        for raw in raw {
+            claims.push(self.readable(raw).await?);
+        }
+        Ok(claims)
+    }
+
+    /// Decodes the inputs of a claim here, not on the writer's thread; one that cannot be read is put
+    /// aside at once.
+    async fn readable(&self, raw: claim::RawClaim) -> StoreResult<Claim> {
+        let (claim, unreadable) = raw.decode();
+        for (seq, cause) in unreadable {
+            self.run(recover::PUT_ASIDE, (claim.customer.clone(), seq, cause), 1).await?;
+        }
+        Ok(claim)
+    }
+
+    async fn wait(&self, which: Work) {
+        loop {
+            let signal = self.shared.signal(which);
+            let woken = signal.changed.notified();
+            tokio::pin!(woken);
+            // Registered before the look: a change between the look and the sleep is not missed.
+            woken.as_mut().enable();
+            if self.shared.closed.load(Ordering::Acquire) || signal.ready.load(Ordering::Acquire) > 0 {
+                return;
+            }
+            let ahead = signal.next.load(Ordering::Acquire).saturating_sub(self.shared.now().0);
+            if ahead <= 0 {
+                return;
+            }
+            let real = (ahead as f64 / self.shared.options.scale).ceil().clamp(1.0, WAIT_MS_MAX as f64);
+            // Which of the two it was is found by looking again.
+            let _elapsed = tokio::time::timeout(Duration::from_millis(real as u64), woken).await;
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Without senders the thread ends after what is under way; waiting for it frees the file's lock.
+        self.sender = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's thread had ended by a panic");
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn now(&self) -> Time {
+        self.shared.now()
+    }
+
+    fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>> {
+        Box::pin(async move {
+            let weight = inputs.len();
+            let letters: Vec<inbox::Letter> = inputs.into_iter().map(inbox::Letter::new).collect();
+            self.run(inbox::ACCEPT, letters, weight).await
+        })
+    }
+
+    fn claim(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Claim>>> {
+        Box::pin(self.claims(max))
+    }
+
+    fn take(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Claim>>> {
+        Box::pin(async move {
+            let raw = self.run(claim::TAKE, customer, 1).await?;
+            match raw {
+                Some(raw) => Ok(Some(self.readable(raw).await?)),
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, StoreResult<Vec<Committed>>> {
+        Box::pin(async move {
+            let weight = commits.len();
+            let turns: Vec<shape::Turn> = commits.into_iter().map(shape::Turn::new).collect();
+            self.run(commit::COMMIT, turns, weight).await
+        })
+    }
+
+    fn release(&self, customers: Vec<String>) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.run(recover::RELEASE, customers, 1))
+    }
+
+    fn fault(&self, customer: String, seq: Option<u64>, cause: String) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.run(recover::FAULT, (customer, seq, cause), 1))
+    }
+
+    fn claim_effects(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>> {
+        Box::pin(async move {
+            let raw = self.run(outbox::CLAIM_EFFECTS, max, 1).await?;
+            Ok(raw.into_iter().filter_map(outbox::RawDelivery::decode).collect())
+        })
+    }
+
+    fn begin(&self, effect: String, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
+        Box::pin(self.run(outbox::BEGIN, (effect, body_digest), 1))
+    }
+
+    fn retry(&self, retry: Retry) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.run(outbox::RETRY, retry, 1))
+    }
+
+    fn settle(&self, effect: String, customer: String, outcome: Outcome) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(async move {
+            let letter = inbox::Letter::result(&customer, &effect, outcome);
+            self.run(outbox::SETTLE, (effect, letter), 1).await
+        })
+    }
+
+    fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.run(keep::PUT_DEFINITIONS, (hash, funnels, bundle), 1))
+    }
+
+    fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
+        self.readers.ask(keep::definitions)
+    }
+
+    fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        Box::pin(self.run(claim::WAKE_UNJUDGED, (hash, after, max), 1))
+    }
+
+    fn put_token(&self, token: TokenRow) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.run(keep::PUT_TOKEN, token, 1))
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
+        self.readers.ask(keep::tokens)
+    }
+
+    fn keep_message(&self, message: read::KeptMessage) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.run(keep::KEEP_MESSAGE, message, 1))
+    }
+
+    fn wait_for_work(&self, which: Work) -> BoxFuture<'_, ()> {
+        Box::pin(self.wait(which))
+    }
+
+    fn prune(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        Box::pin(async move {
+            let mut gone = 0;
+            for (part, steps) in prune::PLAN {
+                for _ in 0..*steps {
+                    let step = self.run(prune::PRUNE, *part, 1).await?;
+                    gone += step.rows;
+                    if step.done {
+                        break;
+                    }
+                }
+            }
+            Ok(gone)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(why) = self.run(writer::CLOSE, (), 1).await
+                && !self.shared.closed.load(Ordering::Acquire)
+            {
+                tracing::error!("the store did not close cleanly: {why}");
+            }
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! Turns as the writer takes them, prepared on the caller's thread, and the open transaction's notes.
+//!
+//! Encoding, digests and the counting of facts are done here so that the one thread that writes has
+//! nothing to do but write.
+
+use super::super::{Commit, CustomerRow, RunRow};
+use super::figure::{FigureKey, count};
+use super::memory::Change;
+use crate::customer::codec::encode;
+use crate::lang::time::Time;
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A commit, ready to be written.
+pub struct Turn {
+    /// Whose.
+    pub customer: Arc<str>,
+    /// The version that the turn read.
+    pub base: i64,
+    /// The new document.
+    pub document: Vec<u8>,
+    /// The new account, when it moved.
+    pub account: Option<Vec<u8>>,
+    /// Inputs consumed.
+    pub consumed: Vec<u64>,
+    /// The effect that it settles.
+    pub settled: Option<String>,
+    /// Effects to take back.
+    pub withdrawn: Vec<String>,
+    /// New effects.
+    pub effects: Vec<NewEffect>,
+    /// New effects are handed out to the committer.
+    pub hand_over: bool,
+    /// Encoded facts; empty when there are none.
+    pub facts: Vec<u8>,
+    /// How many facts.
+    pub facts_count: i64,
+    /// What they add to the figures.
+    pub figures: Vec<(FigureKey, i64, i64)>,
+    /// Runs that changed.
+    pub runs: Vec<RunRow>,
+    /// Next wake.
+    pub wake: Option<i64>,
+    /// Her gate.
+    pub gate: u32,
+    /// Digest of the definitions' hash.
+    pub judged: i64,
+    /// Digest of the line of the list of customers.
+    pub shown: i64,
+    /// The line.
+    pub index: CustomerRow,
+    /// Remove her.
+    pub erase: bool,
+}
+
+/// An effect, ready to be written.
+pub struct NewEffect {
+    /// Its id.
+    pub id: String,
+    /// Digest of the id.
+    pub key: i64,
+    /// The gate under which it was decided.
+    pub gate: u32,
+    /// Its shelf life.
+    pub valid_until: Option<Time>,
+    /// Encoded.
+    pub body: Vec<u8>,
+}
+
+impl Turn {
+    /// Prepares a commit.
+    pub fn new(commit: Commit) -> Turn {
+        let effects = commit.effects.iter().map(|effect| NewEffect {
+            id: effect.id.clone(),
+            key: key(&[&effect.id]),
+            gate: effect.gate,
+            valid_until: effect.valid_until,
+            body: encode(effect),
+        });
+        Turn {
+            effects: effects.collect(),
+            customer: Arc::from(commit.customer.as_str()),
+            base: i64::try_from(commit.base).unwrap_or(i64::MAX),
+            document: commit.document,
+            account: commit.account,
+            consumed: commit.consumed,
+            settled: commit.settled,
+            withdrawn: commit.withdrawn,
+            hand_over: commit.hand_over,
+            facts: if commit.facts.is_empty() { Vec::new() } else { encode(&commit.facts) },
+            facts_count: i64::try_from(commit.facts.len()).unwrap_or(i64::MAX),
+            figures: count(&commit.facts),
+            runs: commit.runs,
+            wake: commit.wake.map(|wake| wake.0),
+            gate: commit.gate,
+            judged: judged(&commit.judged),
+            shown: shown(&commit.index),
+            index: commit.index,
+            erase: commit.erase,
+        }
+    }
+}
+
+/// 8 bytes of the SHA-256 of texts; nobody can make two that meet.
+pub fn key(parts: &[&str]) -> i64 {
+    let mut hash = Sha256::new();
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            hash.update([0]);
+        }
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}
+
+/// A quick digest (FNV-1a, 64 bits) for "has it changed?", where nobody gains by a collision.
+fn quick(start: u64, text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    step(text.bytes().fold(start, step), 0xff)
+}
+
+const QUICK_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Digest of a definitions' hash, as kept with each customer.
+pub fn judged(hash: &str) -> i64 {
+    quick(QUICK_START, hash) as i64
+}
+
+/// Digest of a line of the list of customers.
+fn shown(row: &CustomerRow) -> i64 {
+    let fields = [&row.name, &row.email, &row.phone].into_iter().chain(&row.segments);
+    fields.fold(QUICK_START, |hash, field| quick(hash, field)) as i64
+}
+
+/// What the open transaction has done: memory follows only after the commit.
+#[derive(Default)]
+pub struct Batch {
+    /// The clock for all of it.
+    pub now: Time,
+    /// Customers with inputs accepted in it.
+    pub arrived: HashSet<Arc<str>>,
+    /// Inputs accepted in it whose place will be kept in memory.
+    pub near: usize,
+    /// Inputs accepted in it beyond memory's window.
+    pub far: u64,
+    /// Effects removed in it.
+    pub gone: HashSet<String>,
+    /// What memory will learn.
+    pub changes: Vec<Change>,
+    /// What it adds to the figures.
+    pub figures: HashMap<FigureKey, (i64, i64)>,
+    /// What it adds to the tallies.
+    pub tallies: HashMap<String, i64>,
+}
+
+impl Batch {
+    /// Forgets everything but the clock; the room is kept for the next group.
+    pub fn clear(&mut self) {
+        self.arrived.clear();
+        self.near = 0;
+        self.far = 0;
+        self.gone.clear();
+        self.changes.clear();
+        self.figures.clear();
+        self.tallies.clear();
+    }
+
+    /// Adds to a tally.
+    pub fn tally(&mut self, name: String, by: i64) {
+        *self.tallies.entry(name).or_default() += by;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_tell_fields_apart() {
+        let row =
+            |name: &str, email: &str| CustomerRow { name: name.to_owned(), email: email.to_owned(), ..CustomerRow::default() };
+        assert_ne!(shown(&row("ab", "c")), shown(&row("a", "bc")));
+        assert_ne!(key(&["a", "bc"]), key(&["ab", "c"]));
+        assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
+    }
+}

@@ -1,0 +1,83 @@
+//! What lists and searches know of a customer: written when it changes, which is seldom.
+
+use super::super::CustomerRow;
+use super::commit::segments_text;
+use super::figure::SEGMENT_TALLY;
+use super::shape::Turn;
+use super::writer::{Core, Done};
+use rusqlite::params;
+
+/// Longest part of a word that is searched, in characters.
+const WORD_CHARS_MAX: usize = 64;
+
+impl Core {
+    /// Her line as it is kept.
+    pub fn line(&self, num: i64) -> Done<CustomerRow> {
+        let line = self
+            .db
+            .prepare_cached("SELECT id, name, email, phone, segments FROM customer WHERE num = ?1")?
+            .query_row([num], customer_row)?;
+        Ok(line)
+    }
+
+    /// Writes her line anew, with what it changes in the word list and the segments.
+    pub fn show_again(&mut self, turn: &Turn, num: i64) -> Done<()> {
+        let old = self.line(num)?;
+        let new = &turn.index;
+        self.db
+            .prepare_cached("UPDATE customer SET shown = ?2, name = ?3, email = ?4, phone = ?5, segments = ?6 WHERE num = ?1")?
+            .execute(params![num, turn.shown, new.name, new.email, new.phone, segments_text(&new.segments)])?;
+        self.show(num, &old, new)
+    }
+
+    /// Moves the word list and the segments from one line to another.
+    pub fn show(&mut self, num: i64, old: &CustomerRow, new: &CustomerRow) -> Done<()> {
+        let (words, wanted) = (words(old), words(new));
+        for word in words.iter().filter(|word| !wanted.contains(word)) {
+            self.db.prepare_cached("DELETE FROM word WHERE text = ?1 AND customer = ?2")?.execute(params![word, num])?;
+        }
+        for word in wanted.iter().filter(|word| !words.contains(word)) {
+            self.db.prepare_cached("INSERT INTO word VALUES (?1, ?2) ON CONFLICT DO NOTHING")?.execute(params![word, num])?;
+        }
+        for segment in old.segments.iter().filter(|name| !new.segments.contains(name)) {
+            let gone = self
+                .db
+                .prepare_cached("DELETE FROM member WHERE segment = ?1 AND customer = ?2")?
+                .execute(params![segment, num])?;
+            self.batch.tally(format!("{SEGMENT_TALLY}{segment}"), -(gone as i64));
+        }
+        for segment in new.segments.iter().filter(|name| !old.segments.contains(name)) {
+            let came = self
+                .db
+                .prepare_cached("INSERT INTO member VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute(params![segment, num])?;
+            self.batch.tally(format!("{SEGMENT_TALLY}{segment}"), came as i64);
+        }
+        Ok(())
+    }
+}
+
+/// What she is found by besides her id, without difference of upper and lower case.
+fn words(row: &CustomerRow) -> Vec<String> {
+    let texts = [&row.name, &row.email, &row.phone];
+    let mut words: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).map(|text| fold(text)).collect();
+    words.dedup();
+    words
+}
+
+/// A text as it is searched.
+pub fn fold(text: &str) -> String {
+    text.to_lowercase().chars().take(WORD_CHARS_MAX).collect()
+}
+
+/// A row of `id, name, email, phone, segments`.
+pub fn customer_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<CustomerRow> {
+    let segments: String = row.get(4)?;
+    Ok(CustomerRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        email: row.get(2)?,
+        phone: row.get(3)?,
+        segments: segments.lines().map(str::to_owned).collect(),
+    })
+}

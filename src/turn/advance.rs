@@ -1,0 +1,237 @@
+//! Runs do their steps: by priority (higher first), funnel name, run number, each until it has to wait.
+
+use super::view::{OFFER, View};
+use super::{Pending, STEPS_PER_INSTANT_MAX, Turn};
+use crate::customer::RunState;
+use crate::event::Event;
+use crate::fact::What;
+use crate::funnel::Funnel;
+use crate::lang::cel::Verdict;
+use crate::lang::time::Time;
+use crate::lang::value::{Fields, Value};
+use crate::step::{Flow, IfPast, NEXT, OnError, StepAt};
+use std::sync::Arc;
+
+/// Whether a run goes on with another step at once.
+pub(super) enum Next {
+    /// It does.
+    Again,
+    /// It waits, or is over.
+    Rest,
+}
+
+impl Turn<'_> {
+    /// Advances every run that is ready. `depth` counts the hops that led here.
+    pub(super) fn advance(&mut self, depth: u8) {
+        while let Some(number) = self.first_ready() {
+            while let Some(index) = self.ready(number) {
+                if let Next::Rest = self.step(index, depth) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The ready run whose turn it is.
+    fn first_ready(&self) -> Option<u64> {
+        let ready = self.customer.runs.iter().filter(|run| run.state == RunState::Ready);
+        let rank = |run: &&crate::customer::Run| {
+            let priority = self.definitions.funnel(&run.version).map_or(0, |funnel| funnel.priority);
+            (std::cmp::Reverse(priority), run.funnel.clone(), run.id)
+        };
+        ready.min_by_key(rank).map(|run| run.id)
+    }
+
+    fn ready(&self, number: u64) -> Option<usize> {
+        self.customer.runs.iter().position(|run| run.id == number && run.state == RunState::Ready)
+    }
+
+    /// Does the present step of a run.
+    fn step(&mut self, index: usize, depth: u8) -> Next {
+        let run = &self.customer.runs[index];
+        let (number, at) = (run.id, run.at as usize);
+        self.runs.touched.insert(number);
+        let Some(funnel) = self.definitions.funnel(&run.version).cloned() else {
+            let why = format!("its version {} is not kept any more", run.version);
+            self.fact(What::Alert, run.funnel.clone(), why);
+            self.end_run(index, "stopped");
+            return Next::Rest;
+        };
+        let Some(step) = funnel.steps.list.get(at) else {
+            self.run_fact(index, &funnel, What::Finished, "", "");
+            self.end_run(index, "finished");
+            return Next::Rest;
+        };
+        self.steps += 1;
+        if self.steps > STEPS_PER_INSTANT_MAX {
+            let why = format!("more than {STEPS_PER_INSTANT_MAX} steps in one instant; look for a loop without a wait");
+            self.run_fact(index, &funnel, What::Alert, funnel.name.clone(), why.clone());
+            self.run_fact(index, &funnel, What::Stopped, "limit", why);
+            self.end_run(index, "stopped");
+            return Next::Rest;
+        }
+        if let Some(condition) = &step.only_if {
+            let run = &self.customer.runs[index];
+            let verdict = condition.judge(&View { event: run.event.as_ref(), run: Some(run), ..self.view() });
+            if verdict.value != Some(true) {
+                let text = condition.text.text.clone();
+                return self.skip_by(index, &funnel, step, verdict, &text);
+            }
+        }
+        let flow = self.with_step(index, &funnel, |cx| step.step.advance(cx));
+        self.follow(index, &funnel, step, flow, depth)
+    }
+
+    fn follow(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, flow: Flow, depth: u8) -> Next {
+        match flow {
+            Flow::Next => self.go(index, step, NEXT),
+            Flow::Goto { to, name, seen, variant } => {
+                let what = if variant { What::Variant } else { What::Branched };
+                let fact = self.run_fact(index, funnel, what, name.clone(), "");
+                fact.seen = seen;
+                if variant {
+                    if let Some(run) = &mut fact.run {
+                        run.variant = name.clone();
+                    }
+                    self.result_of(index, step, "accepted", [("variant".to_owned(), Value::Text(name))].into());
+                }
+                self.go(index, step, to);
+            }
+            Flow::Wait { until, why } if until > self.now => {
+                self.customer.runs[index].state = RunState::Waiting { until };
+                self.run_fact(index, funnel, What::Waiting, until.to_string(), why);
+                return Next::Rest;
+            }
+            Flow::Wait { .. } => self.go(index, step, NEXT),
+            Flow::Past { was, rule } => return self.past(index, funnel, step, was, rule),
+            Flow::NoDate { what } => {
+                let why = format!("{what} is not known, so there is no date to wait for");
+                return self.fail(index, funnel, step, why, OnError::Skip);
+            }
+            Flow::WaitFor { until } => return self.wait_for(index, funnel, step, until),
+            Flow::Send(plan) => return self.send(index, funnel, step, plan),
+            Flow::Grant(plan) => return self.grant(index, funnel, step, plan),
+            Flow::Offer { bundle, valid_for } => return self.offer(index, funnel, step, bundle, valid_for),
+            Flow::Set(values) => self.set(index, funnel, step, values),
+            Flow::Emit { name, properties } => self.emit_step(index, funnel, step, name, properties, depth),
+            Flow::Stop { reason } => {
+                self.run_fact(index, funnel, What::Stopped, reason, "");
+                self.end_run(index, "stopped");
+                return Next::Rest;
+            }
+            Flow::Missing { what } => {
+                let why = format!("{what} is not known");
+                return self.fail(index, funnel, step, why, step.on_error);
+            }
+        }
+        Next::Again
+    }
+
+    fn skip_by(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, verdict: Verdict, text: &str) -> Next {
+        let why = match &verdict.missing {
+            Some(missing) => format!("if: {missing} is not known"),
+            None => format!("if: {text}"),
+        };
+        self.skip(index, funnel, step, why).seen = verdict.seen;
+        self.go(index, step, NEXT);
+        Next::Again
+    }
+
+    /// Records that a step did not do what it is for.
+    pub(super) fn skip(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: impl Into<String>) -> &mut crate::fact::Fact {
+        self.result_of(index, step, "skipped", Fields::new());
+        self.run_fact(index, funnel, What::Skipped, step.id.clone(), why)
+    }
+
+    /// A step failed for good: the run stops or goes on.
+    pub(super) fn fail(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: String, rule: OnError) -> Next {
+        match rule {
+            OnError::Skip => {
+                self.skip(index, funnel, step, why);
+                self.go(index, step, NEXT);
+                Next::Again
+            }
+            OnError::Stop => {
+                self.run_fact(index, funnel, What::Stopped, step.id.clone(), why);
+                self.end_run(index, "stopped");
+                Next::Rest
+            }
+        }
+    }
+
+    /// Notes what later steps read as `steps.<id>`.
+    pub(super) fn result_of(&mut self, index: usize, step: &StepAt, result: &str, mut data: Fields) {
+        data.insert("result".to_owned(), Value::from(result));
+        if step.step.offers().is_some() && result == "accepted" {
+            self.customer.runs[index].results.insert(OFFER.to_owned(), Value::Map(data.clone()));
+        }
+        self.customer.runs[index].results.insert(step.id.clone(), Value::Map(data));
+    }
+
+    fn past(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, was: Time, rule: IfPast) -> Next {
+        let why = format!("{was} is past");
+        match rule {
+            IfPast::Continue => self.go(index, step, NEXT),
+            IfPast::Exit => {
+                self.run_fact(index, funnel, What::Exited, step.id.clone(), why);
+                self.end_run(index, "exited");
+                return Next::Rest;
+            }
+            IfPast::Skip => {
+                self.skip(index, funnel, step, format!("{why}; the steps up to the next wait_until are not done late"));
+                let mut to = step.next;
+                while let Some(next) = funnel.steps.list.get(to as usize) {
+                    if next.kind == "wait_until" {
+                        break;
+                    }
+                    to = next.next;
+                }
+                self.go(index, step, to);
+            }
+        }
+        Next::Again
+    }
+
+    fn wait_for(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, until: Time) -> Next {
+        let Some((watch, then, _)) = step.step.watch() else {
+            self.go(index, step, NEXT);
+            return Next::Again;
+        };
+        if let crate::watch::Watch::Condition(condition) = watch {
+            let run = &self.customer.runs[index];
+            let verdict = condition.judge(&View { event: run.event.as_ref(), run: Some(run), ..self.view() });
+            if verdict.value == Some(true) {
+                self.result_of(index, step, "matched", Fields::new());
+                self.go(index, step, then);
+                return Next::Again;
+            }
+        }
+        self.customer.runs[index].state = RunState::WaitingFor { until };
+        self.run_fact(index, funnel, What::Waiting, until.to_string(), watch.sentence());
+        Next::Rest
+    }
+
+    fn set(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, values: Vec<(String, Value)>) {
+        let names: Vec<String> = values.iter().map(|(name, _)| name.clone()).collect();
+        let seen = values.clone();
+        for (name, value) in values {
+            match value {
+                Value::Null => self.customer.profile.remove(&name),
+                value => self.customer.profile.insert(name, value),
+            };
+        }
+        self.zone = self.customer.zone(self.workspace.settings.zone);
+        self.run_fact(index, funnel, What::Set, names.join(", "), "").seen = seen;
+        self.pending.push_back(Pending::Look);
+        self.go(index, step, NEXT);
+    }
+
+    fn emit_step(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, name: String, properties: Fields, depth: u8) {
+        let run = &self.customer.runs[index];
+        let id = format!("{}:{}:{}:{}", run.funnel, run.id, step.id, run.iteration);
+        let hops = run.event.as_ref().map_or(0, |event| event.depth).max(depth).saturating_add(1);
+        self.run_fact(index, funnel, What::Emitted, name.clone(), "");
+        self.pending.push_back(Pending::Event(Event { id, name, time: self.now, properties, minor: None, depth: hops }));
+        self.go(index, step, NEXT);
+    }
+}

@@ -1,0 +1,143 @@
+//! Goals that are reached and runs that leave: both look at what just happened.
+
+use super::view::View;
+use super::{Pass, Turn};
+use crate::customer::{Run, RunState};
+use crate::fact::{Fact, RunRef, What};
+use crate::funnel::Funnel;
+use crate::lang::value::Value;
+use crate::watch::{Flip, Watch};
+use std::sync::Arc;
+
+impl Turn<'_> {
+    /// Counts goals of every run whose window is open at the event's time, ended runs included.
+    pub(super) fn goals(&mut self, pass: &Pass) {
+        if pass.event.is_none() && pass.flips.is_empty() {
+            return;
+        }
+        for index in 0..self.customer.runs.len() {
+            let run = &self.customer.runs[index];
+            let Some(funnel) = self.definitions.funnel(&run.version).cloned() else { continue };
+            let Some(goal) = &funnel.goal else { continue };
+            if run.goal.is_some() && !goal.every {
+                continue;
+            }
+            let at = pass.event.as_ref().map_or(self.now, |event| event.time);
+            let open = at >= run.entered && at <= run.entered.plus(goal.within, self.zone);
+            if !open || !self.sees(&goal.watch, run, pass) {
+                continue;
+            }
+            let minor = goal.value.as_ref().and_then(|value| {
+                let view = View { event: pass.event.as_ref(), run: Some(run), ..self.view() };
+                let (worth, ..) = value.eval(&view);
+                worth.ok().as_ref().and_then(Value::as_dec)
+            });
+            let amount = minor.and_then(|worth| self.workspace.settings.currency.minor(worth).ok());
+            let about = pass.event.as_ref().map_or_else(|| goal.watch.sentence(), |event| event.name.clone());
+            self.run_fact(index, &funnel, What::Goal, about, "").amount = amount;
+            self.customer.runs[index].goal = Some(at);
+            let number = self.customer.runs[index].id;
+            self.runs.touched.insert(number);
+        }
+    }
+
+    /// Ends runs that look out for what just happened, and those whose `while` no longer holds.
+    pub(super) fn exits(&mut self, pass: &Pass) {
+        for index in (0..self.customer.runs.len()).rev() {
+            let run = &self.customer.runs[index];
+            if !run.is_live() {
+                continue;
+            }
+            let Some(funnel) = self.definitions.funnel(&run.version).cloned() else { continue };
+            let seen = funnel.exit_on.iter().find(|watch| self.sees(watch, run, pass));
+            if let Some(watch) = seen {
+                let about = match (watch, &pass.event) {
+                    (Watch::Event { name, .. }, _) => name.clone(),
+                    (watch, _) => watch.sentence(),
+                };
+                self.run_fact(index, &funnel, What::Exited, about, "exit_on");
+                self.end_run(index, "exited");
+                continue;
+            }
+            self.leave_unless_while(index, &funnel);
+        }
+    }
+
+    /// Ends the run if its `while` does not hold; says whether it goes on.
+    pub(super) fn leave_unless_while(&mut self, index: usize, funnel: &Arc<Funnel>) -> bool {
+        let Some(condition) = &funnel.go_on_while else { return true };
+        let run = &self.customer.runs[index];
+        let verdict = condition.judge(&View { event: run.event.as_ref(), run: Some(run), ..self.view() });
+        if verdict.value == Some(true) {
+            return true;
+        }
+        let why = match verdict.missing {
+            Some(missing) => format!("while: {missing} is not known"),
+            None => format!("while: {} no longer holds", condition.text.text),
+        };
+        self.run_fact(index, funnel, What::Exited, "", why).seen = verdict.seen;
+        self.end_run(index, "exited");
+        false
+    }
+
+    /// Whether a run sees what it looks out for. An event from before its own entry does not count.
+    pub(super) fn sees(&self, watch: &Watch, run: &Run, pass: &Pass) -> bool {
+        if let Some(event) = pass.event.as_ref().filter(|event| event.time >= run.entered) {
+            let view = View { event: Some(event), run: Some(run), ..self.view() };
+            if watch.sees_event(event, &view).is_some() {
+                return true;
+            }
+        }
+        pass.flips.iter().any(|(segment, entered)| watch.sees_flip(Flip { segment, entered: *entered }))
+    }
+
+    /// Ends a run: takes back its effect, keeps it while its goal window is open.
+    pub(super) fn end_run(&mut self, index: usize, how: &'static str) {
+        self.take_back(index);
+        let now = self.now;
+        let run = &mut self.customer.runs[index];
+        run.state = RunState::Ended { at: now };
+        let goal = self.definitions.funnel(&run.version).and_then(|funnel| funnel.goal.as_ref());
+        let watching = goal.filter(|goal| goal.every || run.goal.is_none());
+        run.watch_until = watching.map(|goal| run.entered.plus(goal.within, self.zone)).filter(|until| *until > now);
+        self.runs.touched.remove(&run.id);
+        self.runs.ended.push((run.clone(), how, now));
+        if run.watch_until.is_none() {
+            self.customer.runs.remove(index);
+        }
+    }
+
+    /// Takes back the effect that a run waits for.
+    fn take_back(&mut self, index: usize) {
+        let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
+        self.customer.sends.retain(|send| send.effect.as_deref() != Some(id.as_str()));
+        if let Some(at) = self.effects.iter().position(|effect| effect.id == id) {
+            self.effects.remove(at);
+        } else {
+            self.withdrawn.push(id);
+        }
+    }
+
+    /// Adds a fact about a run.
+    pub(super) fn run_fact(
+        &mut self,
+        index: usize,
+        funnel: &Funnel,
+        what: What,
+        about: impl Into<String>,
+        why: impl Into<String>,
+    ) -> &mut Fact {
+        let run = &self.customer.runs[index];
+        let step = funnel.steps.list.get(run.at as usize).map(|step| step.id.clone()).unwrap_or_default();
+        let reference =
+            RunRef { funnel: run.funnel.clone(), version: short(&run.version), run: run.id, step, variant: String::new() };
+        let fact = self.fact(what, about, why);
+        fact.run = Some(reference);
+        fact
+    }
+}
+
+/// The first characters of a version's hash: enough to tell versions of one funnel apart.
+pub(super) fn short(version: &str) -> String {
+    version.chars().take(8).collect()
+}

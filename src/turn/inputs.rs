@@ -1,0 +1,218 @@
+//! What comes in: events into the history, profile, consent and membership into the document.
+
+use super::{HOPS_MAX, Pass, Turn};
+use crate::account::{self, Command, Reply};
+use crate::customer::{Consent, Membership};
+use crate::event::{ConsentChange, Event, InputBody, MembershipChange, ProfileChange};
+use crate::fact::What;
+use crate::funnel::settings::MembershipOwner;
+use crate::lang::time::{DAY_MS, Time};
+use crate::lang::value::Value;
+
+impl Turn<'_> {
+    /// Takes one input in and notes in `pass` what it is about.
+    pub(super) fn take(&mut self, body: InputBody, pass: &mut Pass) {
+        match body {
+            InputBody::Event(event) => self.take_event(event, pass),
+            InputBody::History(event) => {
+                pass.silent = true;
+                self.record(&event);
+                self.membership_event(&event);
+                self.fact(What::HistoryOnly, event.name, "imported");
+            }
+            InputBody::Profile(change) => self.take_profile(change, pass),
+            InputBody::Enrol { funnel, id, properties } => pass.enrol = Some((funnel, id, properties)),
+            InputBody::Result { effect, outcome } => {
+                self.result(&effect, outcome);
+                pass.points = true;
+            }
+            InputBody::Stale { effect, why } => self.stale(&effect, &why),
+            InputBody::Erase => self.erase = true,
+        }
+    }
+
+    fn take_event(&mut self, event: Event, pass: &mut Pass) {
+        if event.depth > HOPS_MAX {
+            let why = format!("more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other");
+            self.fact(What::Alert, event.name, why);
+            return;
+        }
+        self.record(&event);
+        self.membership_event(&event);
+        let order = match event.property("order_id") {
+            Some(Value::Text(order)) => order.clone(),
+            _ => event.id.clone(),
+        };
+        if let Some(bundle) = account::match_purchase(&self.account, &self.workspace.catalog, &event) {
+            self.use_offer(&event, bundle, order);
+        } else if event.depth == 0 && event.name == "offer_used" {
+            let named = ["offer", "code"].iter().find_map(|name| event.property(name)).and_then(Value::as_text);
+            if let Some(offer) = named.map(str::to_owned) {
+                self.use_offer(&event, offer, order);
+            }
+        }
+        let (about, seen) = (event.name.clone(), event.property("amount").cloned());
+        let fact = self.fact(What::Event, about, "");
+        fact.amount = event.minor;
+        fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
+        pass.profile |= event.name.starts_with("membership_");
+        pass.depth = event.depth;
+        pass.event = Some(event);
+    }
+
+    /// Takes an event into the history at its own time.
+    pub(super) fn record(&mut self, event: &Event) {
+        if let Some(keep) = self.workspace.keeps.get(&event.name) {
+            let history = self.customer.history.entry(event.name.clone()).or_default();
+            history.record(event, keep, self.now, self.zone);
+        } else {
+            let none = crate::customer::history::Keep::default();
+            let history = self.customer.history.entry(event.name.clone()).or_default();
+            history.record(event, &none, self.now, self.zone);
+        }
+    }
+
+    fn use_offer(&mut self, event: &Event, offer: String, order: String) {
+        let command = Command::UseOffer { offer, order, at: event.time };
+        let (account, reply) = account::apply(&self.account, &command, self.now, self.zone);
+        self.account = account;
+        self.account_moved = true;
+        self.mirror();
+        if let Reply::Used { bundle, code } = reply {
+            self.fact(What::OfferUsed, bundle.clone(), "").amount = event.minor;
+            if event.name != "offer_used" {
+                let properties = [("offer".to_owned(), Value::Text(bundle)), ("code".to_owned(), Value::Text(code))].into();
+                let id = format!("offer_used:{}", event.id);
+                let used = Event { id, name: "offer_used".to_owned(), time: event.time, properties, minor: None, depth: event.depth + 1 };
+                self.emit(used);
+            }
+        }
+    }
+
+    fn take_profile(&mut self, change: ProfileChange, pass: &mut Pass) {
+        pass.profile = true;
+        pass.silent = change.import;
+        let mut names = Vec::new();
+        for (name, value) in change.profile {
+            names.push(name.clone());
+            if value == Value::Null {
+                self.customer.profile.remove(&name);
+            } else {
+                self.customer.profile.insert(name, value);
+            }
+        }
+        if let Some(membership) = change.membership {
+            names.push("membership".to_owned());
+            match membership {
+                Some(membership) => self.set_membership(membership, None),
+                None => self.customer.membership = None,
+            }
+        }
+        if !names.is_empty() {
+            self.fact(What::Profile, names.join(", "), if change.import { "imported" } else { "" });
+            self.zone = self.customer.zone(self.workspace.settings.zone);
+        }
+        for consent in change.consent {
+            self.take_consent(consent, change.import);
+        }
+    }
+
+    fn take_consent(&mut self, change: ConsentChange, import: bool) {
+        let key = match &change.topic {
+            Some(topic) => format!("{}:{topic}", change.channel),
+            None => change.channel.clone(),
+        };
+        if let Some(held) = self.customer.consent.get(&key) {
+            if held.time > change.time {
+                let why = format!("an older word than the one of {} holds already", held.time);
+                self.fact(What::Refused, format!("consent {key}"), why);
+                return;
+            }
+            if import && !held.granted && change.granted {
+                self.fact(What::Refused, format!("consent {key}"), "an import cannot take a withdrawal back; only the customer can");
+                return;
+            }
+        }
+        let (what, why) = (if change.granted { What::ConsentGiven } else { What::ConsentWithdrawn }, change.source.clone());
+        self.customer.consent.insert(key.clone(), Consent { granted: change.granted, source: change.source, time: change.time });
+        self.fact(what, key, why);
+        if !change.granted {
+            self.customer.gate = self.customer.gate.saturating_add(1);
+            self.redecide_planned();
+        }
+    }
+
+    /// Where events own memberships: what a membership event says.
+    fn membership_event(&mut self, event: &Event) {
+        if self.workspace.settings.membership_owner != MembershipOwner::Events {
+            return;
+        }
+        match event.name.as_str() {
+            "membership_started" | "membership_renewed" | "membership_changed" => {
+                let text = |name: &str| event.property(name).and_then(Value::as_text);
+                let time = |name: &str| match event.property(name) {
+                    Some(Value::Time(time)) => Some(*time),
+                    Some(Value::Text(text)) => Time::parse(text),
+                    _ => None,
+                };
+                let held = self.customer.membership.as_ref().map(|membership| membership.name.clone());
+                let Some(name) = text("membership").map(str::to_owned).or(held) else { return };
+                let auto_renew = match event.property("auto_renew") {
+                    Some(Value::Bool(yes)) => *yes,
+                    _ => self.customer.membership.as_ref().is_some_and(|membership| membership.auto_renew),
+                };
+                let started = time("started").unwrap_or(self.term_start(event));
+                let change = MembershipChange { membership: name, started, ends: time("ends"), auto_renew };
+                self.set_membership(change, Some(event));
+            }
+            "membership_cancelled" => {
+                if let Some(membership) = &mut self.customer.membership {
+                    membership.cancelled = true;
+                    membership.auto_renew = false;
+                }
+            }
+            "membership_expired" => {
+                if let Some(membership) = &mut self.customer.membership {
+                    membership.ends = Some(membership.ends.unwrap_or(event.time).min(event.time));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A renewal before the end of a term begins the new term where the old one ends.
+    fn term_start(&self, event: &Event) -> Time {
+        let ends = self.customer.membership.as_ref().and_then(|membership| membership.ends);
+        match ends {
+            Some(ends) if event.name == "membership_renewed" && ends > event.time => ends,
+            _ => event.time,
+        }
+    }
+
+    /// Sets the membership; a missing end is the catalog's term after the start.
+    fn set_membership(&mut self, change: MembershipChange, event: Option<&Event>) {
+        let term = self.workspace.catalog.membership(&change.membership).map(|membership| membership.term);
+        let ends = change.ends.or_else(|| term.map(|term| change.started.plus(term, self.zone)));
+        let held = self.customer.membership.as_ref();
+        // A member without a break: the old term had not ended when the new one began.
+        let unbroken = held.filter(|held| held.ends.is_none_or(|ends| ends >= change.started) && held.name == change.membership);
+        let since = unbroken.map_or(change.started, |held| held.since.min(change.started));
+        // A date that is moved within a term is no new term.
+        let started = match (held, event.map(|event| event.name.as_str())) {
+            (Some(held), Some("membership_changed")) if held.name == change.membership => held.started,
+            _ => change.started,
+        };
+        self.customer.membership =
+            Some(Membership { name: change.membership, since, started, ends, auto_renew: change.auto_renew, cancelled: false });
+    }
+
+    /// Drops what is remembered longer than anything needs it.
+    pub(super) fn prune(&mut self) {
+        let keys_from = self.now.plus_ms(-super::KEYS_KEPT_DAYS * DAY_MS);
+        for entries in self.customer.entries.values_mut() {
+            entries.keys.retain(|(_, at)| *at > keys_from);
+        }
+        let sends_from = self.now.minus(super::sending::longest_memory(self.workspace), self.zone);
+        self.customer.sends.retain(|send| send.at > sends_from || send.effect.is_some());
+    }
+}

@@ -1,0 +1,307 @@
+//! The turn: one customer, her inputs, one pure function.
+//!
+//! This module contains no networking code, does not read a clock and draws no dice. It takes the
+//! definitions, the customer's two documents, her inputs and the real *now*, and returns everything that
+//! is to be committed: the new documents, the effects, the facts, and the one instant at which she next
+//! needs a turn though nothing happens.
+//!
+//! Inputs and due instants are walked together in the order of their instants (inputs first on a tie), and
+//! the logical *now* moves to each. Conditions, segments, waits, dates and goals are judged at that
+//! instant; only whether a message may be sent is judged at the real now. So a backlog, a batch and one by
+//! one give the same document.
+//!
+//! Order within one instant: account; consent and profile; history; segments until stable; goals; exits;
+//! waits; new entries; then runs advance by priority (higher first), funnel name, run number. What a step
+//! emits is the next input of the same instant. An event never counts for exit, wait or goal of the run
+//! that it starts.
+//!
+//! ```text
+//! mod      the walk over instants              entries  who may enter
+//! inputs   profile, consent, history           advance  a run does its steps
+//! segments segments and tier                   sending  consent, quiet hours, caps
+//! goals    goals and exits                     results  what came of effects
+//! waits    waits that end or move              wake     the next due instant
+//! ```
+
+use crate::account::{self, Account};
+use crate::customer::Customer;
+use crate::effect::Effect;
+use crate::event::{Event, Input, InputBody};
+use crate::fact::{Fact, What};
+use crate::funnel::{Definitions, Workspace};
+use crate::lang::time::{Time, Zone};
+use std::collections::{BTreeSet, VecDeque};
+
+mod advance;
+pub mod book;
+mod entries;
+mod goals;
+mod inputs;
+mod results;
+mod segments;
+mod sending;
+pub mod view;
+mod waits;
+mod wake;
+
+/// Most hops of emitted events and segment changes from one input.
+pub const HOPS_MAX: u8 = 8;
+/// Most steps that one customer's runs do in one instant.
+pub const STEPS_PER_INSTANT_MAX: u32 = 200;
+/// Most due instants that one turn walks; the rest is left to the next turn.
+pub const INSTANTS_PER_TURN_MAX: usize = 1_000;
+/// How long the keys of entries are remembered, in days.
+pub const KEYS_KEPT_DAYS: i64 = 400;
+
+/// Everything that a turn decided.
+#[derive(Debug)]
+pub struct Turned {
+    /// The new document.
+    pub customer: Customer,
+    /// The account, when it moved.
+    pub account: Option<Account>,
+    /// New effects.
+    pub effects: Vec<Effect>,
+    /// Effects of before to take back if they have not begun.
+    pub withdrawn: Vec<String>,
+    /// What happened.
+    pub facts: Vec<Fact>,
+    /// Runs that began, changed or ended: their numbers, with how the ended ones ended.
+    pub runs: RunChanges,
+    /// Her next wake.
+    pub wake: Option<Time>,
+    /// She is to be forgotten.
+    pub erase: bool,
+}
+
+/// Changes of runs within a turn.
+#[derive(Debug, Default)]
+pub struct RunChanges {
+    /// Numbers of runs that began or changed.
+    pub touched: BTreeSet<u64>,
+    /// Runs that ended: as they were, and `finished`, `exited` or `stopped`.
+    pub ended: Vec<(crate::customer::Run, &'static str, Time)>,
+}
+
+/// Does one turn. `customer` is `None` when nothing is known of her; `inputs` are in the order of their
+/// acceptance; `now` is the store's clock.
+pub fn turn(
+    definitions: &Definitions,
+    id: &str,
+    customer: Option<Customer>,
+    account: Account,
+    inputs: Vec<Input>,
+    now: Time,
+) -> Turned {
+    let first = inputs.first().map_or(now, |input| input.accepted_at.min(now));
+    let known = customer.is_some();
+    let customer = customer.unwrap_or_else(|| Customer::new(id, first));
+    let mut turn = Turn::new(definitions, customer, account, now);
+    turn.meet(first, known, &inputs);
+    turn.walk(inputs.into());
+    turn.finish()
+}
+
+/// The state of one turn.
+struct Turn<'a> {
+    definitions: &'a Definitions,
+    workspace: &'a Workspace,
+    customer: Customer,
+    account: Account,
+    account_moved: bool,
+    zone: Zone,
+    /// The store's clock.
+    real_now: Time,
+    /// The logical now.
+    now: Time,
+    effects: Vec<Effect>,
+    withdrawn: Vec<String>,
+    facts: Vec<Fact>,
+    runs: RunChanges,
+    /// What is to happen next in this instant.
+    pending: VecDeque<Pending>,
+    /// Steps done in this instant.
+    steps: u32,
+    erase: bool,
+}
+
+/// Something that happens within the present instant.
+enum Pending {
+    /// An event of the engine's own.
+    Event(Event),
+    /// The profile changed: judge everything again.
+    Look,
+}
+
+/// What one pass over the customer is about.
+#[derive(Default)]
+struct Pass {
+    /// An event that acts.
+    event: Option<Event>,
+    /// Hops that led here.
+    depth: u8,
+    /// Segments entered (true) and left, in order.
+    flips: Vec<(String, bool)>,
+    /// Points changed.
+    points: bool,
+    /// Profile, consent or membership changed.
+    profile: bool,
+    /// Fires nothing: imports.
+    silent: bool,
+    /// Somebody asked for a run.
+    enrol: Option<(String, String, crate::lang::value::Fields)>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(definitions: &'a Definitions, customer: Customer, account: Account, real_now: Time) -> Turn<'a> {
+        let workspace = &*definitions.current;
+        let zone = customer.zone(workspace.settings.zone);
+        let now = customer.now;
+        Turn {
+            definitions,
+            workspace,
+            customer,
+            account,
+            account_moved: false,
+            zone,
+            real_now,
+            now,
+            effects: Vec::new(),
+            withdrawn: Vec::new(),
+            facts: Vec::new(),
+            runs: RunChanges::default(),
+            pending: VecDeque::new(),
+            steps: 0,
+            erase: false,
+        }
+    }
+
+    /// The first turn under other definitions judges segments silently and sets out from here: occurrences
+    /// before it never fire. A customer who comes into being by what she does enters her segments loudly.
+    fn meet(&mut self, first: Time, known: bool, inputs: &[Input]) {
+        if self.customer.judged_by == self.workspace.hash {
+            return;
+        }
+        self.now = self.customer.now.max(first);
+        self.customer.judged_by = self.workspace.hash.clone();
+        self.watch_from(self.now);
+        let imported = |input: &Input| match &input.body {
+            InputBody::History(_) => true,
+            InputBody::Profile(change) => change.import,
+            _ => false,
+        };
+        if known || inputs.first().is_some_and(imported) {
+            self.judge_segments_silently();
+        }
+    }
+
+    fn walk(&mut self, mut inputs: VecDeque<Input>) {
+        for _ in 0..INSTANTS_PER_TURN_MAX {
+            let due = self.next_due().filter(|due| *due <= self.real_now);
+            match (inputs.front().map(|input| input.accepted_at), due) {
+                (Some(at), due) if due.is_none_or(|due| at <= due) => {
+                    if let Some(input) = inputs.pop_front() {
+                        self.instant(at, Some(input.body));
+                    }
+                }
+                (_, Some(due)) => self.instant(due, None),
+                (_, None) => return,
+            }
+            if self.erase {
+                return;
+            }
+        }
+        // More instants than one turn walks: inputs must not wait, due instants go on in the next turn.
+        while let Some(input) = inputs.pop_front() {
+            self.instant(input.accepted_at, Some(input.body));
+        }
+    }
+
+    /// Everything that happens at one instant.
+    fn instant(&mut self, at: Time, input: Option<InputBody>) {
+        self.now = self.customer.now.max(at);
+        self.customer.now = self.now;
+        self.steps = 0;
+        let points = self.tick_account();
+        let mut pass = Pass { points, ..Pass::default() };
+        if let Some(body) = input {
+            self.take(body, &mut pass);
+        }
+        self.pass(pass);
+        while let Some(pending) = self.pending.pop_front() {
+            let mut pass = Pass::default();
+            match pending {
+                Pending::Event(event) => self.take(InputBody::Event(event), &mut pass),
+                Pending::Look => pass.profile = true,
+            }
+            self.pass(pass);
+        }
+    }
+
+    fn pass(&mut self, mut pass: Pass) {
+        if self.erase {
+            return;
+        }
+        self.judge_segments(&mut pass);
+        if !pass.silent {
+            self.goals(&pass);
+            self.exits(&pass);
+        }
+        self.waits(&pass);
+        if !pass.silent {
+            self.entries(&pass);
+        }
+        self.advance(pass.depth);
+    }
+
+    /// Moves the account to now; its changes become events.
+    fn tick_account(&mut self) -> bool {
+        if account::next_due(&self.account).is_none_or(|due| due > self.now) {
+            return false;
+        }
+        let (moved, changes) = account::tick(&self.account, self.now);
+        self.account = moved;
+        self.account_moved = true;
+        self.mirror();
+        for change in changes {
+            let event = book::change_event(&change);
+            self.facts.push(book::change_fact(&change));
+            self.pending.push_back(Pending::Event(event));
+        }
+        true
+    }
+
+    fn mirror(&mut self) {
+        self.customer.loyalty = account::mirror(&self.account, self.now, &self.customer.loyalty);
+    }
+
+    fn finish(mut self) -> Turned {
+        let wake = if self.erase { None } else { self.next_due() };
+        self.prune();
+        Turned {
+            account: self.account_moved.then_some(self.account),
+            customer: self.customer,
+            effects: self.effects,
+            withdrawn: self.withdrawn,
+            facts: self.facts,
+            runs: self.runs,
+            wake,
+            erase: self.erase,
+        }
+    }
+
+    /// Adds a fact about no run.
+    fn fact(&mut self, what: What, about: impl Into<String>, why: impl Into<String>) -> &mut Fact {
+        self.facts.push(Fact {
+            at: self.now,
+            what,
+            about: about.into(),
+            run: None,
+            why: why.into(),
+            seen: Vec::new(),
+            amount: None,
+        });
+        let last = self.facts.len() - 1;
+        &mut self.facts[last]
+    }
+}

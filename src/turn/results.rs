@@ -1,0 +1,113 @@
+//! What came of effects: the run goes on, skips or stops.
+
+use super::Turn;
+use super::sending::set_variant;
+use crate::effect::Outcome;
+use crate::fact::What;
+use crate::funnel::Funnel;
+use crate::lang::value::{Fields, Value};
+use crate::step::{NEXT, OnError, StepAt};
+use std::sync::Arc;
+
+impl Turn<'_> {
+    /// The answer to an effect.
+    pub(super) fn result(&mut self, effect: &str, outcome: Outcome) {
+        self.mirror();
+        self.settle_cap(effect, &outcome);
+        let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else {
+            // The run ended, or the answer is a second one: what happened is recorded, nothing follows.
+            let what = if matches!(outcome, Outcome::Accepted { .. }) { What::Sent } else { What::Failed };
+            self.fact(what, effect, "the run did not wait for it any more");
+            return;
+        };
+        let version = self.customer.runs[index].version.clone();
+        let Some(funnel) = self.definitions.funnel(&version).cloned() else { return };
+        let Some(step) = funnel.steps.list.get(self.customer.runs[index].at as usize) else { return };
+        match outcome {
+            Outcome::Accepted { data, .. } => self.accepted(index, &funnel, step, effect, data),
+            Outcome::Unknown { why } if step.step.template().is_none() => {
+                // Nobody knows whether the points were booked: the run holds until a person resolves it.
+                self.run_fact(index, &funnel, What::Failed, step.id.clone(), format!("unknown: {why}"));
+            }
+            outcome => self.failed(index, &funnel, step, outcome),
+        }
+    }
+
+    fn accepted(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, effect: &str, data: Fields) {
+        if let Some((template, channel)) = step.step.template() {
+            let fact = self.run_fact(index, funnel, What::Sent, template, "");
+            set_variant(fact, channel);
+            let properties = [
+                ("channel".to_owned(), Value::from(channel)),
+                ("template".to_owned(), Value::from(template)),
+                ("funnel".to_owned(), Value::from(funnel.name.as_str())),
+            ];
+            self.own_event("message_sent", effect, properties.into());
+        } else if let Some(reason) = step.step.grants() {
+            let points = match data.get("points") {
+                Some(Value::Int(points)) => Some(*points),
+                _ => None,
+            };
+            let state = data.get("state").and_then(Value::as_text).unwrap_or_default().to_owned();
+            let about = points.map_or_else(|| reason.to_owned(), |points| format!("{points} points"));
+            let why = if state == "pending" { format!("{reason}, pending") } else { reason.to_owned() };
+            self.run_fact(index, funnel, What::Granted, about, why).amount = points;
+            let mut properties = data.clone();
+            properties.insert("reason".to_owned(), Value::from(reason));
+            properties.insert("grant".to_owned(), Value::from(effect));
+            self.own_event("bonus_granted", effect, properties);
+        } else if let Some(bundle) = step.step.offers() {
+            let seen: Vec<(String, Value)> = data.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            self.run_fact(index, funnel, What::Offered, bundle, "").seen = seen;
+            let mut properties = data.clone();
+            properties.insert("offer".to_owned(), Value::from(bundle));
+            properties.insert("funnel".to_owned(), Value::from(funnel.name.as_str()));
+            self.own_event("offer_shown", effect, properties);
+        }
+        self.result_of(index, step, "accepted", data);
+        self.go(index, step, NEXT);
+    }
+
+    fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
+        let name = outcome.name();
+        let why = match outcome {
+            Outcome::Refused { why } | Outcome::Unknown { why } => format!("{name}: {why}"),
+            Outcome::Dead { why, attempts } => format!("{name} after {attempts} attempts: {why}"),
+            Outcome::Accepted { .. } => String::new(),
+        };
+        let about = step.step.template().map_or_else(|| step.id.clone(), |(template, _)| template.to_owned());
+        let fact = self.run_fact(index, funnel, What::Failed, about, why.clone());
+        if let Some((_, channel)) = step.step.template() {
+            set_variant(fact, channel);
+        }
+        self.result_of(index, step, name, Fields::new());
+        match step.on_error {
+            OnError::Skip => self.go(index, step, NEXT),
+            OnError::Stop => {
+                self.run_fact(index, funnel, What::Stopped, step.id.clone(), why);
+                self.end_run(index, "stopped");
+            }
+        }
+    }
+
+    /// A planned send moves to the instant at which it was accepted; one that was not accepted is given
+    /// back. One whose fate is unknown keeps its place.
+    fn settle_cap(&mut self, effect: &str, outcome: &Outcome) {
+        let Some(at) = self.customer.sends.iter().position(|send| send.effect.as_deref() == Some(effect)) else { return };
+        match outcome {
+            Outcome::Accepted { .. } => {
+                self.customer.sends[at].at = self.now;
+                self.customer.sends[at].effect = None;
+            }
+            Outcome::Unknown { .. } => self.customer.sends[at].effect = None,
+            Outcome::Refused { .. } | Outcome::Dead { .. } => {
+                self.customer.sends.remove(at);
+            }
+        }
+    }
+
+    /// A decision outlived its shelf life.
+    pub(super) fn stale(&mut self, effect: &str, why: &str) {
+        self.decide_anew(effect, why);
+    }
+}

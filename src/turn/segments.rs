@@ -1,0 +1,140 @@
+//! Segments and tier: judged until stable, entered and left at the exact instant.
+
+use super::view::View;
+use super::{Pass, Pending, Turn};
+use crate::event::Event;
+use crate::fact::What;
+use crate::lang::cel::Verdict;
+use crate::lang::time::Time;
+use crate::lang::value::{Fields, Value};
+
+/// Rounds until segments and tier must have settled: each may name the other once.
+const ROUNDS_MAX: usize = 4;
+
+/// What changed in one round.
+struct Change {
+    segment: String,
+    entered: bool,
+    verdict: Verdict,
+}
+
+impl Turn<'_> {
+    /// Judges segments and tier when something they can depend on has changed, and notes the flips.
+    pub(super) fn judge_segments(&mut self, pass: &mut Pass) {
+        let due = self.customer.judged_until.is_some_and(|until| until <= self.now);
+        let never = self.customer.judged_until.is_none() && self.customer.segments.is_empty() && self.customer.last_run == 0;
+        let touched = pass.event.as_ref().is_some_and(|event| self.workspace.keeps.contains_key(&event.name));
+        if !(due || never || touched || pass.profile || pass.points || pass.silent) {
+            return;
+        }
+        let silent = pass.silent;
+        for change in self.judge(true, silent) {
+            if !silent {
+                pass.flips.push((change.segment.clone(), change.entered));
+            }
+        }
+    }
+
+    /// Judges without anybody noticing: after a change of definitions.
+    pub(super) fn judge_segments_silently(&mut self) {
+        self.judge(false, true);
+    }
+
+    fn judge(&mut self, facts: bool, silent: bool) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut until: Option<Time> = None;
+        for _ in 0..ROUNDS_MAX {
+            until = None;
+            let tier_changed = self.judge_tier(&mut until, facts, silent);
+            let round = self.judge_round(&mut until);
+            let stable = round.is_empty() && !tier_changed;
+            for change in &round {
+                self.flip(change, facts, silent);
+            }
+            changes.extend(round);
+            if stable {
+                break;
+            }
+        }
+        self.customer.judged_until = until;
+        changes
+    }
+
+    /// One look at every segment, in the order in which they depend on each other.
+    fn judge_round(&mut self, until: &mut Option<Time>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for segment in self.workspace.segments.list() {
+            let verdict = segment.when.judge(&self.view());
+            earlier(until, verdict.until);
+            let (is, was) = (verdict.value == Some(true), self.customer.segments.contains_key(&segment.name));
+            if is == was {
+                continue;
+            }
+            if is {
+                self.customer.segments.insert(segment.name.clone(), self.now);
+            } else {
+                self.customer.segments.remove(&segment.name);
+            }
+            changes.push(Change { segment: segment.name.clone(), entered: is, verdict });
+        }
+        changes
+    }
+
+    fn flip(&mut self, change: &Change, facts: bool, silent: bool) {
+        if !facts {
+            return;
+        }
+        let what = if change.entered { What::SegmentEntered } else { What::SegmentLeft };
+        let why = if silent { "found by an import; nothing starts" } else { "" };
+        let seen = change.verdict.seen.clone();
+        self.fact(what, change.segment.clone(), why).seen = seen;
+    }
+
+    /// The highest tier whose condition holds.
+    fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool) -> bool {
+        let verdict = self.workspace.catalog.judge_tier(&self.view());
+        earlier(until, verdict.until);
+        let (tier, seen) = (verdict.tier.map(|tier| tier.name.clone()).unwrap_or_default(), verdict.seen);
+        if tier == self.customer.loyalty.tier {
+            return false;
+        }
+        let from = std::mem::replace(&mut self.customer.loyalty.tier, tier.clone());
+        if facts {
+            let why = if from.is_empty() { String::new() } else { format!("from {from}") };
+            self.fact(What::TierChanged, if tier.is_empty() { "none" } else { &tier }, why).seen = seen;
+        }
+        if !silent {
+            let mut properties = Fields::new();
+            for (name, value) in [("tier", &tier), ("from", &from)] {
+                if !value.is_empty() {
+                    properties.insert(name.to_owned(), Value::Text(value.clone()));
+                }
+            }
+            let id = format!("tier_changed:{}:{tier}", self.now.0);
+            self.emit(Event { id, name: "tier_changed".to_owned(), time: self.now, properties, minor: None, depth: 1 });
+        }
+        true
+    }
+
+    /// What conditions without event or run see.
+    pub(super) fn view(&self) -> View<'_> {
+        View { workspace: self.workspace, customer: &self.customer, now: self.now, zone: self.zone, event: None, run: None }
+    }
+
+    /// An event of the engine's own, if anybody cares about it.
+    pub(super) fn emit(&mut self, event: Event) {
+        let cared_for = self.workspace.keeps.contains_key(&event.name)
+            || self.workspace.by_event.contains_key(&event.name)
+            || self.customer.runs.iter().any(|run| run.is_live());
+        if cared_for {
+            self.pending.push_back(Pending::Event(event));
+        }
+    }
+}
+
+/// Keeps the earlier of two instants.
+pub(super) fn earlier(until: &mut Option<Time>, other: Option<Time>) {
+    if let Some(other) = other {
+        *until = Some(until.map_or(other, |until| until.min(other)));
+    }
+}

@@ -1,0 +1,352 @@
+//! Whether a message may go: address, `while`, consent, quiet hours, caps; and effects that leave.
+//!
+//! Only here the real now counts: a message decided in a backlog is sent today, so today's clock says
+//! whether the night is over and how many messages this week has seen.
+
+use super::Turn;
+use super::advance::Next;
+use super::view::View;
+use crate::customer::{RunState, Send};
+use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain};
+use crate::event::Event;
+use crate::fact::What;
+use crate::funnel::settings::{Cap, Period, QuietHours};
+use crate::funnel::{Funnel, Workspace};
+use crate::lang::time::{Span, Time, Zone, instant};
+use crate::lang::value::{Fields, Value};
+use crate::step::{GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
+use chrono::{Datelike, Days, NaiveTime};
+use std::sync::Arc;
+
+/// What caps call the making of an offer.
+const OFFER_CHANNEL: &str = "$offer";
+/// The longest calendar period of a cap, with a day to spare.
+const CALENDAR_DAYS_MAX: u32 = 32;
+
+/// How long sends are remembered: the longest period that any cap counts.
+pub(super) fn longest_memory(workspace: &Workspace) -> Span {
+    let spans = workspace.settings.caps.iter().filter_map(|cap| match cap.period {
+        Period::Within(span) => Some(span),
+        Period::Day | Period::Week | Period::Month => None,
+    });
+    let spans = spans.chain(workspace.settings.offers.map(|(_, span)| span));
+    let epoch = Time(0);
+    let length = |span: &Span| epoch.plus(*span, chrono_tz::UTC);
+    spans.chain([Span::days(CALENDAR_DAYS_MAX)]).max_by_key(length).unwrap_or_default()
+}
+
+impl QuietHours {
+    /// The end of the quiet hours that `now` lies in; `None`: it is not quiet.
+    pub fn end(&self, now: Time, zone: Zone) -> Option<Time> {
+        let local = now.local(zone);
+        let overnight = self.from > self.until;
+        let quiet = match overnight {
+            true => local.time() >= self.from || local.time() < self.until,
+            false => local.time() >= self.from && local.time() < self.until,
+        };
+        let tomorrow = overnight && local.time() >= self.from;
+        let day = if tomorrow { local.date().checked_add_days(Days::new(1))? } else { local.date() };
+        quiet.then(|| instant(zone, day.and_time(self.until)))
+    }
+
+    /// When the next quiet hours begin after `now`.
+    pub fn begin(&self, now: Time, zone: Zone) -> Time {
+        let local = now.local(zone);
+        let today = instant(zone, local.date().and_time(self.from));
+        match local.date().checked_add_days(Days::new(1)) {
+            Some(tomorrow) if today <= now => instant(zone, tomorrow.and_time(self.from)),
+            _ => today,
+        }
+    }
+}
+
+impl Turn<'_> {
+    pub(super) fn send(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: MessagePlan) -> Next {
+        if !self.leave_unless_while(index, funnel) {
+            return Next::Rest;
+        }
+        let now = self.real_now.max(self.now);
+        let transactional = plan.transactional.unwrap_or(funnel.transactional);
+        if let Some(deadline) = self.customer.runs[index].deadline.filter(|deadline| *deadline <= now) {
+            let why = format!("it expired {deadline}, {} after its decision", plan.expires);
+            return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
+        }
+        let field = if plan.channel == "sms" { "phone" } else { plan.channel };
+        let Some(to) = self.customer.profile.get(field).and_then(Value::as_text).map(str::to_owned) else {
+            return self.not_sent(index, funnel, step, &plan, What::Skipped, format!("customer.{field} is not known"));
+        };
+        if let Some(why) = self.no_consent(&plan, funnel, transactional) {
+            return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
+        }
+        let quiet = plan.quiet_hours.unwrap_or(if transactional { Quiet::Ignore } else { Quiet::Hold });
+        let hours = self.workspace.settings.quiet_hours.filter(|_| quiet != Quiet::Ignore);
+        if let Some((hours, end)) = hours.and_then(|hours| hours.end(now, self.zone).map(|end| (hours, end))) {
+            let clock = |time: NaiveTime| time.format("%H:%M").to_string();
+            let why = format!("quiet hours {}–{}", clock(hours.from), clock(hours.until));
+            if quiet == Quiet::Skip {
+                return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
+            }
+            self.customer.runs[index].state = RunState::Held { until: end };
+            let fact = self.run_fact(index, funnel, What::Held, plan.template.clone(), why);
+            fact.seen = vec![("until".to_owned(), Value::Time(end))];
+            set_variant(fact, plan.channel);
+            return Next::Rest;
+        }
+        let tag = plan.tag.clone().or_else(|| funnel.tag.clone());
+        if !transactional && let Some(why) = self.capped(plan.channel, tag.as_deref(), now) {
+            let rest = plan.exit_on_cap;
+            let next = self.not_sent(index, funnel, step, &plan, What::Capped, why.clone());
+            if rest {
+                self.run_fact(index, funnel, What::Exited, "cap", why);
+                self.end_run(index, "exited");
+                return Next::Rest;
+            }
+            return next;
+        }
+        let provider = self.workspace.settings.channels.get(plan.channel).cloned().unwrap_or_else(|| "inbox".to_owned());
+        let variables = self.freeze(index, funnel);
+        let zone = self.zone;
+        let run = &mut self.customer.runs[index];
+        let mut valid_until = *run.deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
+        if let Some(hours) = hours {
+            valid_until = valid_until.min(hours.begin(now, self.zone));
+        }
+        let send_tag = tag.clone();
+        let kind = EffectKind::Message(Message {
+            channel: plan.channel.to_owned(),
+            provider,
+            to,
+            template: plan.template.clone(),
+            transactional,
+            tag,
+            variables,
+        });
+        let id = self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend);
+        if !transactional {
+            self.customer.sends.push(Send { at: now, channel: plan.channel.to_owned(), tag: send_tag, effect: Some(id) });
+        }
+        Next::Rest
+    }
+
+    fn not_sent(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        plan: &MessagePlan,
+        what: What,
+        why: String,
+    ) -> Next {
+        let (result, about) = match what {
+            What::Capped => ("capped", plan.template.clone()),
+            _ => ("skipped", step.id.clone()),
+        };
+        self.result_of(index, step, result, Fields::new());
+        let fact = self.run_fact(index, funnel, what, about, why);
+        set_variant(fact, plan.channel);
+        self.go(index, step, NEXT);
+        Next::Again
+    }
+
+    /// Why consent does not allow a message; transactional ones need none.
+    fn no_consent(&self, plan: &MessagePlan, funnel: &Funnel, transactional: bool) -> Option<String> {
+        if transactional {
+            return None;
+        }
+        match self.customer.consent.get(plan.channel) {
+            None => return Some(format!("no consent for {} is on record", plan.channel)),
+            Some(consent) if !consent.granted => {
+                return Some(format!("consent for {} was withdrawn {}", plan.channel, consent.time));
+            }
+            Some(_) => {}
+        }
+        let topic = plan.topic.as_ref().or(funnel.topic.as_ref())?;
+        match self.customer.consent.get(&format!("{}:{topic}", plan.channel)) {
+            Some(consent) if !consent.granted => Some(format!("consent for {} about {topic} was withdrawn {}", plan.channel, consent.time)),
+            _ => None,
+        }
+    }
+
+    /// The cap that a marketing message would break now.
+    fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
+        let cap = self.workspace.settings.caps.iter().find(|cap| {
+            let concerns = cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+            concerns && self.count_sends(cap, now) >= cap.at_most as usize
+        })?;
+        let of = match (&cap.channel, &cap.tag) {
+            (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
+            (Some(channel), None) => channel.clone(),
+            (None, Some(tag)) => format!("messages tagged {tag}"),
+            (None, None) => "messages".to_owned(),
+        };
+        let period = match cap.period {
+            Period::Within(span) => format!("within {span}"),
+            Period::Day => "per day".to_owned(),
+            Period::Week => "per week".to_owned(),
+            Period::Month => "per month".to_owned(),
+        };
+        Some(format!("cap: at most {} {of} {period}", cap.at_most))
+    }
+
+    fn count_sends(&self, cap: &Cap, now: Time) -> usize {
+        let from = period_start(cap.period, now, self.zone);
+        let counts = |send: &&Send| {
+            let inside = match cap.period {
+                Period::Within(_) => send.at > from,
+                Period::Day | Period::Week | Period::Month => send.at >= from,
+            };
+            inside
+                && send.channel != OFFER_CHANNEL
+                && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
+                && (cap.tag.is_none() || cap.tag == send.tag)
+        };
+        self.customer.sends.iter().filter(counts).count()
+    }
+
+    pub(super) fn grant(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: GrantPlan) -> Next {
+        if !self.leave_unless_while(index, funnel) {
+            return Next::Rest;
+        }
+        let kind = EffectKind::Grant(Grant {
+            points: plan.points,
+            reason: plan.reason,
+            active_after: plan.active_after,
+            expires_after: plan.expires_after,
+            provider: self.workspace.settings.loyalty.clone(),
+            variables: self.freeze(index, funnel),
+        });
+        self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
+        Next::Rest
+    }
+
+    pub(super) fn offer(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, bundle: String, valid_for: Span) -> Next {
+        if !self.leave_unless_while(index, funnel) {
+            return Next::Rest;
+        }
+        let now = self.real_now.max(self.now);
+        let Some(known) = self.workspace.catalog.bundle(&bundle) else {
+            return self.fail(index, funnel, step, format!("the catalog has no bundle {bundle} any more"), step.on_error);
+        };
+        let run = &self.customer.runs[index];
+        if let Some(why) = known.refusal(&View { event: run.event.as_ref(), run: Some(run), ..self.view() }) {
+            self.skip(index, funnel, step, why);
+            self.go(index, step, NEXT);
+            return Next::Again;
+        }
+        if let Some((at_most, within)) = self.workspace.settings.offers {
+            let from = now.minus(within, self.zone);
+            let made = self.customer.sends.iter().filter(|send| send.channel == OFFER_CHANNEL && send.at > from).count();
+            if made >= at_most as usize {
+                self.skip(index, funnel, step, format!("cool-down: at most {at_most} offers within {within}"));
+                self.go(index, step, NEXT);
+                return Next::Again;
+            }
+        }
+        let kind = EffectKind::Offer(Offer { bundle, valid_for });
+        let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
+        self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+        Next::Rest
+    }
+
+    /// Everything that the step's message or request may name, as it is now.
+    fn freeze(&self, index: usize, funnel: &Funnel) -> Fields {
+        let run = &self.customer.runs[index];
+        let paths = funnel.frozen.get(&run.at).map(Vec::as_slice).unwrap_or_default();
+        View { event: run.event.as_ref(), run: Some(run), ..self.view() }.freeze(paths)
+    }
+
+    /// Puts an effect into the outbox; the run waits for its answer.
+    fn plan(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        kind: EffectKind,
+        valid_until: Option<Time>,
+        on_uncertain: OnUncertain,
+    ) -> String {
+        let run = &self.customer.runs[index];
+        let mut id = format!("{}/{}/{}/{}", self.customer.id, run.id, step.id, run.iteration);
+        if run.decision > 0 {
+            id.push_str(&format!(".{}", run.decision));
+        }
+        self.effects.push(Effect {
+            id: id.clone(),
+            customer: self.customer.id.clone(),
+            run: run.id,
+            funnel: run.funnel.clone(),
+            version: run.version.clone(),
+            step: step.id.clone(),
+            decided_at: self.real_now.max(self.now),
+            valid_until,
+            gate: self.customer.gate,
+            on_uncertain,
+            kind,
+        });
+        self.customer.runs[index].state = RunState::Effect { id: id.clone() };
+        self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
+        id
+    }
+
+    /// A word of consent was taken back: what is planned in this very turn is decided anew. (What was
+    /// planned before is stopped by the gate.)
+    pub(super) fn redecide_planned(&mut self) {
+        let planned: Vec<String> = self
+            .effects
+            .iter()
+            .filter(|effect| matches!(effect.kind, EffectKind::Message(_)))
+            .map(|effect| effect.id.clone())
+            .collect();
+        for id in planned {
+            self.effects.retain(|effect| effect.id != id);
+            self.decide_anew(&id, "consent was withdrawn before it was sent");
+        }
+        let gate = self.customer.gate;
+        for effect in &mut self.effects {
+            effect.gate = gate;
+        }
+    }
+
+    /// The step of an effect is decided anew, under a new number.
+    pub(super) fn decide_anew(&mut self, effect: &str, why: &str) {
+        self.customer.sends.retain(|send| send.effect.as_deref() != Some(effect));
+        let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else { return };
+        let run = &mut self.customer.runs[index];
+        run.state = RunState::Ready;
+        run.decision += 1;
+        let version = run.version.clone();
+        if let Some(funnel) = self.definitions.funnel(&version).cloned() {
+            self.run_fact(index, &funnel, What::Redecided, "", why);
+        }
+    }
+
+    /// An event that the engine emits about a message, a grant or an offer.
+    pub(super) fn own_event(&mut self, name: &str, effect: &str, properties: Fields) {
+        let event =
+            Event { id: format!("{name}:{effect}"), name: name.to_owned(), time: self.now, properties, minor: None, depth: 1 };
+        if self.workspace.keeps.contains_key(name) || self.workspace.by_event.contains_key(name) {
+            self.pending.push_back(super::Pending::Event(event));
+        }
+    }
+}
+
+/// Names the channel in a fact about a message.
+pub(super) fn set_variant(fact: &mut crate::fact::Fact, channel: &str) {
+    if let Some(run) = &mut fact.run {
+        run.variant = channel.to_owned();
+    }
+}
+
+/// From when a cap counts: exclusive for a rolling period, inclusive for a calendar one.
+fn period_start(period: Period, now: Time, zone: Zone) -> Time {
+    let today = now.date(zone);
+    let day = match period {
+        Period::Within(span) => return now.minus(span, zone),
+        Period::Day => today,
+        Period::Week => {
+            today.checked_sub_days(Days::new(u64::from(today.weekday().num_days_from_monday()))).unwrap_or(today)
+        }
+        Period::Month => today.with_day(1).unwrap_or(today),
+    };
+    instant(zone, day.and_time(NaiveTime::MIN))
+}

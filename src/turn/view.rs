@@ -1,0 +1,207 @@
+//! What conditions, expressions and templates see of a customer at one instant.
+
+use crate::customer::{Customer, Run};
+use crate::event::Event;
+use crate::funnel::Workspace;
+use crate::lang::cel::{Aggregate, Scope};
+use crate::lang::time::{Time, Zone};
+use crate::lang::value::{Fields, Value};
+
+/// A customer at an instant, perhaps with an event and a run.
+pub struct View<'a> {
+    /// Definitions: currency, keeps.
+    pub workspace: &'a Workspace,
+    /// The customer.
+    pub customer: &'a Customer,
+    /// The instant.
+    pub now: Time,
+    /// Her zone.
+    pub zone: Zone,
+    /// What `event` is.
+    pub event: Option<&'a Event>,
+    /// What `run`, `steps` and `offer` are about.
+    pub run: Option<&'a Run>,
+}
+
+impl View<'_> {
+    /// Copies the values at the given paths, nested as templates read them; missing ones are left out.
+    pub fn freeze(&self, paths: &[Vec<String>]) -> Fields {
+        let mut out = Fields::new();
+        for path in paths {
+            if let Some(value) = self.field(path) {
+                insert(&mut out, path, value);
+            }
+        }
+        out
+    }
+
+    fn customer_field(&self, rest: &[String]) -> Option<Value> {
+        let customer = self.customer;
+        let (name, below) = match rest {
+            [] => return Some(self.whole_customer()),
+            [name, below @ ..] => (name.as_str(), below),
+        };
+        let value = match name {
+            "id" => Value::Text(customer.id.clone()),
+            "created" => Value::Time(customer.created),
+            "zone" => Value::Text(self.zone.name().to_owned()),
+            "tier" => Value::Text(some_text(&customer.loyalty.tier)?),
+            "balance" => Value::Int(customer.loyalty.balance),
+            "pending" => Value::Int(customer.loyalty.pending),
+            "next_expiry" => Value::Time(customer.loyalty.next_expiry?),
+            "membership" => self.membership()?,
+            "consent" => consent(customer),
+            name => customer.profile.get(name)?.clone(),
+        };
+        descend(value, below)
+    }
+
+    fn whole_customer(&self) -> Value {
+        let mut fields = self.customer.profile.clone();
+        for name in ["id", "created", "zone", "tier", "balance", "pending", "membership"] {
+            if let Some(value) = self.customer_field(&[name.to_owned()]) {
+                fields.insert(name.to_owned(), value);
+            }
+        }
+        Value::Map(fields)
+    }
+
+    fn membership(&self) -> Option<Value> {
+        let membership = self.customer.membership.as_ref()?;
+        let mut fields = Fields::from([
+            ("name".to_owned(), Value::Text(membership.name.clone())),
+            ("since".to_owned(), Value::Time(membership.since)),
+            ("started".to_owned(), Value::Time(membership.started)),
+            ("auto_renew".to_owned(), Value::Bool(membership.auto_renew)),
+            ("cancelled".to_owned(), Value::Bool(membership.cancelled)),
+            ("active".to_owned(), Value::Bool(membership.ends.is_none_or(|ends| ends > self.now))),
+        ]);
+        if let Some(title) = self.workspace.catalog.membership(&membership.name).map(|m| m.title.clone()) {
+            fields.insert("title".to_owned(), Value::Text(title));
+        }
+        if let Some(ends) = membership.ends {
+            fields.insert("ends".to_owned(), Value::Time(ends));
+        }
+        Some(Value::Map(fields))
+    }
+
+    fn offer_field(&self, rest: &[String]) -> Option<Value> {
+        let taken = self.run?.results.get(OFFER)?;
+        let bundle = taken.get("bundle").and_then(Value::as_text)?;
+        let mut fields = self.workspace.catalog.bundle(bundle)?.values(self.workspace.settings.currency);
+        if let Value::Map(own) = taken {
+            fields.extend(own.clone());
+        }
+        descend(Value::Map(fields), rest)
+    }
+
+    fn run_field(&self, rest: &[String]) -> Option<Value> {
+        let run = self.run?;
+        let fields = Fields::from([
+            ("id".to_owned(), Value::Int(i64::try_from(run.id).ok()?)),
+            ("entered".to_owned(), Value::Time(run.entered)),
+            ("anchor".to_owned(), Value::Time(run.anchor)),
+        ]);
+        descend(Value::Map(fields), rest)
+    }
+
+    fn event_field(&self, rest: &[String]) -> Option<Value> {
+        let event = self.event?;
+        let (name, below) = match rest {
+            [] => return Some(Value::Map(event.properties.clone())),
+            [name, below @ ..] => (name.as_str(), below),
+        };
+        match event.properties.get(name) {
+            Some(value) => descend(value.clone(), below),
+            None => match name {
+                "id" => Some(Value::Text(event.id.clone())),
+                "name" => Some(Value::Text(event.name.clone())),
+                "time" => Some(Value::Time(event.time)),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// The name under which a run keeps its latest offer among its results; no step id can be this.
+pub const OFFER: &str = "$offer";
+
+fn some_text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn consent(customer: &Customer) -> Value {
+    let whole = customer.consent.iter().filter(|(channel, _)| !channel.contains(':'));
+    Value::Map(whole.map(|(channel, consent)| (channel.clone(), Value::Bool(consent.granted))).collect())
+}
+
+fn descend(value: Value, path: &[String]) -> Option<Value> {
+    path.iter().try_fold(value, |value, name| match value {
+        Value::Map(mut fields) => fields.remove(name),
+        _ => None,
+    })
+}
+
+fn insert(fields: &mut Fields, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [name] => {
+            // A longer path may have been there first: the whole map holds it too.
+            fields.insert(name.clone(), value);
+        }
+        [name, below @ ..] => {
+            let inner = fields.entry(name.clone()).or_insert_with(|| Value::Map(Fields::new()));
+            if let Value::Map(inner) = inner {
+                insert(inner, below, value);
+            }
+        }
+    }
+}
+
+impl Scope for View<'_> {
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn zone(&self) -> Zone {
+        self.zone
+    }
+
+    fn field(&self, path: &[String]) -> Option<Value> {
+        let (root, rest) = path.split_first()?;
+        match root.as_str() {
+            "customer" => self.customer_field(rest),
+            "event" => self.event_field(rest),
+            "steps" => {
+                let (step, below) = rest.split_first()?;
+                descend(self.run?.results.get(step)?.clone(), below)
+            }
+            "run" => self.run_field(rest),
+            "offer" => self.offer_field(rest),
+            "workspace" => {
+                let name = Value::Text(self.workspace.settings.workspace.clone());
+                descend(Value::Map(Fields::from([("name".to_owned(), name)])), rest)
+            }
+            _ => None,
+        }
+    }
+
+    fn in_segment(&self, name: &str) -> bool {
+        self.customer.segments.contains_key(name)
+    }
+
+    fn first(&self, event: &str) -> Option<Time> {
+        self.customer.history.get(event).map(|history| history.first)
+    }
+
+    fn last(&self, event: &str) -> Option<Time> {
+        self.customer.history.get(event).map(|history| history.last)
+    }
+
+    fn aggregate(&self, query: &Aggregate, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+        match self.customer.history.get(&query.event) {
+            Some(history) => history.aggregate(self.now, self.zone, query, self.workspace.settings.currency, keep),
+            None => (Value::Int(0), None),
+        }
+    }
+}

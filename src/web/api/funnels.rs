@@ -1,0 +1,137 @@
+//! Funnels, their runs and their figures.
+
+use super::events::one;
+use crate::engine::intake::Refusal;
+use crate::lang::time::{DAY_MS, Time, parse_date};
+use crate::store::read::{Figure, RunFilter};
+use crate::web::WebState;
+use crate::web::answer::{Answer, Problem, json};
+use crate::web::call::{Call, Query};
+use axum::http::{HeaderName, StatusCode};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+/// Days that figures cover when nothing else is asked for, today included.
+pub const FIGURE_DAYS: i64 = 30;
+/// Most days of figures in one answer.
+const FIGURE_DAYS_MAX: i64 = 400;
+
+/// The position from which the next page goes on; null after the last one.
+pub fn next_page<T>(rows: &[T], limit: usize, position: impl Fn(&T) -> Json) -> Json {
+    match rows.last() {
+        Some(last) if rows.len() == limit => position(last),
+        _ => Json::Null,
+    }
+}
+
+/// Sums of a funnel's figures by kind of fact: how many, and the amounts.
+pub type Sums = BTreeMap<String, (i64, i64)>;
+
+/// Figures of the last [`FIGURE_DAYS`] days, and the number of live runs, by funnel.
+pub struct Recent {
+    /// By funnel, then kind of fact.
+    pub sums: BTreeMap<String, Sums>,
+    /// Live runs by funnel.
+    pub live: BTreeMap<String, u64>,
+    /// The figures themselves.
+    pub figures: Vec<Figure>,
+    /// Customers by segment.
+    pub segments: Vec<(String, u64)>,
+    /// Inputs put aside because turns on them failed.
+    pub quarantined: u64,
+}
+
+/// Reads the recent figures.
+///
+/// # Errors
+/// When the store fails.
+pub async fn recent(state: &WebState) -> Result<Recent, Problem> {
+    let now = state.store.now();
+    let from = now.plus_ms(-(FIGURE_DAYS - 1) * DAY_MS);
+    let figures = state.store.figures(day(from), day(now)).await?;
+    let counts = state.store.counts().await?;
+    let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+    for figure in &figures {
+        let sum = sums.entry(figure.funnel.clone()).or_default().entry(figure.what.clone()).or_default();
+        *sum = (sum.0.saturating_add(figure.count), sum.1.saturating_add(figure.amount));
+    }
+    let mut live: BTreeMap<String, u64> = BTreeMap::new();
+    for (funnel, _, count) in counts.live_runs {
+        *live.entry(funnel).or_default() += count;
+    }
+    Ok(Recent { sums, live, figures, segments: counts.segments, quarantined: counts.quarantined })
+}
+
+fn day(time: Time) -> String {
+    time.date(chrono_tz::UTC).to_string()
+}
+
+/// Funnels with their figures.
+pub async fn list(call: Call) -> Answer {
+    call.query(&[])?;
+    let recent = recent(&call.state).await?;
+    let funnels: Vec<Json> = call
+        .state
+        .views
+        .get()
+        .iter()
+        .map(|view| {
+            let empty = Sums::new();
+            let sums = recent.sums.get(&view.name).unwrap_or(&empty);
+            let figures: serde_json::Map<String, Json> =
+                sums.iter().map(|(what, (count, _))| (what.clone(), Json::from(*count))).collect();
+            let waiting = recent.live.get(&view.name).copied().unwrap_or(0);
+            json!({ "name": view.name, "title": view.title, "trigger": view.trigger, "waiting": waiting, "figures": figures })
+        })
+        .collect();
+    Ok(json(StatusCode::OK, &json!({ "funnels": funnels })))
+}
+
+/// Starts a run.
+pub async fn start(call: Call) -> Answer {
+    call.query(&[])?;
+    let key = call.header(&HeaderName::from_static("idempotency-key")).map(str::to_owned);
+    one(call.state.intake.enrol(call.param("name"), key.as_deref(), &call.body).await?)
+}
+
+/// Runs, newest first.
+pub async fn runs(call: Call) -> Answer {
+    let query = call.query(&["customer", "funnel", "state", "limit"])?;
+    let filter = RunFilter { customer: query.text("customer"), funnel: query.text("funnel"), state: query.text("state") };
+    let rows = call.state.store.runs(filter, query.limit()?).await?;
+    let runs: Vec<Json> = rows
+        .iter()
+        .map(|run| {
+            json!({
+                "customer": run.customer, "run": run.run, "funnel": run.funnel, "version": run.version, "state": run.state,
+                "step": run.step, "entered": run.entered.to_string(), "until": run.until.map(|until| until.to_string()),
+            })
+        })
+        .collect();
+    Ok(json(StatusCode::OK, &json!({ "runs": runs })))
+}
+
+/// Figures of some days.
+pub async fn stats(call: Call) -> Answer {
+    let query = call.query(&["from", "to"])?;
+    let now = call.state.store.now();
+    let to = asked_day(&query, "to", now)?;
+    let from = asked_day(&query, "from", now.plus_ms(-(FIGURE_DAYS - 1) * DAY_MS))?;
+    if from > to || (to - from).num_days() >= FIGURE_DAYS_MAX {
+        return Err(Refusal::new(format!("`from` must be a day before `to`, and at most {FIGURE_DAYS_MAX} days lie between"))
+            .field("from")
+            .into());
+    }
+    let (from, to) = (from.to_string(), to.to_string());
+    let figures = call.state.store.figures(from.clone(), to.clone()).await?;
+    Ok(json(StatusCode::OK, &json!({ "from": from, "to": to, "figures": figures })))
+}
+
+fn asked_day(query: &Query, name: &str, default: Time) -> Result<chrono::NaiveDate, Problem> {
+    match query.text(name).as_str() {
+        "" => Ok(default.date(chrono_tz::UTC)),
+        text => {
+            parse_date(text).ok_or_else(|| Refusal::new(format!("`{name}` must be a day like 2027-03-01")).field(name).into())
+        }
+    }
+}

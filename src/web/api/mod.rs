@@ -1,0 +1,9 @@
+//! What machines ask for, one file per subject.
+
+pub mod customers;
+pub mod events;
+pub mod funnels;
+pub mod health;
+pub mod hooks;
+pub mod import;
+pub mod messages;

@@ -1,0 +1,63 @@
+//! The first page: funnels with their figures, and segments with their sizes.
+
+use super::layout;
+use crate::web::answer::Answer;
+use crate::web::api::funnels::{FIGURE_DAYS, Recent, Sums, recent};
+use crate::web::call::{Call, encode};
+use crate::web::view::FunnelView;
+use maud::{Markup, html};
+
+/// The figures of a funnel's card: kind of fact and name; `granted` shows the points.
+const FIGURES: &[(&str, &str)] =
+    &[("entered", "entered"), ("sent", "sent"), ("granted", "points"), ("goal", "goal"), ("exited", "exited")];
+
+/// `GET /`.
+pub async fn show(call: Call) -> Answer {
+    let recent = recent(&call.state).await?;
+    let views = call.state.views.get();
+    let content = html! {
+        h1 { "Funnels" }
+        p class="soft" { "Figures of the last " (FIGURE_DAYS) " days." }
+        @if recent.quarantined > 0 {
+            p class="bad" role="status" { (recent.quarantined) " inputs were put aside because turns on them failed; the engine's log says why." }
+        }
+        @if views.is_empty() { p { "This workspace has no funnels yet." } }
+        ul class="cards" { @for view in views.iter() { li class="card" { (card(view, &recent)) } } }
+        h2 { "Segments" }
+        (segments(&recent.segments))
+    };
+    Ok(layout::show(&call, "/", "Funnels", true, &content))
+}
+
+fn card(view: &FunnelView, recent: &Recent) -> Markup {
+    let empty = Sums::new();
+    let sums = recent.sums.get(&view.name).unwrap_or(&empty);
+    html! {
+        h3 { a href={ "/funnels/" (encode(&view.name)) } { (view.title) } }
+        p class="soft" { "Starts on " (view.trigger) }
+        dl class="figures" {
+            div { dt { "waiting" } dd { (recent.live.get(&view.name).copied().unwrap_or(0)) } }
+            @for (what, name) in FIGURES { div { dt { (name) } dd { (figure(sums, what)) } } }
+        }
+    }
+}
+
+/// How many, or, of grants, how many points.
+pub fn figure(sums: &Sums, what: &str) -> i64 {
+    let (count, amount) = sums.get(what).copied().unwrap_or_default();
+    if what == "granted" { amount } else { count }
+}
+
+fn segments(segments: &[(String, u64)]) -> Markup {
+    let largest = segments.iter().map(|(_, size)| *size).max().unwrap_or(0).max(1);
+    if segments.is_empty() {
+        return html! { p class="soft" { "Nobody is in a segment yet." } };
+    }
+    let rows: Vec<Markup> = segments
+        .iter()
+        .map(|(name, size)| {
+            html! { tr { th scope="row" { (name) } td class="number" { (size) } td { meter min="0" max=(largest) value=(size) aria-label={ (name) ": " (size) } {} } } }
+        })
+        .collect();
+    layout::table("Segments", &["Segment", "Customers", ""], &rows)
+}

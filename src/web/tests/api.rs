@@ -1,0 +1,213 @@
+//! What machines get.
+
+use super::*;
+use crate::engine::intake::fake::SHOP_TOKEN;
+use crate::event::InputBody;
+use crate::fact::{Fact, RunRef, What};
+use crate::lang::time::Time;
+use crate::lang::value::Value;
+use crate::store::CustomerRow;
+use crate::store::read::{Figure, TimelineRow};
+
+fn at(text: &str) -> Time {
+    Time::parse(text).unwrap()
+}
+
+#[tokio::test]
+async fn events_are_accepted_once() {
+    let server = Server::start().await;
+    let ingest = server.token(Scope::Ingest);
+    let accepted = server.post("/v1/events", ingest, &event("e1")).await;
+    assert_eq!((accepted.status, accepted.body.as_str()), (202, r#"{"status":"accepted"}"#));
+    let again = server.post("/v1/events", ingest, &event("e1")).await;
+    assert_eq!((again.status, again.json()["status"].as_str()), (200, Some("duplicate")));
+    let other = server.post("/v1/events", ingest, &event("e1").replace("\"amount\":1", "\"amount\":2")).await;
+    assert_eq!(other.status, 409);
+    assert!(other.json()["hint"].as_str().unwrap().contains("first one is kept"));
+    let wrong = server.post("/v1/events", ingest, r#"{"id":"e2","event":"purchase"}"#).await;
+    assert_eq!((wrong.status, wrong.json()["field"].as_str()), (400, Some("customer")));
+    assert_eq!(server.store.inputs().len(), 1);
+}
+
+#[tokio::test]
+async fn several_events_get_one_answer_each() {
+    let server = Server::start().await;
+    let ingest = server.token(Scope::Ingest);
+    let lines = format!("{}\n{}\nbroken\n", event("e1"), event("e1"));
+    let got = server.send("POST", "/v1/events", ingest, "content-type: application/x-ndjson\r\n", &lines).await;
+    assert_eq!(got.status, 202);
+    let body = got.json();
+    assert_eq!([&body["accepted"], &body["duplicates"], &body["refused"]].map(|n| n.as_u64()), [Some(1), Some(1), Some(1)]);
+    assert_eq!(body["items"][0]["line"], 2);
+    assert_eq!((body["items"][1]["line"].as_u64(), body["items"][1]["status"].as_str()), (Some(3), Some("refused")));
+    let all_wrong = server.post("/v1/events", ingest, r#"[{"id":"1"},{}]"#).await;
+    assert_eq!(all_wrong.status, 400);
+    assert!(all_wrong.json()["error"].is_string());
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_means_try_again() {
+    let server = Server::start().await;
+    let ingest = server.token(Scope::Ingest).to_owned();
+    server.store.fail();
+    let got = server.post("/v1/events", &ingest, &event("e1")).await;
+    assert_eq!((got.status, got.header("retry-after")), (503, Some("2")));
+    assert!(!got.body.contains("told to fail"), "the store's own words stay in the log");
+    assert_eq!(server.get("/readyz", "").await.status, 503);
+    assert_eq!(server.get("/livez", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn customers_are_changed_read_and_forgotten() {
+    let server = Server::start().await;
+    let (read, operate) = (server.token(Scope::Read), server.token(Scope::Operate));
+    let put = server.send("PUT", "/v1/customers/a%2Fb", operate, "", r#"{"profile":{"name":"Ada"}}"#).await;
+    assert_eq!(put.status, 202);
+    assert_eq!(server.store.inputs()[0].customer, "a/b");
+    assert_eq!(
+        server.send("PUT", "/v1/customers/c1", operate, "", r#"{"profile":{"emial":"x"}}"#).await.json()["hint"],
+        "did you mean `email`?"
+    );
+    assert_eq!(server.get("/v1/customers/c1", read).await.status, 404);
+    server.store.know("c1");
+    let got = server.get("/v1/customers/c1", read).await.json();
+    assert_eq!(
+        (got["id"].as_str(), got["loyalty"]["balance"].as_i64(), got["membership"].is_null()),
+        (Some("c1"), Some(0), true)
+    );
+    assert_eq!(server.send("DELETE", "/v1/customers/c1", operate, "", "").await.status, 202);
+    assert_eq!(server.send("DELETE", "/v1/customers/c9", operate, "", "").await.status, 404);
+    assert!(matches!(server.store.inputs()[1].body, InputBody::Erase));
+}
+
+#[tokio::test]
+async fn runs_are_started_with_a_key() {
+    let server = Server::start().await;
+    let operate = server.token(Scope::Operate);
+    let start = async |path: &str, header: &str| server.send("POST", path, operate, header, r#"{"customer":"c1"}"#).await.status;
+    let path = "/v1/funnels/invited/runs";
+    assert_eq!(start(path, "idempotency-key: k1\r\n").await, 202);
+    assert_eq!(start(path, "idempotency-key: k1\r\n").await, 200);
+    assert_eq!(start(path, "").await, 400);
+    assert_eq!(start("/v1/funnels/nothing/runs", "idempotency-key: k1\r\n").await, 404);
+}
+
+#[tokio::test]
+async fn lists_have_a_bound_and_a_position_to_go_on_from() {
+    let server = Server::start().await;
+    let read = server.token(Scope::Read);
+    let customers =
+        ["a", "b", "c"].map(|id| CustomerRow { id: id.to_owned(), name: format!("N {id}"), ..CustomerRow::default() });
+    server.store.rows.lock().unwrap().customers.extend(customers);
+    let first = server.get("/v1/customers?limit=2", read).await.json();
+    assert_eq!((first["customers"].as_array().unwrap().len(), first["next"].as_str()), (2, Some("b")));
+    let second = server.get("/v1/customers?limit=2&after=b", read).await.json();
+    assert_eq!((second["customers"][0]["id"].as_str(), second["next"].is_null()), (Some("c"), true));
+    for bad in ["limit=0", "limit=501", "limit=x", "limt=5", "limit=1&limit=2", "after=%ff"] {
+        assert_eq!(server.get(&format!("/v1/customers?{bad}"), read).await.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_timeline_says_what_happened_and_why() {
+    let server = Server::start().await;
+    let run = RunRef {
+        funnel: "welcome".to_owned(),
+        version: "v".to_owned(),
+        run: 1,
+        step: "email_2".to_owned(),
+        variant: "email".to_owned(),
+    };
+    let fact = Fact {
+        at: at("2027-03-01T20:30:00Z"),
+        what: What::Held,
+        about: "renewal-week".to_owned(),
+        run: Some(run),
+        why: "quiet hours 21:00–08:00".to_owned(),
+        seen: vec![("local_hour".to_owned(), Value::Int(21))],
+        amount: None,
+    };
+    server.store.rows.lock().unwrap().timeline.push(("c1".to_owned(), TimelineRow { seq: 7, index: 0, fact }));
+    let got = server.get("/v1/customers/c1/timeline", server.token(Scope::Read)).await.json();
+    let fact = &got["facts"][0];
+    assert_eq!(fact["sentence"], "Held “renewal-week”: quiet hours 21:00–08:00");
+    assert_eq!(
+        (fact["seq"].as_u64(), fact["run"]["step"].as_str(), fact["seen"][0]["value"].as_i64()),
+        (Some(7), Some("email_2"), Some(21))
+    );
+}
+
+#[tokio::test]
+async fn figures_and_funnels_are_counted() {
+    let server = Server::start().await;
+    let read = server.token(Scope::Read);
+    let figure = |day: &str, what: &str, count| Figure {
+        day: day.to_owned(),
+        funnel: "welcome".to_owned(),
+        version: "v".to_owned(),
+        step: String::new(),
+        variant: String::new(),
+        what: what.to_owned(),
+        count,
+        amount: 0,
+    };
+    {
+        let mut rows = server.store.rows.lock().unwrap();
+        rows.figures =
+            vec![figure("2027-02-28", "entered", 3), figure("2027-03-01", "entered", 4), figure("2026-01-01", "entered", 100)];
+        rows.counts.live_runs =
+            vec![("welcome".to_owned(), "waiting".to_owned(), 2), ("welcome".to_owned(), "held".to_owned(), 1)];
+    }
+    let funnels = server.get("/v1/funnels", read).await.json();
+    assert_eq!(
+        (funnels["funnels"][0]["figures"]["entered"].as_i64(), funnels["funnels"][0]["waiting"].as_i64()),
+        (Some(7), Some(3))
+    );
+    let stats = server.get("/v1/stats?from=2027-03-01&to=2027-03-01", read).await.json();
+    assert_eq!((stats["figures"].as_array().unwrap().len(), stats["figures"][0]["count"].as_i64()), (1, Some(4)));
+    for bad in ["from=2027-02-30", "from=2027-03-02&to=2027-03-01", "from=2020-01-01&to=2027-01-01"] {
+        assert_eq!(server.get(&format!("/v1/stats?{bad}"), read).await.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn the_past_is_imported_row_by_row() {
+    let server = Server::start().await;
+    let import = server.token(Scope::Import);
+    let rows =
+        "{\"customer\":\"c1\",\"profile\":{\"name\":\"Ada\"}}\n{\"event\":\"purchase\",\"id\":\"1\",\"customer\":\"c1\"}\n";
+    let got = server.post("/v1/import", import, rows).await;
+    let body = got.json();
+    assert_eq!((got.status, body["accepted"].as_u64(), body["items"][0]["line"].as_u64()), (200, Some(1), Some(2)));
+    let csv = server.send("POST", "/v1/import", import, "content-type: text/csv\r\n", "customer,name\nc2,Bob\n").await;
+    assert_eq!(csv.json()["accepted"], 1);
+    assert_eq!(server.post("/v1/import", import, "").await.status, 400);
+    assert_eq!(server.post("/v1/import", import, "x").await.status, 400);
+}
+
+#[tokio::test]
+async fn the_description_is_served() {
+    let server = Server::start().await;
+    let got = server.get("/openapi.json", "").await.json();
+    assert_eq!(got["openapi"], "3.1.0");
+    assert!(got["paths"]["/v1/events"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn webhooks_prove_themselves_and_count_once() {
+    let server = Server::start().await;
+    let order = r#"{"kind":"order","id":"o1","customer":"c1","at":"2027-03-01T09:00:00Z","total":5}"#;
+    let send = async |path: &str, token: &str, body: &str| server.post(path, token, body).await;
+    let accepted = send("/hooks/shop", SHOP_TOKEN, order).await;
+    assert_eq!((accepted.status, accepted.body.as_str()), (202, r#"{"status":"accepted"}"#));
+    assert_eq!(send("/hooks/shop", SHOP_TOKEN, order).await.json()["status"], "duplicate");
+    assert_eq!(send("/hooks/shop", SHOP_TOKEN, &order.replace('5', "6")).await.status, 409);
+    assert_eq!(send("/hooks/shop", SHOP_TOKEN, r#"{"kind":"ping"}"#).await.json()["status"], "ignored");
+    assert_eq!(send("/hooks/shop", SHOP_TOKEN, "{").await.status, 400);
+    let unproven = send("/hooks/shop", "another token", order).await;
+    assert_eq!(unproven.status, 401);
+    assert_eq!(send("/hooks/nothing", SHOP_TOKEN, order).await.status, 404);
+    // Without any proof only on this machine, where this test listens.
+    assert_eq!(send("/hooks/open", "", order).await.status, 202);
+    assert_eq!(server.store.inputs().len(), 2);
+}

@@ -1,0 +1,212 @@
+//! Where a call may go.
+//!
+//! Without permission a call reaches only public addresses over https (ports 443 and 8443). A host that is
+//! written as this machine itself (`127.0.0.1`, `[::1]`, `localhost`) was put there by whoever runs the
+//! process, so it is allowed, over http too. What a name resolves to is judged address by address; one
+//! private answer refuses the whole name.
+
+use super::Reach;
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Ports of public hosts that may be called.
+const PUBLIC_PORTS: &[u16] = &[80, 443, 8080, 8443];
+
+/// A judged URL.
+pub(super) struct Target {
+    pub url: Url,
+    /// Its addresses need no check: it is this machine, or private networks are allowed.
+    pub unguarded: bool,
+}
+
+/// Checks a URL, or the beginning of one up to its path, before anything is sent there.
+///
+/// # Errors
+/// One sentence that says what is not allowed about it.
+pub fn check_url(url: &str, reach: Reach) -> Result<(), String> {
+    target(url, reach).map(|_| ())
+}
+
+pub(super) fn target(url: &str, reach: Reach) -> Result<Target, String> {
+    let url =
+        Url::parse(url).map_err(|_| "the URL cannot be read; write for example `https://api.example.com/v1/send`".to_owned())?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(format!("`{}:` URLs cannot be called; use https", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL holds a user name or password; use `auth` instead".to_owned());
+    }
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let own = host == "localhost" || literal.is_some_and(|ip| plain(ip).is_loopback());
+    if url.scheme() == "http" && !own && !reach.http {
+        return Err(format!("`http://{host}` is not encrypted; use https, or say `allow_http: true`"));
+    }
+    if own || reach.private {
+        return Ok(Target { url, unguarded: true });
+    }
+    if let Some(ip) = literal
+        && !is_public(ip)
+    {
+        return Err(format!("{ip} is an address of a private network; say `allow_private: true` if that is meant"));
+    }
+    if host.ends_with(".localhost") {
+        return Err(format!("`{host}` is a name for this machine; write `localhost`"));
+    }
+    match url.port_or_known_default() {
+        Some(port) if PUBLIC_PORTS.contains(&port) => Ok(Target { url, unguarded: false }),
+        port => Err(format!("port {} of a public host cannot be called; use 443", port.unwrap_or_default())),
+    }
+}
+
+/// An IPv4 address that is written as IPv6 counts as what it is.
+fn plain(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    }
+}
+
+/// Whether an address belongs to the public internet (IANA special-purpose registries).
+pub(super) fn is_public(ip: IpAddr) -> bool {
+    match plain(ip) {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224.., _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 168, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
+    !special
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let s = ip.segments();
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match s {
+        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to the IPv4 address inside.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        [0x2002, high, low, ..] => embedded(high, low),
+        // Teredo and documentation.
+        [0x2001, 0 | 0xdb8, ..] => false,
+        [first, ..] => (0x2000..0x4000).contains(&first),
+    }
+}
+
+/// Resolves names and refuses those that lead into a private network.
+pub(super) struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            if let Some(private) = found.iter().find(|address| !is_public(address.ip())) {
+                return Err(format!("{} leads to {}, an address of a private network", name.as_str(), private.ip()).into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_https_can_be_called_without_permission() {
+        let none = Reach::default();
+        for url in [
+            "https://api.example.com/x",
+            "https://api.example.com:8443",
+            "http://127.0.0.1:9000/a",
+            "http://localhost:1",
+            "http://[::1]:80/",
+            "https://8.8.8.8/",
+        ] {
+            assert_eq!(check_url(url, none), Ok(()), "{url}");
+        }
+        for url in [
+            "http://api.example.com",
+            "https://169.254.169.254/",
+            "http://169.254.169.254/",
+            "https://0.0.0.0/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://[fd00::1]/",
+            "https://100.64.0.1/",
+            "https://10.1.2.3",
+            "https://[64:ff9b::a00:1]/",
+            "https://[::]/",
+            "https://x.localhost/",
+            "file:///etc/passwd",
+            "gopher://x",
+            "ftp://x",
+            "https://u:p@h/",
+            "https://h:22/",
+            "https://h:6379/",
+            "nonsense",
+            "",
+            "https://",
+            "https://0xa.1/",
+            "https://167837953/",
+        ] {
+            assert!(check_url(url, none).is_err(), "{url}");
+        }
+        // Other ways to write 127.0.0.1 are read as what they are: this machine.
+        for url in ["http://2130706433/", "http://0x7f.1/", "http://localhost./", "http://[::ffff:127.0.0.1]/"] {
+            assert!(target(url, none).is_ok_and(|t| t.unguarded), "{url}");
+        }
+    }
+
+    #[test]
+    fn permission_is_asked_for_separately() {
+        assert!(check_url("http://shop.example.com", Reach { http: true, private: false }).is_ok());
+        assert!(check_url("http://10.0.0.1", Reach { http: true, private: false }).is_err());
+        assert!(check_url("https://10.0.0.1:9443", Reach { http: false, private: true }).is_ok());
+        assert!(check_url("http://10.0.0.1", Reach { http: false, private: true }).is_err());
+    }
+
+    #[test]
+    fn addresses_are_judged_by_their_ranges() {
+        for ip in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "64:ff9b::808:808"] {
+            assert!(is_public(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in [
+            "172.31.255.255",
+            "192.168.0.1",
+            "198.19.0.1",
+            "255.255.255.255",
+            "224.0.0.1",
+            "fe80::1",
+            "ff02::1",
+            "2002:a00:1::",
+            "2001:db8::1",
+            "::ffff:192.168.1.1",
+        ] {
+            assert!(!is_public(ip.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_home_is_refused_after_resolution() {
+        // `localhost` stands for any name whose answer is a private address.
+        let Err(why) = PublicOnly.resolve("localhost".parse().unwrap()).await.map(|_| ()) else { panic!("resolved") };
+        assert!(why.to_string().contains("private"), "{why}");
+    }
+}
