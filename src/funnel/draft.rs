@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::{Funnel, Goal, ReEntry};
 use crate::catalog::Catalog;
 use crate::lang::cel::{Cond, Expr, Type};
-use crate::lang::diag::Faults;
+use crate::lang::diag::{Fault, Faults, Severity};
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Field, Object, Shape};
 use crate::lang::time::Span;
@@ -28,6 +28,8 @@ pub const GOAL_WITHIN_DAYS: u32 = 30;
 /// Most things that one funnel's `exit_on` looks out for.
 pub const EXITS_MAX: usize = 50;
 
+/// How the names of templates begin that are written in a step.
+const INLINE: &str = "inline:";
 const RE_ENTRY: &str = "`never`, `always`, `after <span>`, `once per calendar year` or `once per term`";
 
 /// Fields of a funnel's file.
@@ -93,7 +95,7 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
     let go_on_while = cond(&object, "while", &within, faults);
     let exit_on = object.node("exit_on").map(|node| exits(node, &within, faults)).unwrap_or_default();
     let goal = object.node("goal").and_then(|node| goal(node, &within, cx.base, faults));
-    check_templates(&compiled, &within, faults);
+    check_templates(name, &compiled, &within, faults);
     let frozen = frozen(&compiled.steps, &compiled.templates, cx.settings);
     let funnel = Funnel {
         name: name.to_owned(),
@@ -250,10 +252,27 @@ fn goal(node: &Node, names: &Names<'_>, base: &Base, faults: &mut Faults) -> Opt
 }
 
 /// Every template that the funnel uses, against what a run of it has.
-fn check_templates(compiled: &Compiled, names: &Names<'_>, faults: &mut Faults) {
+fn check_templates(funnel: &str, compiled: &Compiled, names: &Names<'_>, faults: &mut Faults) {
     let names = names.template();
-    for template in compiled.templates.values() {
-        template.check(&names, faults);
+    for (name, template) in &compiled.templates {
+        let mut found = Faults::default();
+        template.check(&names, &mut found);
+        for fault in found.list() {
+            // The same file may be right for another funnel.
+            let of = if name.starts_with(INLINE) { String::new() } else { format!(", as the funnel `{funnel}` sends it") };
+            repeat(fault, format!("{}{of}", fault.message), faults);
+        }
+    }
+}
+
+/// Reports a fault once more, with this message.
+pub(super) fn repeat(fault: &Fault, message: String, faults: &mut Faults) {
+    let added = match fault.severity {
+        Severity::Error => faults.error(fault.code, &fault.place, message),
+        Severity::Warning => faults.warning(fault.code, &fault.place, message),
+    };
+    if let Some(hint) = &fault.hint {
+        added.hint(hint.clone());
     }
 }
 

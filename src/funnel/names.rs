@@ -193,8 +193,10 @@ fn object<const N: usize>(fields: [(&str, Type); N]) -> Type {
     Type::Object(fields.into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect())
 }
 
+/// Of a step that is itself faulty nothing is known, so nothing that is said of it is wrong.
 fn steps(results: &StepResults) -> Type {
-    Type::Object(results.iter().map(|(id, fields)| (id.clone(), Type::Object(fields.clone()))).collect())
+    let of = |fields: &Vec<(String, Type)>| if fields.is_empty() { Type::Any } else { Type::Object(fields.clone()) };
+    Type::Object(results.iter().map(|(id, fields)| (id.clone(), of(fields))).collect())
 }
 
 fn offer() -> Type {

@@ -4,12 +4,13 @@
 //! A file that cannot be read does not hide the faults of the others, and what only follows from it (a
 //! name that it would have declared) is not reported.
 
-use super::draft::{self, Context, digest};
+use super::draft::{self, Context, digest, repeat};
 use super::names::{Base, Names};
 use super::settings::Settings;
-use super::{Files, Funnel, Workspace, keeps, lint};
+use super::lint::Linted;
+use super::{Files, Funnel, Workspace, keeps};
 use crate::catalog::Catalog;
-use crate::lang::diag::{Faults, Place, Severity, closest};
+use crate::lang::diag::{Faults, Place, closest};
 use crate::lang::node::{self, Node, NodeKind};
 use crate::lang::shape::{Field, Object, Shape};
 use crate::segment::Segments;
@@ -89,9 +90,8 @@ pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
     }
     faults.extend(broken.without_consequences(found));
     let tests = tests(&sorted, &nodes, files, faults);
-    if faults.error_count() == errors {
-        lint::lint(&funnels, &templates, &nodes, faults);
-    }
+    let whole = faults.error_count() == errors;
+    linted(&sorted, &nodes, &funnels, whole).report(faults);
     if faults.error_count() > errors {
         return None;
     }
@@ -112,6 +112,17 @@ pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
         tests,
         files: files.clone(),
     })
+}
+
+fn linted<'a>(
+    sorted: &Sorted<'a>,
+    nodes: &[(&'a str, &'a str, Option<Node>)],
+    funnels: &'a BTreeMap<String, Arc<Funnel>>,
+    whole: bool,
+) -> Linted<'a> {
+    let places = nodes.iter().filter_map(|(name, _, node)| Some((*name, node.as_ref()?.place.clone()))).collect();
+    let templates = sorted.templates.iter().filter_map(|(name, (html, txt))| Some((*name, html.or(*txt)?))).collect();
+    Linted { funnels, places, templates, whole }
 }
 
 /// SHA-256 over everything that decides what happens to customers: all files but those in `tests/`.
@@ -259,13 +270,7 @@ impl Broken {
         }
         let mut out = Faults::default();
         for fault in faults.list().iter().filter(|fault| !follows(fault.code, &fault.message)) {
-            let added = match fault.severity {
-                Severity::Error => out.error(fault.code, &fault.place, fault.message.clone()),
-                Severity::Warning => out.warning(fault.code, &fault.place, fault.message.clone()),
-            };
-            if let Some(hint) = &fault.hint {
-                added.hint(hint.clone());
-            }
+            repeat(fault, fault.message.clone(), &mut out);
         }
         out
     }

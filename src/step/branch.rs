@@ -93,6 +93,10 @@ impl Step for BranchStep {
         self.arms.iter().filter_map(|arm| arm.only_if.as_ref()).collect()
     }
 
+    fn goes_on(&self) -> bool {
+        self.arms.iter().all(|arm| arm.only_if.is_some()) || self.arms.iter().any(|arm| arm.to.is_none())
+    }
+
     fn sentence(&self) -> String {
         "branch".to_owned()
     }

@@ -176,7 +176,11 @@ impl<'a> Compiler<'a> {
             place: node.place.clone(),
         });
         let mut below: OpenEnds = Vec::new();
-        let step = (kind.compile)(&object, &id, &mut Below { compiler: self, ends: &mut below, index }, faults)?;
+        let Some(step) = (kind.compile)(&object, &id, &mut Below { compiler: self, ends: &mut below, index }, faults) else {
+            // The step is there, but nothing is known of what it leaves: no results stand for anything.
+            self.results.push((id, Vec::new()));
+            return None;
+        };
         let mut results = vec![("result".to_owned(), Type::Text)];
         results.extend(step.results());
         self.results.push((id, results));

@@ -269,6 +269,11 @@ pub trait Step: Debug + Send + Sync {
     fn arms(&self) -> Vec<(String, u32)> {
         Vec::new()
     }
+    /// Whether the run can go on with the step after it; not if it ends the run, or if every way leads
+    /// into an arm.
+    fn goes_on(&self) -> bool {
+        true
+    }
     /// Whether time passes in it.
     fn is_wait(&self) -> bool {
         false

@@ -110,6 +110,10 @@ impl Step for SplitStep {
         vec![("variant".to_owned(), Type::Text)]
     }
 
+    fn goes_on(&self) -> bool {
+        self.variants.iter().any(|variant| variant.to.is_none())
+    }
+
     fn sentence(&self) -> String {
         let total: i64 = self.variants.iter().map(|v| v.weight).sum();
         let shares: Vec<String> =

@@ -28,6 +28,10 @@ impl Step for StopStep {
         Flow::Stop { reason: self.reason.clone() }
     }
 
+    fn goes_on(&self) -> bool {
+        false
+    }
+
     fn sentence(&self) -> String {
         format!("stop: {}", self.reason)
     }

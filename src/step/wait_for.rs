@@ -66,6 +66,10 @@ impl Step for WaitForStep {
         vec![("event".to_owned(), Type::Any)]
     }
 
+    fn goes_on(&self) -> bool {
+        self.then.is_none() || self.otherwise.is_none()
+    }
+
     fn sentence(&self) -> String {
         format!("wait for {}, up to {}", self.watch.sentence(), self.up_to)
     }

@@ -125,7 +125,14 @@ impl Turn<'_> {
         if let Some(mark) = firing.mark {
             self.customer.marks.insert(funnel.name.clone(), mark);
         }
-        let event = event.or_else(|| Some(firing_event(funnel, &firing)));
+        let event = match event {
+            // A threshold that an event crossed is readable beside the event's own properties.
+            Some(mut event) => {
+                event.properties.extend(firing.properties.clone());
+                Some(event)
+            }
+            None => Some(firing_event(funnel, &firing)),
+        };
         let key = match self.key(funnel, &firing, event.as_ref()) {
             Ok(key) => key,
             Err(refusal) => return self.not_entered(funnel, &refusal),

@@ -1,1 +1,5 @@
-//! x
+//! Integration tests: one binary, one module per subject.
+
+mod contract;
+mod engine;
+mod web;

@@ -46,6 +46,7 @@ fn settings() -> Settings {
         channels: BTreeMap::new(),
         loyalty: None,
         providers: BTreeMap::new(),
+        provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
     }
 }

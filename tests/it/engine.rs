@@ -1,0 +1,101 @@
+//! The whole engine in one process: real door, real store, real queues, the sample workspace.
+
+use autofunnel::app::engine::{Running, Start, start};
+use autofunnel::app::workspace;
+use autofunnel::engine::clock::Clock;
+use autofunnel::fact::What;
+use autofunnel::lang::time::{DAY_MS, Time};
+use autofunnel::store::read::TimelineRow;
+use autofunnel::web::Options;
+use autofunnel::wire::secrets::Placeholders;
+use autofunnel::wire::{Client, Method, Reach, Request};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The token of these tests.
+const TOKEN: &str = "a-token-for-tests-only";
+/// Nothing that is waited for takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn run_samples(folder: &Path, clock: Clock) -> Running {
+    let files = workspace::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("funnels")).unwrap();
+    let checked = workspace::check(&files, &Placeholders);
+    assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let store = folder.join("engine.db");
+    start(Start { checked, store, listen, clock, doors: Options::default(), token: Some(TOKEN.to_owned()) }).await.unwrap()
+}
+
+async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
+    let request = Request {
+        method,
+        url: format!("http://{}{path}", running.address),
+        headers: vec![
+            ("authorization".to_owned(), format!("Bearer {TOKEN}")),
+            ("content-type".to_owned(), "application/json".to_owned()),
+        ],
+        body: body.to_owned().into(),
+        timeout: PATIENCE,
+        reach: Reach { http: true, private: true },
+    };
+    let answer = Client::new().unwrap().send(request).await.unwrap();
+    (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+}
+
+/// Waits until the customer's timeline satisfies a condition; the store says when to look again.
+async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {
+    let started = Instant::now();
+    loop {
+        let rows = running.store.timeline(customer.to_owned(), None, 500).await.unwrap();
+        if done(&rows) {
+            return rows;
+        }
+        let told: Vec<String> = rows.iter().map(|row| format!("{:?} {} {}", row.fact.what, row.fact.about, row.fact.why)).collect();
+        assert!(started.elapsed() < PATIENCE, "waited in vain; the timeline is {told:#?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn has(rows: &[TimelineRow], what: What, about: &str) -> bool {
+    rows.iter().any(|row| row.fact.what == what && row.fact.about == about)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_up_is_greeted_and_helped_to_the_first_cup() {
+    let folder = tempfile::tempdir().unwrap();
+    // Monday morning; a day passes in a fifth of a second.
+    let clock = Clock::scaled(Time::parse("2027-03-01T08:00:00Z").unwrap(), 5.0 * DAY_MS as f64 / 1_000.0);
+    let running = run_samples(folder.path(), clock).await;
+    let put = r#"{"profile":{"name":"Ada Lindqvist","email":"ada@example.com"},"consent":{"email":true}}"#;
+    assert_eq!(call(&running, Method::Put, "/v1/customers/ada", put).await.0, 202);
+    let event = r#"{"id":"e-1","event":"signed_up","customer":"ada"}"#;
+    assert_eq!(call(&running, Method::Post, "/v1/events", event).await.0, 202);
+    assert_eq!(call(&running, Method::Post, "/v1/events", event).await.0, 200, "the same event again is a duplicate");
+
+    let rows = until(&running, "ada", |rows| has(rows, What::Sent, "first-cup-offer")).await;
+    assert!(has(&rows, What::Granted, "200 points"));
+    assert!(has(&rows, What::Sent, "welcome") && has(&rows, What::Sent, "first-steps"));
+    assert_eq!(rows.iter().filter(|row| row.fact.what == What::Entered).count(), 1);
+    let messages = running.store.messages("ada".to_owned(), None, 10).await.unwrap();
+    assert_eq!(messages.len(), 3, "{messages:#?}");
+    assert!(messages.iter().all(|message| !message.text.is_empty() && !message.html.is_empty()));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = Time::parse("2027-03-01T08:00:00Z").unwrap();
+    let running = run_samples(folder.path(), Clock::scaled(begin, 1.0)).await;
+    let put = r#"{"profile":{"email":"ben@example.com"},"consent":{"email":true}}"#;
+    assert_eq!(call(&running, Method::Put, "/v1/customers/ben", put).await.0, 202);
+    assert_eq!(call(&running, Method::Post, "/v1/events", r#"{"id":"e-1","event":"signed_up","customer":"ben"}"#).await.0, 202);
+    until(&running, "ben", |rows| has(rows, What::Sent, "welcome")).await;
+    running.stop().await;
+    // Three days and an hour later.
+    let running = run_samples(folder.path(), Clock::scaled(begin.plus_ms(3 * DAY_MS + 3_600_000), 1.0)).await;
+    let rows = until(&running, "ben", |rows| has(rows, What::Sent, "first-steps")).await;
+    let sent = rows.iter().filter(|row| row.fact.what == What::Sent).count();
+    assert_eq!(sent, 2, "nothing is sent twice");
+    running.stop().await;
+}
