@@ -75,8 +75,9 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
             source.name()
         );
     }
+    let scale = clock.scale();
     let mut options = Options::new(Arc::new(move || clock.now()));
-    options.scale = clock.scale();
+    options.scale = scale;
     let store: Arc<dyn Store> = SqliteStore::open(&store, options)?;
     let funnels = current.funnels.values().map(|funnel| (funnel.version.clone(), funnel.name.clone())).collect();
     let bundle = serde_json::to_vec(&current.files).context("cannot write the workspace down")?;

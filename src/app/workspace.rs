@@ -148,20 +148,34 @@ pub fn world(workspace: &Workspace, sources: BTreeMap<String, Arc<Source>>) -> W
 
 /// What the pages show of a workspace's funnels.
 pub fn views(workspace: &Workspace) -> Vec<FunnelView> {
-    let step = |step: &crate::step::StepAt| StepView {
-        id: step.id.clone(),
-        kind: step.kind.to_owned(),
-        label: match (&step.only_if, step.arm.as_str()) {
-            (Some(only_if), _) => format!("{} — if {}", step.step.sentence(), only_if.text.text),
-            (None, _) => step.step.sentence(),
-        },
-        depth: step.depth as usize,
-    };
     let view = |funnel: &Arc<Funnel>| FunnelView {
         name: funnel.name.clone(),
         title: funnel.title.clone(),
         trigger: funnel.trigger.sentence(),
-        steps: funnel.steps.list.iter().map(step).collect(),
+        steps: step_views(funnel),
     };
     workspace.funnels.values().map(view).collect()
+}
+
+/// The steps in the order of the file; the first of an arm says which arm it begins.
+fn step_views(funnel: &Funnel) -> Vec<StepView> {
+    let mut views: Vec<StepView> = Vec::with_capacity(funnel.steps.list.len());
+    let mut arms: Vec<(u32, &str)> = Vec::new();
+    for step in &funnel.steps.list {
+        arms.retain(|(depth, _)| *depth <= step.depth);
+        let begins = !step.arm.is_empty() && arms.iter().all(|(depth, arm)| *depth != step.depth || *arm != step.arm);
+        if begins {
+            arms.retain(|(depth, _)| *depth != step.depth);
+            arms.push((step.depth, &step.arm));
+        }
+        let arm = if begins { format!("{} → ", step.arm) } else { String::new() };
+        let condition = step.only_if.as_ref().map(|only_if| format!(" — if {}", only_if.text.text)).unwrap_or_default();
+        views.push(StepView {
+            id: step.id.clone(),
+            kind: step.kind.to_owned(),
+            label: format!("{arm}{}{condition}", step.step.sentence()),
+            depth: step.depth as usize,
+        });
+    }
+    views
 }

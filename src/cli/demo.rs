@@ -66,7 +66,7 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
         checked,
         store: folder.path.join("demo.db"),
         listen: args.listen,
-        clock,
+        clock: clock.clone(),
         doors: Options { open_pages: args.listen.ip().is_loopback(), ..Options::default() },
         token: Some(token.clone()),
     })
@@ -75,9 +75,13 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
     println!("Its time runs faster: {} days pass in a second, {DAYS} days in all. The customers are invented.\n", args.days_per_second);
 
     let door = door::Door::new(running.address, token)?;
+    door.import(&script::past(begin)).await.context("the import of past purchases failed")?;
     let teller = show::Teller::new(running.store.clone(), zone, currency, color, begin);
+    teller.skip_past().await?;
+    clock.go();
     let telling = tokio::spawn(teller.clone().tell());
-    let played = play(&door, clock, begin, zone).await;
+    let played = play(&door, &clock, begin, zone).await;
+    clock.stop();
     telling.abort();
     played?;
     teller.rest().await?;
@@ -88,8 +92,7 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// Sends the story through the door, each line at its time.
-async fn play(door: &door::Door, clock: Clock, begin: Time, zone: Zone) -> anyhow::Result<()> {
-    door.import(&script::past(begin)).await.context("the import of past purchases failed")?;
+async fn play(door: &door::Door, clock: &Clock, begin: Time, zone: Zone) -> anyhow::Result<()> {
     for line in script::story(begin, zone) {
         sleep_until(clock, begin, line.day).await;
         door.send(line).await?;
@@ -98,7 +101,7 @@ async fn play(door: &door::Door, clock: Clock, begin: Time, zone: Zone) -> anyho
     Ok(())
 }
 
-async fn sleep_until(clock: Clock, begin: Time, day: f64) {
+async fn sleep_until(clock: &Clock, begin: Time, day: f64) {
     let at = begin.plus_ms((day * DAY_MS as f64) as i64);
     let left = at.since_ms(clock.now()) as f64 / clock.scale();
     if left > 0.0 {
@@ -110,7 +113,7 @@ async fn stay(running: &Running, exit: bool) -> ExitCode {
     if exit {
         return ExitCode::SUCCESS;
     }
-    println!("\nLook around at http://{}/ — the funnels, the inbox, every customer's timeline. Ctrl-C ends it.", running.address);
+    println!("\nIts time stands still now. Look around at http://{}/ — the funnels, the inbox, every customer's timeline. Ctrl-C ends it.", running.address);
     match tokio::signal::ctrl_c().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,13 +3,19 @@
 //! A demonstration runs it faster; leases, time-outs, backoff and signatures always use real time.
 
 use crate::lang::time::Time;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that may run faster than real time.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
+#[derive(Clone, Debug)]
+pub struct Clock(Option<Scaled>);
+
+/// A clock of its own: it stands at its origin until it is started.
+#[derive(Clone, Debug)]
+struct Scaled {
     origin: Time,
-    started: Instant,
+    started: Arc<OnceLock<Instant>>,
+    stopped: Arc<OnceLock<Time>>,
     scale: f64,
 }
 
@@ -23,25 +29,43 @@ pub fn system_now() -> Time {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Clock {
-        Clock { origin: Time(0), started: Instant::now(), scale: 0.0 }
+        Clock(None)
     }
 
-    /// A clock that sets out from an instant and runs `scale` times as fast as real time.
+    /// A clock that stands at an instant until [`Clock::go`], and then runs `scale` times as fast as real time.
     pub fn scaled(origin: Time, scale: f64) -> Clock {
-        Clock { origin, started: Instant::now(), scale }
+        Clock(Some(Scaled { origin, started: Arc::default(), stopped: Arc::default(), scale }))
+    }
+
+    /// Starts a scaled clock; the system's runs anyway.
+    pub fn go(&self) {
+        if let Some(scaled) = &self.0 {
+            scaled.started.get_or_init(Instant::now);
+        }
+    }
+
+    /// Stops a scaled clock where it is; the system's goes on.
+    pub fn stop(&self) {
+        let now = self.now();
+        if let Some(scaled) = &self.0 {
+            scaled.stopped.get_or_init(|| now);
+        }
     }
 
     /// Now.
     pub fn now(&self) -> Time {
-        if self.scale == 0.0 {
-            return system_now();
+        match &self.0 {
+            None => system_now(),
+            Some(Scaled { stopped, .. }) if stopped.get().is_some() => stopped.get().copied().unwrap_or_default(),
+            Some(scaled) => {
+                let elapsed = scaled.started.get().map_or(0.0, |started| started.elapsed().as_secs_f64());
+                scaled.origin.plus_ms((elapsed * 1_000.0 * scaled.scale) as i64)
+            }
         }
-        let elapsed = self.started.elapsed().as_secs_f64() * 1_000.0 * self.scale;
-        self.origin.plus_ms(elapsed as i64)
     }
 
     /// Milliseconds of this clock in one real one.
     pub fn scale(&self) -> f64 {
-        if self.scale == 0.0 { 1.0 } else { self.scale }
+        self.0.as_ref().map_or(1.0, |scaled| scaled.scale)
     }
 }

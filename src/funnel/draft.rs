@@ -43,8 +43,16 @@ pub const FIELDS: &[Field] = &[
     Field::optional("while", Shape::Condition, "must hold all along a run; as soon as it does not, the run ends"),
     Field::optional("exit_on", Shape::OneOrMore(&Shape::Ref("watch")), "what ends a run at once"),
     Field::optional("goal", Shape::Either(&[Shape::Name("event"), Shape::Object(GOAL_FIELDS)]), "what the funnel is for"),
-    Field::optional("priority", Shape::Int(-PRIORITY_MAX, PRIORITY_MAX), "of funnels that start together the higher goes first; 0 if not given"),
-    Field::optional("transactional", Shape::Bool, "true: its messages are not marketing; consent, quiet hours and caps do not apply"),
+    Field::optional(
+        "priority",
+        Shape::Int(-PRIORITY_MAX, PRIORITY_MAX),
+        "of funnels that start together the higher goes first; 0 if not given",
+    ),
+    Field::optional(
+        "transactional",
+        Shape::Bool,
+        "true: its messages are not marketing; consent, quiet hours and caps do not apply",
+    ),
     Field::optional("topic", Shape::Name("topic"), "consent topic that its messages ask for beside the channel"),
     Field::optional("tag", Shape::Name("tag"), "tag of its messages, for caps by tag"),
     Field::required("steps", Shape::Ref("steps"), "what a run does, from the top"),
@@ -57,7 +65,11 @@ pub const GOAL_FIELDS: &[Field] = &[
     Field::optional("where", Shape::Condition, "a condition over `event` that must hold"),
     Field::optional("segment_entered", Shape::Name("segment"), "entering this segment counts"),
     Field::optional("segment_left", Shape::Name("segment"), "leaving this segment counts"),
-    Field::optional("within", Shape::Duration, "so long after the entry it counts, also when the run is over; 30 days if not given"),
+    Field::optional(
+        "within",
+        Shape::Duration,
+        "so long after the entry it counts, also when the run is over; 30 days if not given",
+    ),
     Field::optional("value", Shape::Expr, "what it is worth, for example `event.amount`"),
     Field::optional("every", Shape::Bool, "true: it counts each time, not once per run"),
 ];
@@ -233,7 +245,9 @@ fn goal(node: &Node, names: &Names<'_>, base: &Base, faults: &mut Faults) -> Opt
     let object = Object::read(node, &[GOAL_FIELDS], "a goal", faults)?;
     let span = object.span("within", faults);
     if span.is_some_and(Span::is_zero) {
-        faults.error("goal-within", &object.place("within"), "a goal within no time is never reached").hint("for example `within: 30 days`");
+        faults
+            .error("goal-within", &object.place("within"), "a goal within no time is never reached")
+            .hint("for example `within: 30 days`");
     }
     let watched = |name: &str| watch::FIELDS.iter().any(|field| field.name == name) && name != "condition";
     let part = entries.iter().filter(|(key, _)| watched(&key.text)).cloned().collect();
@@ -245,7 +259,9 @@ fn goal(node: &Node, names: &Names<'_>, base: &Base, faults: &mut Faults) -> Opt
     };
     let value = expr(&object, "value", &names.seeing(event), faults);
     if let Some(value) = value.as_ref().filter(|value| !matches!(value.ty, Type::Number | Type::Any)) {
-        faults.error("wrong-type", &value.text.place, "what a goal is worth must be a number").hint("for example `value: event.amount`");
+        faults
+            .error("wrong-type", &value.text.place, "what a goal is worth must be a number")
+            .hint("for example `value: event.amount`");
     }
     let every = object.bool("every", false, faults);
     Some(Goal { watch: watch?, within: span.unwrap_or(within), value, every })
@@ -278,9 +294,8 @@ pub(super) fn repeat(fault: &Fault, message: String, faults: &mut Faults) {
 
 /// The paths that each rendering step freezes into its effect.
 fn frozen(steps: &Steps, templates: &BTreeMap<String, Arc<Template>>, settings: &Settings) -> HashMap<u32, Vec<Vec<String>>> {
-    let of_provider = |name: Option<&String>| {
-        name.and_then(|name| settings.provider_variables.get(name)).cloned().unwrap_or_default()
-    };
+    let of_provider =
+        |name: Option<&String>| name.and_then(|name| settings.provider_variables.get(name)).cloned().unwrap_or_default();
     let mut out = HashMap::new();
     for (index, at) in (0_u32..).zip(&steps.list) {
         let mut paths = match (at.step.template(), at.step.grants()) {

@@ -13,19 +13,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Events kept singly in every workspace, by their first letters, with the properties kept of each.
-const ALWAYS: &[(&str, &[&str])] = &[
-    (words::PURCHASE, &["order_id"]),
-    (words::REFUND, &["order_id"]),
-    ("membership_", &["membership"]),
-    ("offer_", &["offer"]),
-];
+const ALWAYS: &[(&str, &[&str])] =
+    &[(words::PURCHASE, &["order_id"]), (words::REFUND, &["order_id"]), ("membership_", &["membership"]), ("offer_", &["offer"])];
 
 /// What the definitions ask to be kept, by event name.
 ///
 /// Purchases, refunds and the events of memberships and offers are kept singly for `keep` of the settings
 /// whatever is asked, so that a definition added later finds a past. Every event that something looks out
 /// for is counted.
-pub fn keeps(settings: &Settings, segments: &Segments, catalog: &Catalog, funnels: &BTreeMap<String, Arc<Funnel>>) -> BTreeMap<String, Keep> {
+pub fn keeps(
+    settings: &Settings,
+    segments: &Segments,
+    catalog: &Catalog,
+    funnels: &BTreeMap<String, Arc<Funnel>>,
+) -> BTreeMap<String, Keep> {
     let mut out = Keeps(BTreeMap::new());
     let window = Some((settings.keep.months, settings.keep.days, settings.keep.ms));
     for word in words::WORDS {

@@ -44,7 +44,11 @@ impl Linted<'_> {
         let Some(place) = self.places.get(funnel.name.as_str()) else { return };
         if funnel.goal.is_none() && !funnel.transactional && funnel.steps.list.iter().any(persuades) {
             faults
-                .warning("no-goal", place, format!("the funnel `{}` has no goal, so nobody will know whether it works", funnel.name))
+                .warning(
+                    "no-goal",
+                    place,
+                    format!("the funnel `{}` has no goal, so nobody will know whether it works", funnel.name),
+                )
                 .hint("for example `goal: { event: purchase, within: 30 days, value: event.amount }`");
         }
     }
@@ -57,8 +61,10 @@ impl Linted<'_> {
                 match first {
                     None => first = Some(funnel),
                     Some(other) => {
-                        let message =
-                            format!("the funnels `{}` and `{}` both grant points for the reason `{reason}`", other.name, funnel.name);
+                        let message = format!(
+                            "the funnels `{}` and `{}` both grant points for the reason `{reason}`",
+                            other.name, funnel.name
+                        );
                         faults
                             .error("same-bonus", &at.place, message)
                             .hint("a customer in both would get them twice; grant them in one funnel, or give another reason");
@@ -68,61 +74,28 @@ impl Linted<'_> {
         }
     }
 
-    /// Funnels that start on each other's events: each cycle is reported once, where its first funnel emits.
+    /// Funnels that start on each other's events, through any number of others.
     fn emit_cycles(&self, faults: &mut Faults) {
-        let mut told: BTreeSet<Vec<&str>> = BTreeSet::new();
-        for funnel in self.funnels.values() {
-            for (at, next) in self.started_by(funnel) {
-                let Some(mut path) = self.way(next, &funnel.name) else { continue };
-                path.insert(0, &funnel.name);
-                let mut members = path.clone();
-                members.sort_unstable();
-                members.dedup();
-                if !told.insert(members) {
-                    continue;
-                }
-                let event = at.step.emits().unwrap_or_default();
-                let message = match path.len() {
-                    1 => format!("the funnel `{}` starts on the event `{event}` that it emits itself", funnel.name),
-                    _ => format!("these funnels start each other: {}", path.join(" → ")),
-                };
-                faults
-                    .warning("emit-cycle", &at.place, message)
-                    .hint("such a chain is cut after a few hops; let one of them start on something else");
-            }
+        let mut graph = Graph::new(self.funnels);
+        for index in 0..graph.funnels.len() {
+            graph.visit(index);
         }
-    }
-
-    /// The funnels that start on what this one emits, with the step that emits it.
-    fn started_by<'f>(&'f self, funnel: &'f Funnel) -> Vec<(&'f StepAt, &'f Funnel)> {
-        let mut out = Vec::new();
-        for at in &funnel.steps.list {
-            let Some(event) = at.step.emits() else { continue };
-            let starts = |other: &&Arc<Funnel>| match other.trigger.interest() {
-                Interest::Events(names) => names.iter().any(|name| name == event),
-                _ => false,
+        for cycle in &graph.cycles {
+            let names: Vec<&str> = cycle.iter().map(|index| graph.funnels[*index].name.as_str()).collect();
+            let starts = |event: &str| graph.started_by(event).any(|index| index == cycle[1 % cycle.len()]);
+            let step = graph.funnels[cycle[0]].steps.list.iter().find(|at| at.step.emits().is_some_and(starts));
+            let Some(step) = step else { continue };
+            let message = match names[..] {
+                [one] => format!(
+                    "the funnel `{one}` starts on the event `{}` that it emits itself",
+                    step.step.emits().unwrap_or_default()
+                ),
+                _ => format!("these funnels start each other: {} → {}", names.join(" → "), names[0]),
             };
-            out.extend(self.funnels.values().filter(starts).map(|other| (at, other.as_ref())));
+            faults
+                .warning("emit-cycle", &step.place, message)
+                .hint("such a chain is cut after a few hops; let one of them start on something else");
         }
-        out
-    }
-
-    /// The shortest way from one funnel to another along what they emit; both ends but the last included.
-    fn way<'f>(&'f self, from: &'f Funnel, to: &str) -> Option<Vec<&'f str>> {
-        let mut seen = BTreeSet::from([from.name.as_str()]);
-        let mut ways = std::collections::VecDeque::from([vec![from]]);
-        while let Some(way) = ways.pop_front() {
-            let last = way.last()?;
-            if last.name == to {
-                return Some(way[..way.len() - 1].iter().map(|funnel| funnel.name.as_str()).collect());
-            }
-            for (_, next) in self.started_by(last) {
-                if seen.insert(&next.name) {
-                    ways.push_back(way.iter().copied().chain([next]).collect());
-                }
-            }
-        }
-        None
     }
 
     fn unused_templates(&self, faults: &mut Faults) {
@@ -137,16 +110,79 @@ impl Linted<'_> {
     }
 }
 
+/// Which funnels start which by what they emit. Events are nodes of their own, after the funnels, so that
+/// an event of many senders and many receivers makes few edges.
+struct Graph<'a> {
+    funnels: Vec<&'a Funnel>,
+    /// Events that some funnel emits, with the funnels that they start.
+    events: BTreeMap<&'a str, Vec<usize>>,
+    edges: Vec<Vec<usize>>,
+    /// By node: not visited, on the way to here, done with.
+    seen: Vec<Option<bool>>,
+    way: Vec<usize>,
+    /// Each as the indices of its funnels, in the order in which they start each other.
+    cycles: Vec<Vec<usize>>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(funnels: &'a BTreeMap<String, Arc<Funnel>>) -> Graph<'a> {
+        let funnels: Vec<&Funnel> = funnels.values().map(Arc::as_ref).collect();
+        let emitted = |funnel: &&'a Funnel| funnel.steps.list.iter().filter_map(|at| at.step.emits()).collect::<BTreeSet<&str>>();
+        let mut events: BTreeMap<&str, Vec<usize>> = funnels.iter().flat_map(emitted).map(|event| (event, Vec::new())).collect();
+        for (index, funnel) in funnels.iter().enumerate() {
+            let Interest::Events(names) = funnel.trigger.interest() else { continue };
+            for name in &names {
+                if let Some(started) = events.get_mut(name.as_str()) {
+                    started.push(index);
+                }
+            }
+        }
+        let number: BTreeMap<&str, usize> = events.keys().zip(funnels.len()..).map(|(event, node)| (*event, node)).collect();
+        let out = |funnel: &&'a Funnel| emitted(funnel).iter().filter_map(|event| number.get(event).copied()).collect();
+        let edges: Vec<Vec<usize>> = funnels.iter().map(out).chain(events.values().cloned()).collect();
+        Graph { seen: vec![None; edges.len()], funnels, events, edges, way: Vec::new(), cycles: Vec::new() }
+    }
+
+    fn started_by(&self, event: &str) -> impl Iterator<Item = usize> + '_ {
+        self.events.get(event).into_iter().flatten().copied()
+    }
+
+    /// Goes on from a node that was not visited, and notes a cycle where the way comes back to itself. As
+    /// deep as there are funnels and events in one chain, of which there are few thousand at most.
+    fn visit(&mut self, node: usize) {
+        match self.seen[node] {
+            Some(true) => return,
+            Some(false) => {
+                let from = self.way.iter().position(|on_way| *on_way == node).unwrap_or(0);
+                let funnels = self.way[from..].iter().copied().filter(|index| *index < self.funnels.len());
+                self.cycles.push(funnels.collect());
+                return;
+            }
+            None => self.seen[node] = Some(false),
+        }
+        self.way.push(node);
+        for next in self.edges[node].clone() {
+            self.visit(next);
+        }
+        self.way.pop();
+        self.seen[node] = Some(true);
+    }
+}
+
 /// Steps that no way leads to; of several in a row the first is reported.
 fn unreachable_steps(funnel: &Funnel, faults: &mut Faults) {
     let list = &funnel.steps.list;
     let mut reached = vec![false; list.len()];
     let mut open = vec![0_u32];
     while let Some(index) = open.pop() {
-        let Some(at) = list.get(index as usize).filter(|_| !std::mem::replace(&mut reached[index as usize], true)) else { continue };
+        let Some(at) = list.get(index as usize).filter(|_| !std::mem::replace(&mut reached[index as usize], true)) else {
+            continue;
+        };
         let own = (at.only_if.is_some() || at.step.goes_on()).then_some(NEXT);
         let targets = at.step.arms().into_iter().map(|(_, to)| to).chain(own);
-        open.extend(targets.map(|to| if to == NEXT { at.next } else { to }).filter(|to| *to != END && (*to as usize) < list.len()));
+        open.extend(
+            targets.map(|to| if to == NEXT { at.next } else { to }).filter(|to| *to != END && (*to as usize) < list.len()),
+        );
     }
     for (index, at) in list.iter().enumerate() {
         if !reached[index] && (index == 0 || reached[index - 1]) {
@@ -162,7 +198,8 @@ fn offers_of_nobody(funnel: &Funnel, faults: &mut Faults) {
     if funnel.steps.list.iter().any(|at| at.step.offers().is_some()) {
         return;
     }
-    let reads_offer = |template: &Arc<Template>| template.variables().iter().any(|path| path.first().is_some_and(|root| root == "offer"));
+    let reads_offer =
+        |template: &Arc<Template>| template.variables().iter().any(|path| path.first().is_some_and(|root| root == "offer"));
     for at in &funnel.steps.list {
         let Some((name, _)) = at.step.template() else { continue };
         if funnel.templates.get(name).is_some_and(reads_offer) {

@@ -32,7 +32,8 @@ impl Base {
     pub fn new(settings: &Settings, segments: Vec<String>, emitted: &[String]) -> Base {
         let mut profile: BTreeMap<String, Type> = BUILT_IN_PROFILE.iter().map(|name| ((*name).to_owned(), Type::Text)).collect();
         profile.extend(settings.profile.iter().map(|(name, ty)| (name.clone(), ty.clone())));
-        let mut events: BTreeMap<String, Type> = words::WORDS.iter().map(|word| (word.name.to_owned(), properties(word))).collect();
+        let mut events: BTreeMap<String, Type> =
+            words::WORDS.iter().map(|word| (word.name.to_owned(), properties(word))).collect();
         for (name, ty) in &settings.events {
             let known = events.remove(name);
             events.insert(name.clone(), with_own(join(known, ty)));
@@ -173,7 +174,9 @@ impl WatchNames for Names<'_> {
     fn know_segment(&self, name: &Text, faults: &mut Faults) {
         if !self.base.segments.contains(&name.text) {
             let message = format!("there is no segment `{}` in segments.yaml", name.text);
-            faults.error("unknown-segment", &name.place, message).did_you_mean(&name.text, self.base.segments.iter().map(String::as_str));
+            faults
+                .error("unknown-segment", &name.place, message)
+                .did_you_mean(&name.text, self.base.segments.iter().map(String::as_str));
         }
     }
 }
@@ -186,7 +189,11 @@ fn malformed(name: &str) -> Option<String> {
     let fits = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.'));
     let shown: String = name.chars().take(40).collect();
-    (!fits).then(|| format!("`{shown}` cannot be an event's name: it begins with a small letter and has small letters, digits, `_` and `.` only"))
+    (!fits).then(|| {
+        format!(
+            "`{shown}` cannot be an event's name: it begins with a small letter and has small letters, digits, `_` and `.` only"
+        )
+    })
 }
 
 fn object<const N: usize>(fields: [(&str, Type); N]) -> Type {

@@ -5,9 +5,9 @@
 //! name that it would have declared) is not reported.
 
 use super::draft::{self, Context, digest, repeat};
+use super::lint::Linted;
 use super::names::{Base, Names};
 use super::settings::Settings;
-use super::lint::Linted;
 use super::{Files, Funnel, Workspace, keeps};
 use crate::catalog::Catalog;
 use crate::lang::diag::{Faults, Place, closest};
@@ -154,8 +154,12 @@ fn sort<'a>(files: &'a Files, faults: &mut Faults) -> Sorted<'a> {
                 }
             }
             ["tests", file] if let Some(name) = file.strip_suffix(".yaml") => out.tests.push((name, path)),
-            ["templates", file] if let Some(name) = file.strip_suffix(".html") => out.templates.entry(name).or_default().0 = Some(path),
-            ["templates", file] if let Some(name) = file.strip_suffix(".txt") => out.templates.entry(name).or_default().1 = Some(path),
+            ["templates", file] if let Some(name) = file.strip_suffix(".html") => {
+                out.templates.entry(name).or_default().0 = Some(path)
+            }
+            ["templates", file] if let Some(name) = file.strip_suffix(".txt") => {
+                out.templates.entry(name).or_default().1 = Some(path)
+            }
             _ => unused(path, &parts, faults),
         }
     }
@@ -243,7 +247,9 @@ fn templates(
 ) -> BTreeMap<String, Arc<Template>> {
     let mut out = BTreeMap::new();
     for (name, (html, txt)) in &sorted.templates {
-        let with_text = |path: Option<&str>| path.and_then(|path| files.get_key_value(path)).map(|(path, text)| (path.as_str(), text.as_str()));
+        let with_text = |path: Option<&str>| {
+            path.and_then(|path| files.get_key_value(path)).map(|(path, text)| (path.as_str(), text.as_str()))
+        };
         match Template::compile(name, with_text(*html), with_text(*txt), options, faults) {
             Some(template) => {
                 out.insert((*name).to_owned(), Arc::new(template));

@@ -69,7 +69,14 @@ pub struct Compiled {
 
 /// Compiles the steps of a funnel.
 pub fn steps<'a>(node: &Node, names: &'a StepNames<'a>, faults: &mut Faults) -> Compiled {
-    let mut compiler = Compiler { names, out: Compiled::default(), results: Vec::new(), counters: BTreeMap::new(), depth: 0, arm: String::new() };
+    let mut compiler = Compiler {
+        names,
+        out: Compiled::default(),
+        results: Vec::new(),
+        counters: BTreeMap::new(),
+        depth: 0,
+        arm: String::new(),
+    };
     if let Some(list) = list_node(node, faults) {
         if list.is_empty() {
             faults.error("no-steps", &node.place, "a funnel needs at least one step");
@@ -196,9 +203,9 @@ impl<'a> Compiler<'a> {
         let running = format!("{}_{number}", kind.name);
         let Some(written) = object.text("id", faults) else { return running };
         if let Some(why) = bad_id(&written.text) {
-            faults.error("step-id", &written.place, format!("`{}` cannot be a step's id: {why}", written.text)).hint(
-                "use letters, digits and `_`, beginning with a letter, so that conditions can say `steps.<id>`",
-            );
+            faults
+                .error("step-id", &written.place, format!("`{}` cannot be a step's id: {why}", written.text))
+                .hint("use letters, digits and `_`, beginning with a letter, so that conditions can say `steps.<id>`");
             return running;
         }
         if self.out.steps.list.iter().any(|step| step.id == written.text) {

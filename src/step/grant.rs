@@ -15,8 +15,16 @@ pub static KIND: StepKind = StepKind {
     doc: "give the customer bonus points",
     example: "grant: 200 points",
     fields: &[
-        Field::required("grant", Shape::Either(&[Shape::Phrase("a number of points: `200 points` or 200"), Shape::Int(1, GRANT_POINTS_MAX)]), "how many points"),
-        Field::optional("reason", Shape::Name("reason"), "why, for the ledger and the figures: welcome, birthday …; the funnel's name if not given"),
+        Field::required(
+            "grant",
+            Shape::Either(&[Shape::Phrase("a number of points: `200 points` or 200"), Shape::Int(1, GRANT_POINTS_MAX)]),
+            "how many points",
+        ),
+        Field::optional(
+            "reason",
+            Shape::Name("reason"),
+            "why, for the ledger and the figures: welcome, birthday …; the funnel's name if not given",
+        ),
         Field::optional("active_after", Shape::Duration, "they can be spent only after this time"),
         Field::optional("expires_after", Shape::Duration, "they run out this long after they became spendable"),
     ],
@@ -40,7 +48,9 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
 /// Reads `200 points`, `1 point` or `200`.
 fn points(node: &Node, faults: &mut Faults) -> Option<i64> {
     let Some(text) = node.scalar() else {
-        faults.error("bad-points", &node.place, format!("points are a number, not {}", node.describe())).hint("for example `grant: 200 points`");
+        faults
+            .error("bad-points", &node.place, format!("points are a number, not {}", node.describe()))
+            .hint("for example `grant: 200 points`");
         return None;
     };
     match text.trim().strip_suffix("points").or_else(|| text.trim().strip_suffix("point")) {
@@ -49,7 +59,14 @@ fn points(node: &Node, faults: &mut Faults) -> Option<i64> {
             Ok(points) if (1..=GRANT_POINTS_MAX).contains(&points) => Some(points),
             _ => {
                 faults
-                    .error("bad-points", &node.place, format!("`{}` is no number of points from 1 to {GRANT_POINTS_MAX}", text.chars().take(40).collect::<String>()))
+                    .error(
+                        "bad-points",
+                        &node.place,
+                        format!(
+                            "`{}` is no number of points from 1 to {GRANT_POINTS_MAX}",
+                            text.chars().take(40).collect::<String>()
+                        ),
+                    )
                     .hint("for example `grant: 200 points`");
                 None
             }

@@ -62,7 +62,11 @@ const fn fields(key: &'static str, doc: &'static str) -> [Field; 7] {
         Field::optional("tag", Shape::Name("tag"), "caps by tag count messages with the same tag together"),
         Field::optional("transactional", Shape::Bool, "true: not marketing; consent, quiet hours and caps do not apply"),
         Field::optional("quiet_hours", Shape::Word(QUIET), "what quiet hours do: `hold` until they end, `skip`, or `ignore`"),
-        Field::optional("on_cap", Shape::Word(&["skip", "exit"]), "what a reached cap does: `skip` the message or end the run (`exit`)"),
+        Field::optional(
+            "on_cap",
+            Shape::Word(&["skip", "exit"]),
+            "what a reached cap does: `skip` the message or end the run (`exit`)",
+        ),
         Field::optional("expires", Shape::Duration, "not sent later than this after its decision; 24 hours if not given"),
     ]
 }
@@ -72,7 +76,13 @@ struct MessageStep {
     plan: MessagePlan,
 }
 
-fn compile(channel: &'static str, object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
+fn compile(
+    channel: &'static str,
+    object: &Object<'_>,
+    id: &str,
+    below: &mut Below<'_, '_>,
+    faults: &mut Faults,
+) -> Option<Box<dyn Step>> {
     let template = template(channel, object, id, below, faults);
     let quiet_hours = object.word("quiet_hours", QUIET, faults).map(|word| match word {
         "hold" => Quiet::Hold,
@@ -82,7 +92,9 @@ fn compile(channel: &'static str, object: &Object<'_>, id: &str, below: &mut Bel
     let transactional = object.node("transactional").and_then(|node| shape::boolean(node, faults));
     let expires = object.span("expires", faults);
     if expires.is_some_and(Span::is_zero) {
-        faults.error("expires-zero", &object.place("expires"), "a message cannot expire at once").hint("leave `expires` out for 24 hours");
+        faults
+            .error("expires-zero", &object.place("expires"), "a message cannot expire at once")
+            .hint("leave `expires` out for 24 hours");
     }
     let plan = MessagePlan {
         channel,
@@ -104,7 +116,11 @@ fn template(channel: &str, object: &Object<'_>, id: &str, below: &mut Below<'_, 
         let name = shape::text(node, faults)?;
         let template = below.compiler().use_template(&name, faults)?;
         if let Some(lack) = lack(&template, channel) {
-            faults.error("template-part", &name.place, format!("the template `{}` cannot be sent by {channel}: {lack}", name.text));
+            faults.error(
+                "template-part",
+                &name.place,
+                format!("the template `{}` cannot be sent by {channel}: {lack}", name.text),
+            );
         }
         return Some(name.text);
     }
@@ -138,6 +154,10 @@ impl Step for MessageStep {
 
     fn sentence(&self) -> String {
         let inline = self.plan.template.starts_with("inline:");
-        if inline { format!("{} written in the funnel", self.plan.channel) } else { format!("{} “{}”", self.plan.channel, self.plan.template) }
+        if inline {
+            format!("{} written in the funnel", self.plan.channel)
+        } else {
+            format!("{} “{}”", self.plan.channel, self.plan.template)
+        }
     }
 }

@@ -65,8 +65,11 @@ pub struct StepKind {
     /// Its own fields, the key itself first.
     pub fields: &'static [Field],
     /// From YAML to a checked step. Nested lists are emitted through the compiler.
-    pub compile: fn(&Object<'_>, &str, &mut Below<'_, '_>, &mut Faults) -> Option<Box<dyn Step>>,
+    pub compile: CompileStep,
 }
+
+/// Reads a step's object under the id it has got.
+pub type CompileStep = fn(&Object<'_>, &str, &mut Below<'_, '_>, &mut Faults) -> Option<Box<dyn Step>>;
 
 /// A compiled funnel's steps.
 #[derive(Debug, Default)]

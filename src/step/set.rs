@@ -52,7 +52,9 @@ struct SetStep {
 fn compile_set(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
     let node = object.node("set")?;
     let Some(entries) = node.map() else {
-        faults.error("set-form", &node.place, "`set` takes a map of profile fields").hint("for example `set: { favourite_roast: dark }`");
+        faults
+            .error("set-form", &node.place, "`set` takes a map of profile fields")
+            .hint("for example `set: { favourite_roast: dark }`");
         return None;
     };
     let mut fields = Vec::new();

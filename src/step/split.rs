@@ -24,7 +24,11 @@ pub static KIND: StepKind = StepKind {
     example: "split: { letter: { weight: 50, steps: [ … ] }, postcard: { weight: 50, steps: [ … ] } }",
     fields: &[
         Field::required("split", Shape::MapOf(&Shape::Object(VARIANT)), "the variants by name"),
-        Field::optional("salt", Shape::Name("salt"), "two splits with the same salt and names divide customers the same way; the funnel's name and the step's id if not given"),
+        Field::optional(
+            "salt",
+            Shape::Name("salt"),
+            "two splits with the same salt and names divide customers the same way; the funnel's name and the step's id if not given",
+        ),
     ],
     compile,
 };
@@ -127,7 +131,8 @@ mod tests {
     use super::*;
 
     fn split(weights: &[(&str, i64)]) -> SplitStep {
-        let variants = weights.iter().map(|(name, weight)| Variant { name: (*name).to_owned(), weight: *weight, to: None }).collect();
+        let variants =
+            weights.iter().map(|(name, weight)| Variant { name: (*name).to_owned(), weight: *weight, to: None }).collect();
         SplitStep { salt: "test".to_owned(), variants }
     }
 

@@ -13,7 +13,11 @@ pub static KIND: StepKind = StepKind {
     doc: "wait until something happens, but not longer than `up_to`",
     example: "wait_for: purchase\n  up_to: 7 days",
     fields: &[
-        Field::required("wait_for", Shape::Either(&[Shape::Name("event"), Shape::Object(FIELDS)]), "an event, a segment or a condition"),
+        Field::required(
+            "wait_for",
+            Shape::Either(&[Shape::Name("event"), Shape::Object(FIELDS)]),
+            "an event, a segment or a condition",
+        ),
         Field::required("up_to", Shape::Duration, "how long to wait at most"),
         Field::optional("then", Shape::Ref("steps"), "steps when it happened"),
         Field::optional("otherwise", Shape::Ref("steps"), "steps when the time is up"),
@@ -33,7 +37,9 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
     let watch = object.node("wait_for").and_then(|node| below.compiler().watch(node, faults));
     let up_to = object.span("up_to", faults);
     if up_to.is_some_and(Span::is_zero) {
-        faults.error("wait-zero", &object.place("up_to"), "waiting for no time does nothing").hint("write for example `up_to: 7 days`");
+        faults
+            .error("wait-zero", &object.place("up_to"), "waiting for no time does nothing")
+            .hint("write for example `up_to: 7 days`");
     }
     let then = object.node("then").and_then(|steps| below.arm("then", steps, faults));
     let otherwise = object.node("otherwise").and_then(|steps| below.arm("otherwise", steps, faults));

@@ -17,10 +17,16 @@ pub static KIND: StepKind = StepKind {
     fields: &[
         Field::required(
             "wait_until",
-            Shape::Phrase("`\"09:00\"`, `monday 10:00`, or `<span> before|after` / `on` followed by `renewal`, `birthday`, `anchor` or a date field of the profile"),
+            Shape::Phrase(
+                "`\"09:00\"`, `monday 10:00`, or `<span> before|after` / `on` followed by `renewal`, `birthday`, `anchor` or a date field of the profile",
+            ),
             "until when",
         ),
-        Field::optional("at", Shape::Clock, "the clock time of a date; the trigger's `at` if not given, else the time of day at which the run began"),
+        Field::optional(
+            "at",
+            Shape::Clock,
+            "the clock time of a date; the trigger's `at` if not given, else the time of day at which the run began",
+        ),
         Field::optional(
             "if_past",
             Shape::Word(&["skip", "continue", "exit"]),
@@ -91,7 +97,9 @@ fn until(written: &Text, below: &Below<'_, '_>, faults: &mut Faults) -> Option<U
             [_] => Some(Until::Weekday(day.1, NaiveTime::MIN)),
             [_, clock] if parse_clock(clock).is_some() => parse_clock(clock).map(|clock| Until::Weekday(day.1, clock)),
             _ => {
-                faults.error("bad-wait-until", &written.place, format!("`{}` is no weekday with a clock time", written.text)).hint("for example `monday 10:00`");
+                faults
+                    .error("bad-wait-until", &written.place, format!("`{}` is no weekday with a clock time", written.text))
+                    .hint("for example `monday 10:00`");
                 None
             }
         };
@@ -123,7 +131,9 @@ fn date_of(name: &str, written: &Text, below: &Below<'_, '_>, faults: &mut Fault
         }
         None => {
             let known = ["renewal", "birthday", "anchor"].into_iter().chain(names.profile_fields.iter().map(String::as_str));
-            faults.error("unknown-date", &written.place, format!("`{name}` is no date that is known of a customer")).did_you_mean(name, known);
+            faults
+                .error("unknown-date", &written.place, format!("`{name}` is no date that is known of a customer"))
+                .did_you_mean(name, known);
             None
         }
     }

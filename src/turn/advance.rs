@@ -99,7 +99,7 @@ impl Turn<'_> {
             }
             Flow::Wait { until, why } if until > self.now => {
                 self.customer.runs[index].state = RunState::Waiting { until };
-                self.run_fact(index, funnel, What::Waiting, until.to_string(), why);
+                self.run_fact(index, funnel, What::Waiting, self.clock_text(until), why);
                 return Next::Rest;
             }
             Flow::Wait { .. } => self.go(index, step, NEXT),
@@ -207,7 +207,7 @@ impl Turn<'_> {
             }
         }
         self.customer.runs[index].state = RunState::WaitingFor { until };
-        self.run_fact(index, funnel, What::Waiting, until.to_string(), watch.sentence());
+        self.run_fact(index, funnel, What::Waiting, self.clock_text(until), watch.sentence());
         Next::Rest
     }
 

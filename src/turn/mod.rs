@@ -248,7 +248,9 @@ impl<'a> Turn<'a> {
             self.exits(&pass);
         }
         self.waits(&pass);
-        if !pass.silent {
+        if pass.silent {
+            self.settle_marks();
+        } else {
             self.entries(&pass);
         }
         self.advance(pass.depth);
@@ -288,6 +290,11 @@ impl<'a> Turn<'a> {
             wake,
             erase: self.erase,
         }
+    }
+
+    /// An instant as her own clock and calendar show it.
+    fn clock_text(&self, at: Time) -> String {
+        at.local(self.zone).format("%Y-%m-%d %H:%M").to_string()
     }
 
     /// Adds a fact about no run.

@@ -44,7 +44,7 @@ impl Turn<'_> {
                 self.customer.runs[index].state = RunState::Waiting { until: new };
                 let number = self.customer.runs[index].id;
                 self.runs.touched.insert(number);
-                self.run_fact(index, &funnel, What::Waiting, new.to_string(), format!("{why}: the date has moved"));
+                self.run_fact(index, &funnel, What::Waiting, self.clock_text(new), format!("{why}: the date has moved"));
             }
             // The new instant is past, or the date is gone: the step decides anew what that means.
             Some(Flow::Past { .. } | Flow::NoDate { .. }) => self.customer.runs[index].state = RunState::Ready,

@@ -88,4 +88,15 @@ impl Turn<'_> {
         let funnels = &self.workspace.funnels;
         self.customer.watched.retain(|name, _| funnels.contains_key(name));
     }
+
+    /// What an import brings in has been reached already: milestones count on from there.
+    pub(super) fn settle_marks(&mut self) {
+        for funnel in self.workspace.funnels.values().cloned().collect::<Vec<_>>() {
+            let reached = self.with_trigger(&funnel, |cx| funnel.trigger.first_mark(cx));
+            let mark = self.customer.marks.get(&funnel.name).copied().unwrap_or(0);
+            if let Some(reached) = reached.filter(|reached| *reached > mark) {
+                self.customer.marks.insert(funnel.name.clone(), reached);
+            }
+        }
+    }
 }

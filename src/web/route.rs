@@ -186,7 +186,7 @@ pub static ROUTES: &[Route] = &[
     Route {
         answers: &[(
             200,
-            "Funnels with their figures of the last 30 days",
+            "Funnels with their figures of the last 365 days",
             r#"{"funnels":[{"name":"welcome","title":"Welcome to the roastery","trigger":"the first purchase","waiting":12,"figures":{"entered":40,"sent":55}}]}"#,
         )],
         ..plain(Verb::Get, "/v1/funnels", READ, "List funnels", |call| Box::pin(api::funnels::list(call)))
@@ -218,7 +218,7 @@ pub static ROUTES: &[Route] = &[
         ..plain(Verb::Get, "/v1/runs", READ, "List runs", |call| Box::pin(api::funnels::runs(call)))
     },
     Route {
-        query: &[("from", "First day, 2027-03-01; 30 days ago when missing"), ("to", "Last day; today when missing")],
+        query: &[("from", "First day, 2027-03-01; 365 days ago when missing"), ("to", "Last day; today when missing")],
         answers: &[(
             200,
             "Figures by day, funnel, step and kind of fact",

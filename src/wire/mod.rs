@@ -99,7 +99,7 @@ pub struct Response {
     /// Status.
     pub status: u16,
     headers: HeaderMap,
-    /// At most [`RESPONSE_BYTES_MAX`] of the body.
+    /// As much of the body as was asked for.
     pub body: Bytes,
     /// The body is whole: it was neither cut nor broken off.
     pub complete: bool,
@@ -151,11 +151,19 @@ impl Client {
         Ok(Client { public: build(true).map_err(failed)?, local: build(false).map_err(failed)? })
     }
 
-    /// Makes one call, once.
+    /// Makes one call, once, and reads at most [`RESPONSE_BYTES_MAX`] of the answer.
     ///
     /// # Errors
     /// See [`WireError`]; an answer of any status is no error.
     pub async fn send(&self, request: Request) -> Result<Response, WireError> {
+        self.send_reading(request, RESPONSE_BYTES_MAX).await
+    }
+
+    /// Makes one call, once, and reads at most `body_bytes_max` of the answer: for pages of lists.
+    ///
+    /// # Errors
+    /// See [`WireError`]; an answer of any status is no error.
+    pub async fn send_reading(&self, request: Request, body_bytes_max: usize) -> Result<Response, WireError> {
         let target = address::target(&request.url, request.reach).map_err(WireError::Invalid)?;
         let client = if target.unguarded { &self.local } else { &self.public };
         let mut headers = HeaderMap::with_capacity(request.headers.len());
@@ -179,7 +187,7 @@ impl Client {
             Ok(Err(why)) => return Err(WireError::Ambiguous(chain(&why.without_url()))),
             Err(_) => return Err(WireError::Ambiguous(format!("none within {} s", request.timeout.as_secs()))),
         };
-        Ok(read(answer, deadline).await)
+        Ok(read(answer, deadline, body_bytes_max).await)
     }
 }
 
@@ -210,14 +218,14 @@ fn builder(guarded: bool) -> reqwest::ClientBuilder {
 
 /// Reads the body up to its limit and the deadline. The status is known by now, so a body that breaks off
 /// is told by `complete`, not by an error.
-async fn read(mut answer: reqwest::Response, deadline: tokio::time::Instant) -> Response {
+async fn read(mut answer: reqwest::Response, deadline: tokio::time::Instant, body_bytes_max: usize) -> Response {
     let status = answer.status().as_u16();
     let headers = std::mem::take(answer.headers_mut());
     let mut body = BytesMut::new();
     let complete = loop {
         match tokio::time::timeout_at(deadline, answer.chunk()).await {
             Ok(Ok(Some(chunk))) => {
-                let room = RESPONSE_BYTES_MAX - body.len();
+                let room = body_bytes_max - body.len();
                 body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
                 if chunk.len() > room {
                     break false;

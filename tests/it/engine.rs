@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn run_samples(folder: &Path, clock: Clock) -> Running {
     let files = workspace::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("funnels")).unwrap();
+    clock.go();
     let checked = workspace::check(&files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
     let listen = "127.0.0.1:0".parse().unwrap();

@@ -152,7 +152,8 @@ fn profile(person: &Person, begin: Time, zone: Zone) -> Json {
         let born = date(begin, zone, f64::from(day));
         profile["birthday"] = json!(format!("1988{}", born.get(4..).unwrap_or("-06-01")));
     }
-    json!({ "profile": profile, "consent": { "email": true, "sms": person.sms } })
+    let consent = if person.sms { json!({ "email": true, "sms": true }) } else { json!({ "email": true }) };
+    json!({ "profile": profile, "consent": consent })
 }
 
 fn event(day: f64, who: &'static str, name: &'static str, properties: Json) -> Line {

@@ -4,6 +4,7 @@ use crate::app::engine::Running;
 use crate::fact::{Fact, What, sentence};
 use crate::lang::time::{DAY_MS, Time, Zone};
 use crate::money::Currency;
+use crate::store::read::TimelineRow;
 use crate::store::{Store, StoreResult};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,24 @@ impl Teller {
     /// A teller of everything from the beginning.
     pub fn new(store: Arc<dyn Store>, zone: Zone, currency: Option<Currency>, color: bool, begin: Time) -> Teller {
         Teller { store, zone, currency, color, begin, seen: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// Leaves out what was imported: it is told by one line.
+    pub async fn skip_past(&self) -> StoreResult<()> {
+        let counts = |rows: &[(String, TimelineRow)]| rows.iter().filter(|(_, row)| row.fact.what == What::HistoryOnly).count();
+        let mut purchases = 0;
+        loop {
+            let rows = self.store.facts_after(self.seen.load(Ordering::Relaxed), FACTS_MAX).await?;
+            purchases += counts(&rows);
+            match rows.last() {
+                Some((_, last)) => self.seen.store(last.seq, Ordering::Relaxed),
+                // Inputs that wait have not been told yet.
+                None if self.store.counts().await?.inbox == 0 => break,
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
+        println!("Imported {purchases} purchases of the past: they fill the history and start nothing.\n");
+        Ok(())
     }
 
     /// Tells until the task is ended.
@@ -81,7 +100,9 @@ fn color(what: What) -> &'static str {
 }
 
 fn worth_telling(fact: &Fact) -> bool {
-    !matches!(fact.what, What::Planned | What::Waiting | What::Resumed | What::Branched | What::HistoryOnly)
+    // Events of the engine's own say again what the fact before them has said.
+    let own = fact.what == What::Event && ["offer_", "bonus_", "message_", "tier_"].iter().any(|own| fact.about.starts_with(own));
+    !own && !matches!(fact.what, What::Planned | What::Waiting | What::Resumed | What::Branched | What::HistoryOnly)
 }
 
 /// Figures of one funnel.

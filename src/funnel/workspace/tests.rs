@@ -24,7 +24,10 @@ fn samples() -> Files {
 }
 
 fn shown(faults: &[Fault]) -> Vec<String> {
-    faults.iter().map(|f| format!("{}:{}:{} {} {} ({:?})", f.place.file, f.place.line, f.place.column, f.code, f.message, f.hint)).collect()
+    faults
+        .iter()
+        .map(|f| format!("{}:{}:{} {} {} ({:?})", f.place.file, f.place.line, f.place.column, f.code, f.message, f.hint))
+        .collect()
 }
 
 #[test]
@@ -93,21 +96,33 @@ fn wrong_funnels_are_told_what_is_wrong_and_where() {
         ("trigger: signed_up\nre_entry: sometimes\nsteps: [ { wait: 1 day } ]", &["4:11 bad-re-entry"]),
         ("trigger: signed_up\nre_entry: after 0 days\nsteps: [ { wait: 1 day } ]", &["4:11 bad-re-entry"]),
         ("trigger: signed_up\nonly_if: customer.teir == \"gold\"\nsteps: [ { wait: 1 day } ]", &["4:19 unknown-field"]),
-        ("trigger: signed_up\nonly_if: steps.a.result == \"accepted\"\nsteps: [ { wait: 1 day, id: a } ]", &["4:10 unknown-name"]),
+        (
+            "trigger: signed_up\nonly_if: steps.a.result == \"accepted\"\nsteps: [ { wait: 1 day, id: a } ]",
+            &["4:10 unknown-name"],
+        ),
         ("trigger: signed_up\nwhile: steps.b.result == \"accepted\"\nsteps: [ { wait: 1 day, id: a } ]", &["4:14 unknown-field"]),
         ("trigger: signed_up\nexit_on: { condition: purchases() > 1 }\nsteps: [ { wait: 1 day } ]", &["4:10 watch-kind"]),
-        ("trigger: signed_up\nexit_on: [ purchase, { segment_left: vpi } ]\nsteps: [ { wait: 1 day } ]", &["4:38 unknown-segment"]),
+        (
+            "trigger: signed_up\nexit_on: [ purchase, { segment_left: vpi } ]\nsteps: [ { wait: 1 day } ]",
+            &["4:38 unknown-segment"],
+        ),
         ("trigger: purchase\nkey: event.order_di\nsteps: [ { wait: 1 day } ]", &["4:12 unknown-field"]),
         ("trigger: signed_up\npriority: high\nsteps: [ { wait: 1 day } ]", &["4:11 wrong-type"]),
         ("trigger: signed_up\ntag: two words\nsteps: [ { wait: 1 day } ]", &["4:6 bad-name"]),
         ("trigger: signed_up\nsteps: [ { set: { raost: dark } } ]", &["4:19 unknown-profile-field"]),
         ("trigger: signed_up\nsteps: [ { set: { roast: 5 } } ]", &["4:26 wrong-type"]),
         ("trigger: signed_up\nsteps: [ { wait_until: 3 days before tomorrow } ]", &["4:24 unknown-date"]),
-        ("trigger: signed_up\nsteps: [ { wait_for: { event: purchase, where: event.amuont > 3 }, up_to: 1 day } ]", &["4:54 unknown-field"]),
+        (
+            "trigger: signed_up\nsteps: [ { wait_for: { event: purchase, where: event.amuont > 3 }, up_to: 1 day } ]",
+            &["4:54 unknown-field"],
+        ),
         ("trigger: signed_up\nsteps: [ { sms: { text: \"Hi {{ customer.nmae }}\" } } ]", &["4:26 unknown-name"]),
         ("trigger: signed_up\ntests: maybe\nsteps: [ { wait: 1 day } ]", &["4:8 wrong-type"]),
         // Every fault of a file at once.
-        ("trigger: signed_pu\npriority: high\nwihle: true\nsteps: [ { wiat: 1 day } ]", &["3:10 unknown-event", "4:11 wrong-type", "5:1 unknown-field", "6:12 unknown-step"]),
+        (
+            "trigger: signed_pu\npriority: high\nwihle: true\nsteps: [ { wiat: 1 day } ]",
+            &["3:10 unknown-event", "4:11 wrong-type", "5:1 unknown-field", "6:12 unknown-step"],
+        ),
     ];
     let mut wrong = Vec::new();
     for (lines, wanted) in table {
@@ -160,7 +175,10 @@ fn files_that_mean_nothing_are_told() {
 fn a_broken_file_hides_nothing_and_has_no_consequences() {
     let uses = funnel("trigger: { segment_entered: gone }\nsteps: [ { email: broken }, { offer: starter }, { wiat: 1 day } ]");
     // Settings that cannot be read: the profile is not known, so nothing is said about it.
-    let found = check(&[(SETTINGS, "workspace: [\n"), ("b.yaml", &funnel("trigger: signed_up\nonly_if: customer.xyz == 1\nsteps: [ { wiat: 1 day } ]"))]);
+    let found = check(&[
+        (SETTINGS, "workspace: [\n"),
+        ("b.yaml", &funnel("trigger: signed_up\nonly_if: customer.xyz == 1\nsteps: [ { wiat: 1 day } ]")),
+    ]);
     assert_eq!(found.iter().filter(|fault| fault.starts_with("b.yaml")).collect::<Vec<_>>(), ["b.yaml:5:12 unknown-step"]);
     assert!(found.iter().any(|fault| fault.starts_with(SETTINGS)));
     // Segments, catalog and a template that cannot be read: what they would declare is not missed.
@@ -176,7 +194,10 @@ fn a_broken_file_hides_nothing_and_has_no_consequences() {
 #[test]
 fn a_template_is_checked_for_each_funnel_that_sends_it() {
     let template = ("templates/code.txt", "---\nsubject: Hi\n---\nUse {{ steps.gift.code }}\n");
-    let catalog = (CATALOG, "bundles:\n  starter: { title: S, kind: starter, items: [ { sku: a, quantity: 1 } ], price: 1, worth: 2, valid_for: 3 days }\n");
+    let catalog = (
+        CATALOG,
+        "bundles:\n  starter: { title: S, kind: starter, items: [ { sku: a, quantity: 1 } ], price: 1, worth: 2, valid_for: 3 days }\n",
+    );
     let fits = funnel("trigger: signed_up\nsteps: [ { offer: starter, id: gift }, { email: code } ]");
     assert_eq!(check(&[template, catalog, ("b.yaml", &fits)]), Vec::<String>::new());
     let lacks = funnel("trigger: signed_up\nsteps: [ { email: code } ]");
@@ -233,7 +254,8 @@ fn what_conditions_ask_is_kept() {
 
 #[test]
 fn what_is_frozen_is_what_is_rendered() {
-    let workspace = good(&[("b.yaml", &funnel("trigger: signed_up\nsteps: [ { wait: 1 day }, { email: hello }, { grant: 5 } ]"))]);
+    let workspace =
+        good(&[("b.yaml", &funnel("trigger: signed_up\nsteps: [ { wait: 1 day }, { email: hello }, { grant: 5 } ]"))]);
     let frozen = &workspace.funnels["b"].frozen;
     assert_eq!(frozen.get(&0), None);
     assert_eq!(frozen[&1], [["customer", "name"].map(str::to_owned).to_vec()]);
@@ -281,24 +303,37 @@ fn funnels_are_looked_through_together() {
     let emits = |on: &str, event: &str| format!("funnel: X\ngoal: purchase\ntrigger: {on}\nsteps: [ {{ emit: {event} }} ]\n");
     let grants = |reason: &str| format!("funnel: X\ntrigger: signed_up\nsteps: [ {{ grant: 5, reason: {reason} }} ]\n");
     let plain = |steps: &str| format!("funnel: X\ngoal: purchase\ntrigger: signed_up\nsteps: {steps}\n");
-    let table: &[(&[(&str, &str)], &[&str])] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let table: &[Case<'_>] = &[
         (&[("a.yaml", "funnel: X\ntrigger: signed_up\nsteps: [ { email: hello } ]\n")], &["a.yaml:1:1 no-goal"]),
         (&[("a.yaml", "funnel: X\ntransactional: true\ntrigger: signed_up\nsteps: [ { email: hello } ]\n")], &[]),
         (&[("a.yaml", "funnel: X\ntrigger: signed_up\nsteps: [ { wait: 1 day } ]\n")], &[]),
         (&[("a.yaml", &emits("ping", "ping"))], &["a.yaml:4:10 emit-cycle"]),
         (&[("a.yaml", &emits("ping", "tock")), ("b.yaml", &emits("tock", "ping"))], &["a.yaml:4:10 emit-cycle"]),
         (&[("a.yaml", &emits("ping", "tock")), ("b.yaml", &emits("tock", "done"))], &[]),
+        (
+            &[("a.yaml", &emits("first", "ping")), ("b.yaml", &emits("ping", "tock")), ("c.yaml", &emits("tock", "ping"))],
+            &["b.yaml:4:10 emit-cycle"],
+        ),
         (&[("a.yaml", &grants("welcome")), ("b.yaml", &grants("welcome"))], &["b.yaml:3:10 same-bonus"]),
         (&[("a.yaml", &grants("welcome")), ("b.yaml", &grants("birthday"))], &[]),
         (&[("a.yaml", &grants("review")), ("b.yaml", &grants("review"))], &[]),
         (&[("a.yaml", &plain("[ { stop: x }, { wait: 1 day }, { wait: 2 days } ]"))], &["a.yaml:4:23 unreachable-step"]),
         (&[("a.yaml", &plain("[ { stop: x, if: customer.balance > 1 }, { wait: 1 day } ]"))], &[]),
         (
-            &[("a.yaml", &plain("[ { branch: [ { if: customer.balance > 1, then: [ { stop: x } ] }, { else: [ { stop: y } ] } ] }, { wait: 1 day } ]"))],
+            &[(
+                "a.yaml",
+                &plain(
+                    "[ { branch: [ { if: customer.balance > 1, then: [ { stop: x } ] }, { else: [ { stop: y } ] } ] }, { wait: 1 day } ]",
+                ),
+            )],
             &["a.yaml:4:106 unreachable-step"],
         ),
         (
-            &[("a.yaml", &plain("[ { branch: [ { if: customer.balance > 1, then: [ { stop: x } ] }, { else: [] } ] }, { wait: 1 day } ]"))],
+            &[(
+                "a.yaml",
+                &plain("[ { branch: [ { if: customer.balance > 1, then: [ { stop: x } ] }, { else: [] } ] }, { wait: 1 day } ]"),
+            )],
             &[],
         ),
         (&[("a.yaml", &plain("[ { wait_for: review, up_to: 1 day, then: [ { stop: x } ] }, { wait: 1 day } ]"))], &[]),
@@ -313,4 +348,32 @@ fn funnels_are_looked_through_together() {
 fn a_faulty_step_makes_nothing_else_wrong() {
     let lines = "trigger: signed_up\nsteps: [ { offer: starter, id: gift }, { wait: 1 day, if: steps.gift.code == \"x\" } ]";
     assert_eq!(check(&[("b.yaml", &funnel(lines))]), ["b.yaml:4:19 unknown-bundle"]);
+}
+
+#[test]
+fn arms_go_on_where_the_step_above_them_goes_on() {
+    use crate::step::END;
+    let steps = concat!(
+        "steps:\n",
+        "  - branch:\n",
+        "      - if: customer.balance > 1\n",
+        "        then: [ { wait: 1 day }, { wait: 2 days } ]\n",
+        "      - else: [ { wait_for: review, up_to: 1 day, then: [ { wait: 3 days } ], otherwise: [ { stop: x } ] } ]\n",
+        "  - wait: 4 days\n",
+    );
+    let compiled = good(&[("b.yaml", &funnel(&format!("trigger: signed_up\n{steps}")))]);
+    let list = &compiled.funnels["b"].steps.list;
+    let flat: Vec<(&str, u32, u32)> = list.iter().map(|at| (at.id.as_str(), at.next, at.depth)).collect();
+    let wanted = [
+        ("branch_1", 6, 0),
+        ("wait_1", 2, 1),
+        ("wait_2", 6, 1),
+        ("wait_for_1", 6, 1),
+        ("wait_3", 6, 2),
+        ("stop_1", 6, 2),
+        ("wait_4", END, 0),
+    ];
+    assert_eq!(flat, wanted);
+    let arms = |index: usize| list[index].step.arms().into_iter().map(|(_, to)| to).collect::<Vec<_>>();
+    assert_eq!((arms(0), arms(3)), (vec![1, 3], vec![4, 5]));
 }

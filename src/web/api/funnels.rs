@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
 /// Days that figures cover when nothing else is asked for, today included.
-pub const FIGURE_DAYS: i64 = 30;
+pub const FIGURE_DAYS: i64 = 365;
 /// Most days of figures in one answer.
 const FIGURE_DAYS_MAX: i64 = 400;
 

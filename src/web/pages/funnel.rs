@@ -44,7 +44,7 @@ pub async fn show(call: Call) -> Answer {
         .collect();
     let content = html! {
         h1 { (view.title) }
-        p class="soft" { "Starts on " (view.trigger) ". Figures of the last " (FIGURE_DAYS) " days." }
+        p class="soft" { "Trigger: " (view.trigger) ". Figures of the last " (FIGURE_DAYS) " days." }
         dl class="figures card" {
             div { dt { "waiting" } dd { (recent.live.get(&name).copied().unwrap_or(0)) } }
             @for what in ["entered", "not_entered", "goal", "exited", "finished"] {

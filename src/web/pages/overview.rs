@@ -34,7 +34,7 @@ fn card(view: &FunnelView, recent: &Recent) -> Markup {
     let sums = recent.sums.get(&view.name).unwrap_or(&empty);
     html! {
         h3 { a href={ "/funnels/" (encode(&view.name)) } { (view.title) } }
-        p class="soft" { "Starts on " (view.trigger) }
+        p class="soft" { "Trigger: " (view.trigger) }
         dl class="figures" {
             div { dt { "waiting" } dd { (recent.live.get(&view.name).copied().unwrap_or(0)) } }
             @for (what, name) in FIGURES { div { dt { (name) } dd { (figure(sums, what)) } } }

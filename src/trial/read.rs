@@ -1,0 +1,437 @@
+//! From the test as written to a script: what is given, what happens when, what is expected.
+
+use super::{CUSTOMER, Expected, State, data, line, moment, text_of};
+use crate::event::{ConsentChange, Event, Input, InputBody, MembershipChange, ProfileChange};
+use crate::funnel::Workspace;
+use crate::funnel::schema::{GIVEN_FIELDS, HAPPENING_FIELDS, MEMBERSHIP_FIELDS, STATE_FIELDS, TEST_FIELDS};
+use crate::funnel::settings::{CHANNELS, MembershipOwner};
+use crate::lang::cel::Text;
+use crate::lang::diag::{Faults, Place};
+use crate::lang::node::{Key, Node, NodeKind};
+use crate::lang::shape::{self, Field, Object};
+use crate::lang::time::{Span, Time, Zone};
+use crate::lang::value::{Fields, Value};
+use crate::play::Failure;
+use std::collections::BTreeSet;
+
+/// Most days after the last event that a test without `until` is played.
+pub const DAYS_MAX: u32 = 400;
+/// Most entries of `events`, of `history`, and lines of `expect`.
+pub const ENTRIES_MAX: usize = 1_000;
+/// How an effect can be made to fail.
+const FAILURES: &[&str] = &["refused", "dead"];
+
+/// A test that can be played.
+#[derive(Debug)]
+pub struct Script {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) customer: String,
+    pub(super) zone: Zone,
+    pub(super) start: Time,
+    pub(super) given: Vec<Input>,
+    pub(super) acts: Vec<(Time, Act)>,
+    pub(super) until: Time,
+    pub(super) expect: Option<Vec<Expected>>,
+    pub(super) state: State,
+}
+
+/// What happens at an instant.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Act {
+    Input(InputBody),
+    Fail(String, Failure),
+}
+
+/// What reading an entry needs.
+struct Reader<'a> {
+    workspace: &'a Workspace,
+    funnel: &'a str,
+    zone: Zone,
+    ids: BTreeSet<String>,
+}
+
+/// Reads a test of a funnel. Everything that is wrong with it is a fault.
+pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Faults) -> Option<Script> {
+    let errors = faults.error_count();
+    let object = Object::read(node, &[TEST_FIELDS], "a test", faults)?;
+    let name = object.text("name", faults);
+    let given = object.node("given").and_then(|node| Object::read(node, &[GIVEN_FIELDS], "`given`", faults));
+    let given = given.as_ref();
+    let (customer, profile) = customer(given, workspace, faults);
+    let zone = crate::customer::Customer { profile: profile.clone(), ..Default::default() }.zone(workspace.settings.zone);
+    let mut reader = Reader { workspace, funnel, zone, ids: BTreeSet::new() };
+    let start = given.and_then(|given| given.node("at")).and_then(|node| moment::read(node, zone, None, faults));
+    let acts = reader.acts(object.node("events"), start, faults);
+    let Some(start) = start.or_else(|| acts.first().map(|(at, _)| *at)) else {
+        if faults.error_count() == errors {
+            faults
+                .error("missing-field", &object.place, "the test does not say when it starts")
+                .hint("add `given: { at: 2027-03-01 08:00 }`, or events with times");
+        }
+        return None;
+    };
+    let given = reader.given(given, profile, start, faults);
+    let last = acts.last().map_or(start, |(at, _)| *at);
+    let until = match object.node("until") {
+        Some(node) => moment::read(node, zone, Some(last), faults),
+        None => Some(last.plus(Span::days(DAYS_MAX), zone)),
+    };
+    if let Some(until) = until.filter(|until| *until < last) {
+        faults
+            .error("bad-time", &object.place("until"), format!("the test would end {until}, before the last event"))
+            .hint("write a later time");
+    }
+    let expect = object.node("expect").map(|node| expect(node, zone, faults));
+    let state = state(object.node("state"), workspace, faults);
+    if object.node("expect").is_none() && object.node("state").is_none() {
+        faults
+            .error("missing-field", &object.place, "the test expects nothing")
+            .hint("add `expect:` with what she is to see, or `expect: []`");
+    }
+    let sound = faults.error_count() == errors && workspace.funnels.contains_key(funnel);
+    let place = object.place.clone();
+    sound.then_some(Script { name: name?.text, place, customer, zone, start, given, acts, until: until?, expect, state })
+}
+
+/// Her id and her profile.
+fn customer(given: Option<&Object<'_>>, workspace: &Workspace, faults: &mut Faults) -> (String, Fields) {
+    let entries =
+        given.and_then(|given| given.node("customer")).map(|node| entries(node, "`customer`", faults)).unwrap_or_default();
+    let id = entries.iter().find(|(key, _)| key.text == "id").and_then(|(_, node)| shape::text(node, faults));
+    let profile = data::profile(entries.into_iter().filter(|(key, _)| key.text != "id"), workspace, faults);
+    (id.map_or_else(|| CUSTOMER.to_owned(), |id| id.text), profile)
+}
+
+/// The entries of a map; a fault when it is none.
+fn entries<'n>(node: &'n Node, what: &str, faults: &mut Faults) -> Vec<(&'n Key, &'n Node)> {
+    match node.map() {
+        Some(map) => map.iter().map(|(key, value)| (key, value)).collect(),
+        None => {
+            faults
+                .error("wrong-type", &node.place, format!("{what} must be a map of fields, but here stands {}", node.describe()))
+                .hint("write `name: value` lines");
+            Vec::new()
+        }
+    }
+}
+
+/// The items of a list; a fault when it is none or too long.
+fn items<'n>(node: &'n Node, what: &str, faults: &mut Faults) -> &'n [Node] {
+    match node.list() {
+        Some(list) if list.len() <= ENTRIES_MAX => list,
+        Some(list) => {
+            faults
+                .error("too-many", &node.place, format!("{what} has {} entries", list.len()))
+                .hint(format!("use at most {ENTRIES_MAX}"));
+            &[]
+        }
+        None => {
+            faults
+                .error("wrong-type", &node.place, format!("{what} must be a list, but here stands {}", node.describe()))
+                .hint("begin each entry with `- `");
+            &[]
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// What is known at the start: an import, so that it fires nothing.
+    fn given(&mut self, given: Option<&Object<'_>>, profile: Fields, start: Time, faults: &mut Faults) -> Vec<Input> {
+        let Some(given) = given else { return Vec::new() };
+        let consent = given.node("consent").map(|node| self.consent(node, start, faults)).unwrap_or_default();
+        let membership = given.node("membership").and_then(|node| self.membership(node, start, faults));
+        let (membership, cancelled) = membership.map_or((None, false), |(membership, cancelled)| (Some(membership), cancelled));
+        let known = !profile.is_empty() || !consent.is_empty() || membership.is_some() || given.node("customer").is_some();
+        let mut out = Vec::new();
+        if known {
+            let change = ProfileChange { profile, consent, membership: membership.map(Some), import: true };
+            out.push(Input { accepted_at: start, body: InputBody::Profile(change) });
+        }
+        if cancelled {
+            let (id, name) = ("test-cancelled".to_owned(), "membership_cancelled".to_owned());
+            let event = Event { id, name, time: start, properties: Fields::new(), minor: None, depth: 0 };
+            out.push(Input { accepted_at: start, body: InputBody::History(event) });
+        }
+        for node in given.node("history").map(|node| items(node, "`history`", faults)).unwrap_or_default() {
+            let Some(event) = self.past(node, start, faults) else { continue };
+            out.push(Input { accepted_at: start, body: InputBody::History(event) });
+        }
+        out
+    }
+
+    fn past(&mut self, node: &Node, start: Time, faults: &mut Faults) -> Option<Event> {
+        let entries = entries(node, "an event of the past", faults);
+        let at = self.at(node, &entries, None, faults)?;
+        if at > start {
+            faults
+                .error("bad-time", &node.place, format!("the event of the past is at {at}, after the start"))
+                .hint("move it to `events`");
+            return None;
+        }
+        let Some((_, name)) = entries.iter().find(|(key, _)| key.text == "event") else {
+            faults
+                .error("missing-field", &node.place, "an event of the past lacks `event`")
+                .hint("write for example `event: purchase`");
+            return None;
+        };
+        self.event(name, &entries, at, faults)
+    }
+
+    fn at(&self, node: &Node, entries: &[(&Key, &Node)], last: Option<Time>, faults: &mut Faults) -> Option<Time> {
+        match entries.iter().find(|(key, _)| key.text == "at") {
+            Some((_, at)) => moment::read(at, self.zone, last, faults),
+            None => {
+                if node.map().is_some() {
+                    faults
+                        .error("missing-field", &node.place, "the entry lacks `at`")
+                        .hint("write for example `at: 2027-03-01 10:00`");
+                }
+                None
+            }
+        }
+    }
+
+    /// An event: what is not `at`, `event`, `id` or `time` is a property.
+    fn event(&mut self, name: &Node, entries: &[(&Key, &Node)], at: Time, faults: &mut Faults) -> Option<Event> {
+        let field = |wanted: &str| entries.iter().find(|(key, _)| key.text == wanted).map(|(_, node)| *node);
+        let time = match field("time") {
+            Some(node) => moment::read(node, self.zone, Some(at), faults)?,
+            None => at,
+        };
+        let id = match field("id") {
+            Some(node) => shape::text(node, faults)?.text,
+            None => format!("test-{}", self.ids.len() + 1),
+        };
+        let properties: Vec<(&Key, &Node)> =
+            entries.iter().copied().filter(|(key, _)| !["at", "event", "id", "time"].contains(&key.text.as_str())).collect();
+        data::event(name, &properties, id, time, self.workspace, faults)
+    }
+
+    fn acts(&mut self, node: Option<&Node>, start: Option<Time>, faults: &mut Faults) -> Vec<(Time, Act)> {
+        let mut out: Vec<(Time, Act)> = Vec::new();
+        let mut last = start;
+        for node in node.map(|node| items(node, "`events`", faults)).unwrap_or_default() {
+            let entries = entries(node, "an entry of `events`", faults);
+            let Some(at) = self.at(node, &entries, last, faults) else { continue };
+            if let Some(before) = last.filter(|before| at < *before) {
+                faults
+                    .error("bad-time", &node.place, format!("this is at {at}, before {before}, where the test stands"))
+                    .hint("list events in the order of time; an event that is reported late has its own `time:`");
+                continue;
+            }
+            last = Some(at);
+            out.extend(self.act(node, &entries, at, faults).map(|act| (at, act)));
+        }
+        out
+    }
+
+    fn act(&mut self, node: &Node, entries: &[(&Key, &Node)], at: Time, faults: &mut Faults) -> Option<Act> {
+        if let Some((_, name)) = entries.iter().find(|(key, _)| key.text == "event") {
+            let event = self.event(name, entries, at, faults)?;
+            // A door takes an id once.
+            return self.ids.insert(event.id.clone()).then_some(Act::Input(InputBody::Event(event)));
+        }
+        let kinds = || HAPPENING_FIELDS.iter().filter_map(|table| Some((table.first()?.name, *table)));
+        let found = kinds().find_map(|(kind, table)| Some((kind, table, entries.iter().find(|(key, _)| key.text == kind)?.1)));
+        let Some((kind, table, value)) = found else {
+            if node.map().is_some() {
+                let kinds: Vec<&str> = kinds().map(|(kind, _)| kind).collect();
+                faults
+                    .error("missing-field", &node.place, "the entry does not say what happens")
+                    .hint(format!("beside `at` write one of: event, {}", kinds.join(", ")));
+            }
+            return None;
+        };
+        self.happening(kind, table, node, value, at, faults)
+    }
+
+    fn happening(
+        &mut self,
+        kind: &str,
+        table: &'static [Field],
+        node: &Node,
+        value: &Node,
+        at: Time,
+        faults: &mut Faults,
+    ) -> Option<Act> {
+        let change = |change: ProfileChange| Some(Act::Input(InputBody::Profile(change)));
+        let object = Object::read(node, &[table], &format!("an entry with `{kind}`"), faults)?;
+        match kind {
+            "consent" => change(ProfileChange { consent: self.consent(value, at, faults), ..ProfileChange::default() }),
+            "set" => {
+                let fields = entries(value, "`set`", faults);
+                change(ProfileChange { profile: data::profile(fields, self.workspace, faults), ..ProfileChange::default() })
+            }
+            "membership" => {
+                let (membership, cancelled) = self.membership(value, at, faults)?;
+                if cancelled {
+                    faults
+                        .error("bad-membership", &value.place, "a membership is not cancelled by setting it")
+                        .hint("write `event: membership_cancelled`");
+                }
+                change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
+            }
+            "enrol" => self.enrol(&object, faults),
+            _ => self.fail(value, &object, faults),
+        }
+    }
+
+    /// `[email, sms]`, or `{ sms: false, email:news: true }`.
+    fn consent(&self, node: &Node, time: Time, faults: &mut Faults) -> Vec<ConsentChange> {
+        let said: Vec<(Text, bool)> = match &node.kind {
+            NodeKind::Map(entries) => entries
+                .iter()
+                .filter_map(|(key, node)| {
+                    Some((Text { text: key.text.clone(), place: key.place.clone() }, shape::boolean(node, faults)?))
+                })
+                .collect(),
+            _ => shape::texts(node, faults).into_iter().map(|text| (text, true)).collect(),
+        };
+        let mut out = Vec::new();
+        for (name, granted) in said {
+            let (channel, topic) = match name.text.split_once(':') {
+                Some((channel, topic)) => (channel.to_owned(), Some(topic.to_owned())),
+                None => (name.text.clone(), None),
+            };
+            if !CHANNELS.contains(&channel.as_str()) {
+                faults
+                    .error("unknown-channel", &name.place, format!("there is no channel `{channel}`"))
+                    .did_you_mean(&channel, CHANNELS.iter().copied());
+                continue;
+            }
+            out.push(ConsentChange { channel, topic, granted, source: "test".to_owned(), time });
+        }
+        out
+    }
+
+    /// A membership, and whether it is cancelled. A term that does not say when it began begins at `at`.
+    fn membership(&self, node: &Node, at: Time, faults: &mut Faults) -> Option<(MembershipChange, bool)> {
+        let object = Object::read(node, &[MEMBERSHIP_FIELDS], "a membership", faults)?;
+        let name = object.node("name").and_then(|node| shape::name(node, faults));
+        if let Some(name) = &name
+            && self.workspace.catalog.membership(&name.text).is_none()
+        {
+            faults
+                .error("unknown-membership", &name.place, format!("the catalog has no membership `{}`", name.text))
+                .did_you_mean(&name.text, self.workspace.catalog.memberships.keys().map(String::as_str));
+        }
+        let mut time = |name: &str| object.node(name).map(|node| moment::read(node, self.zone, Some(at), faults));
+        let (started, ends) = (time("started").unwrap_or(Some(at)), time("ends"));
+        let auto_renew = object.bool("auto_renew", false, faults);
+        let cancelled = object.bool("cancelled", false, faults);
+        if cancelled && self.workspace.settings.membership_owner != MembershipOwner::Events {
+            faults
+                .error("bad-membership", &object.place("cancelled"), "only events say that a membership is cancelled")
+                .hint("the settings have `membership_owner: api`; remove the line");
+        }
+        let (name, started, ends) = (name?.text, started?, ends.map_or(Some(None), |ends| ends.map(Some))?);
+        if ends.is_some_and(|ends| ends <= started) {
+            faults.error("bad-time", &object.place("ends"), "the membership ends before it starts").hint("write a later `ends`");
+        }
+        Some((MembershipChange { membership: name, started, ends, auto_renew }, cancelled))
+    }
+
+    /// Somebody asks for a run of the tested funnel.
+    fn enrol(&mut self, object: &Object<'_>, faults: &mut Faults) -> Option<Act> {
+        if !object.bool("enrol", true, faults) {
+            return None;
+        }
+        let id = format!("test-{}", self.ids.len() + 1);
+        let properties = match object.node("properties").map(|node| (node, shape::data(node, faults))) {
+            None => Fields::new(),
+            Some((_, Some(Value::Map(fields)))) => fields,
+            Some((node, _)) => {
+                faults.error("wrong-type", &node.place, "`properties` must be a map").hint("write `properties: { name: value }`");
+                return None;
+            }
+        };
+        self.ids.insert(id.clone());
+        Some(Act::Input(InputBody::Enrol { funnel: self.funnel.to_owned(), id, properties }))
+    }
+
+    /// The next effect of a step fails; the step is named by its id, or by the template that it alone uses.
+    fn fail(&self, node: &Node, object: &Object<'_>, faults: &mut Faults) -> Option<Act> {
+        let named = text_of(node).filter(|step| !step.text.is_empty());
+        let Some(named) = named else {
+            faults.error("wrong-type", &node.place, "`fail` wants the id of a step").hint("write for example `fail: email_1`");
+            return None;
+        };
+        let steps = || self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
+        let by_template: Vec<&str> = steps()
+            .filter(|step| step.step.template().is_some_and(|(template, _)| template == named.text))
+            .map(|step| step.id.as_str())
+            .collect();
+        let by_id = steps().map(|step| step.id.as_str()).find(|id| *id == named.text);
+        let step = match (by_id, by_template.as_slice()) {
+            (Some(id), _) => id,
+            (None, [only]) => only,
+            (None, [..]) => {
+                faults.error("unknown-step", &named.place, format!("the funnel has no step `{}`", named.text));
+                match by_template.is_empty() {
+                    true => faults.did_you_mean(&named.text, steps().map(|step| step.id.as_str())),
+                    false => faults.hint(format!("several steps send this template; name one: {}", by_template.join(", "))),
+                };
+                return None;
+            }
+        };
+        let failure = match object.node("with").map_or(Some("refused"), |node| shape::word(node, FAILURES, faults))? {
+            "dead" => Failure::Dead,
+            _ => Failure::Refused,
+        };
+        Some(Act::Fail(step.to_owned(), failure))
+    }
+}
+
+/// The lines of `expect`. A line whose reason YAML took for a value (`- skipped x: reason`) is put together again.
+fn expect(node: &Node, zone: Zone, faults: &mut Faults) -> Vec<Expected> {
+    let mut out = Vec::new();
+    for node in items(node, "`expect`", faults) {
+        let line = match &node.kind {
+            NodeKind::Map(entries) => match entries.as_slice() {
+                [(key, value)] => value.scalar().map(|value| format!("{}: {value}", key.text)),
+                _ => None,
+            },
+            _ => node.scalar().map(str::to_owned),
+        };
+        match line {
+            Some(line) => out.extend(line::read(&Text { text: line, place: node.place.clone() }, zone, faults)),
+            None => {
+                faults
+                    .error("wrong-type", &node.place, format!("a line of text is wanted, but here stands {}", node.describe()))
+                    .hint("write for example `- 2027-03-01 10:00 sent email welcome`");
+            }
+        }
+    }
+    out
+}
+
+fn state(node: Option<&Node>, workspace: &Workspace, faults: &mut Faults) -> State {
+    let Some(object) = node.and_then(|node| Object::read(node, &[STATE_FIELDS], "`state`", faults)) else {
+        return State::default();
+    };
+    let segments = object.node("segments").map(|node| {
+        let mut names = shape::texts(node, faults);
+        for name in names.iter().filter(|name| workspace.segments.get(&name.text).is_none()) {
+            let known = workspace.segments.names();
+            faults
+                .error("unknown-segment", &name.place, format!("there is no segment `{}`", name.text))
+                .did_you_mean(&name.text, known.iter().map(String::as_str));
+        }
+        names.sort_by(|a, b| a.text.cmp(&b.text));
+        names.into_iter().map(|name| name.text).collect()
+    });
+    let tier = object.node("tier").and_then(|node| shape::name(node, faults));
+    if let Some(tier) = tier.as_ref().filter(|tier| workspace.catalog.tier(&tier.text).is_none()) {
+        faults
+            .error("unknown-tier", &tier.place, format!("the catalog has no tier `{}`", tier.text))
+            .did_you_mean(&tier.text, workspace.catalog.tier_names());
+    }
+    let profile = object.node("profile").map(|node| entries(node, "`profile`", faults)).unwrap_or_default();
+    State {
+        segments,
+        tier: tier.map(|tier| tier.text),
+        balance: object.int("balance", i64::MIN, i64::MAX, faults),
+        profile: data::profile(profile, workspace, faults),
+    }
+}
