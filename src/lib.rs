@@ -51,7 +51,7 @@
 //! turn     the decision                           account  the ledger
 //! funnel   checked workspaces and their versions  step | trigger   one file per kind
 //! segment | watch                                 template | catalog
-//! customer the document                           event | fact      effect      lang     money
+//! customer the document                           event   fact      effect      lang     money
 //! ```
 //!
 //! # Decisions

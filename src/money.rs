@@ -75,11 +75,8 @@ fn split_exponent(text: &str) -> Result<(&str, i64), NumberError> {
         None => Ok((text, 0)),
         Some(at) => {
             let digits = &text[at + 1..];
-            let exponent: i64 = digits
-                .strip_prefix('+')
-                .unwrap_or(digits)
-                .parse()
-                .map_err(|_| NumberError::NotANumber(clip(text)))?;
+            let exponent: i64 =
+                digits.strip_prefix('+').unwrap_or(digits).parse().map_err(|_| NumberError::NotANumber(clip(text)))?;
             if exponent.abs() > 30 {
                 return Err(NumberError::OutOfRange(clip(text)));
             }
@@ -135,9 +132,29 @@ pub struct Currency {
 
 /// Currencies whose minor unit is not a hundredth (ISO 4217, table A.1).
 const UNUSUAL: &[(&str, u8)] = &[
-    ("BIF", 0), ("CLP", 0), ("DJF", 0), ("GNF", 0), ("ISK", 0), ("JPY", 0), ("KMF", 0), ("KRW", 0),
-    ("PYG", 0), ("RWF", 0), ("UGX", 0), ("VND", 0), ("VUV", 0), ("XAF", 0), ("XOF", 0), ("XPF", 0),
-    ("BHD", 3), ("IQD", 3), ("JOD", 3), ("KWD", 3), ("LYD", 3), ("OMR", 3), ("TND", 3),
+    ("BIF", 0),
+    ("CLP", 0),
+    ("DJF", 0),
+    ("GNF", 0),
+    ("ISK", 0),
+    ("JPY", 0),
+    ("KMF", 0),
+    ("KRW", 0),
+    ("PYG", 0),
+    ("RWF", 0),
+    ("UGX", 0),
+    ("VND", 0),
+    ("VUV", 0),
+    ("XAF", 0),
+    ("XOF", 0),
+    ("XPF", 0),
+    ("BHD", 3),
+    ("IQD", 3),
+    ("JOD", 3),
+    ("KWD", 3),
+    ("LYD", 3),
+    ("OMR", 3),
+    ("TND", 3),
 ];
 
 impl Currency {
@@ -200,7 +217,15 @@ mod tests {
 
     #[test]
     fn decimals_are_read_digit_by_digit() {
-        for (text, shown) in [("10.50", "10.5"), ("-0.000001", "-0.000001"), ("1e3", "1000"), ("0", "0"), ("12.5E-1", "1.25"), ("100", "100"), ("0.10", "0.1")] {
+        for (text, shown) in [
+            ("10.50", "10.5"),
+            ("-0.000001", "-0.000001"),
+            ("1e3", "1000"),
+            ("0", "0"),
+            ("12.5E-1", "1.25"),
+            ("100", "100"),
+            ("0.10", "0.1"),
+        ] {
             assert_eq!(Dec::parse(text).unwrap().to_string(), shown, "{text}");
         }
         for text in ["", "-", ".5", "5.", "1e999999", "NaN", "inf", "1e", "0.0000001", "9223372036855", "1_000", "+1"] {

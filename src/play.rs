@@ -99,7 +99,8 @@ impl<'a> Player<'a> {
     fn turn(&mut self, inputs: Vec<Input>) {
         let mut effects: VecDeque<Effect> = self.commit(inputs);
         while let Some(effect) = effects.pop_front() {
-            let waiting = self.customer.as_ref().is_some_and(|customer| customer.runs.iter().any(|run| run.waits_for(&effect.id)));
+            let waiting =
+                self.customer.as_ref().is_some_and(|customer| customer.runs.iter().any(|run| run.waits_for(&effect.id)));
             if !waiting {
                 continue;
             }
@@ -111,8 +112,7 @@ impl<'a> Player<'a> {
     }
 
     fn commit(&mut self, inputs: Vec<Input>) -> VecDeque<Effect> {
-        let turned =
-            turn::turn(self.definitions, &self.id, self.customer.take(), self.account.clone(), inputs, self.now);
+        let turned = turn::turn(self.definitions, &self.id, self.customer.take(), self.account.clone(), inputs, self.now);
         if let Some(account) = turned.account {
             self.account = account;
         }

@@ -56,7 +56,11 @@ impl Watch {
             ["event", "segment_entered", "segment_left", "condition"].into_iter().filter(|k| object.node(k).is_some()).collect();
         let [kind] = kinds[..] else {
             faults
-                .error("watch-kind", &node.place, "name exactly one of `event`, `segment_entered`, `segment_left` and `condition`")
+                .error(
+                    "watch-kind",
+                    &node.place,
+                    "name exactly one of `event`, `segment_entered`, `segment_left` and `condition`",
+                )
                 .hint("for example `{ event: purchase, where: event.amount > 10 }`");
             return None;
         };
@@ -77,7 +81,11 @@ impl Watch {
             _ => {
                 let segment = object.text(kind, faults)?;
                 names.know_segment(&segment, faults);
-                Some(if kind == "segment_entered" { Watch::SegmentEntered(segment.text) } else { Watch::SegmentLeft(segment.text) })
+                Some(if kind == "segment_entered" {
+                    Watch::SegmentEntered(segment.text)
+                } else {
+                    Watch::SegmentLeft(segment.text)
+                })
             }
         }
     }

@@ -117,10 +117,8 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     let work = tokio::spawn(queue::run(store.clone(), queues, turner, deliverer, stopped.clone()));
     let (scan, prune) = (engine.clone(), engine.clone());
     let (scan_stop, prune_stop) = (stopped.clone(), stopped);
-    let background = vec![
-        tokio::spawn(async move { scan.scan(scan_stop).await }),
-        tokio::spawn(async move { prune.prune(prune_stop).await }),
-    ];
+    let background =
+        vec![tokio::spawn(async move { scan.scan(scan_stop).await }), tokio::spawn(async move { prune.prune(prune_stop).await })];
     Ok(Running { address, new_token, store, engine, stop, doors, work, background })
 }
 
@@ -140,7 +138,9 @@ async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> an
         // Providers are those of today; secrets of yesterday are not needed to know a funnel's steps.
         match workspace::check(&files, &Placeholders as &dyn Secrets).workspace {
             Some(workspace) => definitions.pin(&workspace),
-            None => tracing::warn!(version = %older, "a kept workspace version no longer compiles; its runs will stop with a fact"),
+            None => {
+                tracing::warn!(version = %older, "a kept workspace version no longer compiles; its runs will stop with a fact")
+            }
         }
     }
     Ok(definitions)
@@ -150,7 +150,9 @@ async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> an
 async fn administrator(store: &dyn Store, chosen: Option<String>) -> anyhow::Result<Option<String>> {
     if let Some(token) = chosen {
         if token.chars().count() < TOKEN_CHARS_MIN {
-            bail!("AUTOFUNNEL_TOKEN is shorter than {TOKEN_CHARS_MIN} characters; choose a longer one, or unset it to have one made");
+            bail!(
+                "AUTOFUNNEL_TOKEN is shorter than {TOKEN_CHARS_MIN} characters; choose a longer one, or unset it to have one made"
+            );
         }
         let digest = Sha256::digest(token.as_bytes()).to_vec();
         let row = TokenRow { digest, name: "AUTOFUNNEL_TOKEN".to_owned(), scopes: vec!["admin".to_owned()], expires: None };

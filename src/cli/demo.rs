@@ -26,7 +26,9 @@ const DAYS_PER_SECOND: f64 = 2.5;
 
 /// Options of `demo`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  autofunnel demo\n  autofunnel demo --exit --days-per-second 5\n  autofunnel demo --listen 127.0.0.1:9000")]
+#[command(
+    after_help = "Examples:\n  autofunnel demo\n  autofunnel demo --exit --days-per-second 5\n  autofunnel demo --listen 127.0.0.1:9000"
+)]
 pub struct DemoArgs {
     /// The workspace to show
     #[arg(long, default_value = "funnels", value_name = "DIR")]
@@ -72,7 +74,10 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
     })
     .await?;
     println!("The engine runs at http://{} on a fresh embedded store.", running.address);
-    println!("Its time runs faster: {} days pass in a second, {DAYS} days in all. The customers are invented.\n", args.days_per_second);
+    println!(
+        "Its time runs faster: {} days pass in a second, {DAYS} days in all. The customers are invented.\n",
+        args.days_per_second
+    );
 
     let door = door::Door::new(running.address, token)?;
     door.import(&script::past(begin)).await.context("the import of past purchases failed")?;
@@ -113,7 +118,10 @@ async fn stay(running: &Running, exit: bool) -> ExitCode {
     if exit {
         return ExitCode::SUCCESS;
     }
-    println!("\nIts time stands still now. Look around at http://{}/ — the funnels, the inbox, every customer's timeline. Ctrl-C ends it.", running.address);
+    println!(
+        "\nIts time stands still now. Look around at http://{}/ — the funnels, the inbox, every customer's timeline. Ctrl-C ends it.",
+        running.address
+    );
     match tokio::signal::ctrl_c().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

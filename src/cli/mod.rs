@@ -11,10 +11,22 @@ use std::process::ExitCode;
 use term::{ColorChoice, Term};
 
 mod check;
+mod completions;
+mod customer;
 mod demo;
+mod explain;
+mod import;
+mod inbox;
+mod init;
+mod remote;
+mod runs;
+mod schema;
+mod send;
 mod serve;
 mod term;
 mod test;
+mod timeline;
+mod upload;
 mod workspace;
 
 /// What a command came to.
@@ -35,6 +47,8 @@ Examples:
   autofunnel check shop             find every fault in it
   autofunnel test shop              play its tests
   autofunnel serve --funnels shop   run it, with messages kept in the development inbox
+  autofunnel send events.ndjson     send it events
+  autofunnel explain C-17 welcome   why she got a message, or did not
 
 Exit codes: 0 all is well; 1 a check, a test or the command failed; 2 the command line is wrong.";
 
@@ -51,12 +65,43 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Init),
     Check(check::Check),
     Test(test::Test),
+    Schema(schema::Schema),
     /// Run the engine until it is told to stop
     Serve(serve::ServeArgs),
     /// Show the sample workspace at work, with the engine's time running faster
     Demo(demo::DemoArgs),
+    Send(send::Send),
+    Import(import::Import),
+    Customer(customer::Customer),
+    Timeline(timeline::Timeline),
+    Explain(explain::Explain),
+    Runs(runs::Runs),
+    Inbox(inbox::Inbox),
+    Completions(completions::Completions),
+}
+
+impl Command {
+    fn run(self, term: &Term) -> Done {
+        match self {
+            Command::Init(command) => command.run(term),
+            Command::Check(command) => command.run(term),
+            Command::Test(command) => command.run(term),
+            Command::Schema(command) => command.run(term),
+            Command::Serve(args) => ended(serve::run(args, term.color)),
+            Command::Demo(args) => ended(demo::run(args, term.color)),
+            Command::Send(command) => command.run(term),
+            Command::Import(command) => command.run(term),
+            Command::Customer(command) => command.run(term),
+            Command::Timeline(command) => command.run(term),
+            Command::Explain(command) => command.run(term),
+            Command::Runs(command) => command.run(term),
+            Command::Inbox(command) => command.run(term),
+            Command::Completions(command) => command.run(term),
+        }
+    }
 }
 
 /// Runs the command line.
@@ -70,13 +115,7 @@ pub fn main() -> ExitCode {
         }
     };
     let term = Term::new(cli.color);
-    let done = match cli.command {
-        Command::Check(command) => command.run(&term),
-        Command::Test(command) => command.run(&term),
-        Command::Serve(args) => ended(serve::run(args, term.color)),
-        Command::Demo(args) => ended(demo::run(args, term.color)),
-    };
-    match done {
+    match cli.command.run(&term) {
         Ok(Status::Good) => ExitCode::SUCCESS,
         Ok(Status::Failed) => ExitCode::FAILURE,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

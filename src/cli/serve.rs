@@ -1,13 +1,15 @@
 //! `autofunnel serve`: the engine, its doors and its page, until it is told to stop.
 
-use crate::app::engine::{Start, start};
+use super::check::Format;
+use super::workspace::Opened;
+use crate::app::engine::{Running, Start, start};
 use crate::app::telemetry::{self, LogFormat};
-use crate::app::workspace::{self, Checked};
+use crate::app::workspace::Checked;
 use crate::engine::clock::Clock;
-use crate::lang::render;
 use crate::web::Options;
 use crate::wire::secrets::SystemSecrets;
 use anyhow::bail;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,9 +18,14 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How often it is looked whether the workers still run.
 const WATCH: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// Longest time to stop.
+const STOP: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Options of `serve`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  autofunnel serve\n  autofunnel serve --store data/shop.db --listen 127.0.0.1:9000\n  AUTOFUNNEL_TOKEN=a-long-secret autofunnel serve --log json")]
+#[command(
+    after_help = "Examples:\n  autofunnel serve\n  autofunnel serve --store data/shop.db --listen 127.0.0.1:9000\n  AUTOFUNNEL_TOKEN=a-long-secret autofunnel serve --log json\n\nAUTOFUNNEL_TOKEN is the administrator's token; without it one is made and shown once. RUST_LOG chooses what is logged.\nSIGTERM or SIGINT stops the engine: what has begun is finished, within 10 s."
+)]
 pub struct ServeArgs {
     /// The workspace
     #[arg(long, default_value = "funnels", value_name = "DIR")]
@@ -56,11 +63,9 @@ pub fn secrets_folder(folder: Option<&Path>) -> SystemSecrets {
 /// # Errors
 /// When the folder cannot be read.
 pub fn load(folder: &Path, secrets: &SystemSecrets, color: bool) -> anyhow::Result<Option<Checked>> {
-    let checked = workspace::check(&workspace::read(folder)?, secrets);
-    if !checked.faults.is_empty() {
-        eprint!("{}", render::human(&checked.faults, checked.dropped, &checked.texts, color));
-    }
-    Ok(checked.workspace.is_some().then_some(checked))
+    let opened = Opened::read_with(folder, secrets)?;
+    eprint!("{}", opened.faults(Format::Human, color));
+    Ok(opened.checked.workspace.is_some().then_some(opened.checked))
 }
 
 /// Runs the engine.
@@ -86,23 +91,33 @@ pub async fn run(args: ServeArgs, color: bool) -> anyhow::Result<ExitCode> {
         token: std::env::var("AUTOFUNNEL_TOKEN").ok(),
     })
     .await?;
-    println!("listening on http://{}", running.address);
+    let mut told = format!("listening on http://{}\n", running.address);
     if let Some(token) = &running.new_token {
-        println!("administrator's token (shown only this once): {token}");
+        told.push_str(&format!("administrator's token (shown only this once): {token}\n"));
     }
+    // Whoever started the engine may not read what it says; it runs all the same.
+    let _ = std::io::stdout().write_all(told.as_bytes());
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = tokio::time::sleep(WATCH) => {
                 if running.has_ended() {
-                    running.stop().await;
+                    stop(running).await?;
                     bail!("the workers or the doors ended by themselves; the log says why");
                 }
             }
         }
     }
     tracing::info!("stopping: finishing what has begun");
-    running.stop().await;
+    stop(running).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Stops an engine within bounds.
+async fn stop(running: Running) -> anyhow::Result<()> {
+    match tokio::time::timeout(STOP, running.stop()).await {
+        Ok(()) => Ok(()),
+        Err(_) => bail!("it took longer than {} s to stop; what was under way goes on with the next start", STOP.as_secs()),
+    }
 }

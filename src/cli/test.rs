@@ -1,12 +1,12 @@
 //! `test`: plays the tests of a workspace.
 
+use super::check::Format;
 use super::term::{Term, Tone, count, plain};
 use super::workspace::Opened;
 use super::{Done, Status};
 use crate::funnel::{Definitions, Workspace};
 use crate::lang::diag::{Faults, closest};
 use crate::lang::node::Node;
-use crate::lang::render;
 use crate::trial::{self, Outcome, Sign};
 use anyhow::bail;
 use clap::Args;
@@ -64,7 +64,7 @@ impl Test {
         let mut opened = Opened::read(&self.dir)?;
         let Some(workspace) = opened.checked.workspace.take() else {
             if self.json {
-                term.print(&opened.faults(super::check::Format::Json, false))?;
+                term.line(&as_json(&[], &opened, Duration::ZERO).to_string())?;
             } else {
                 opened.show_faults(term)?;
                 term.say("no test was played: correct the workspace first");
@@ -123,7 +123,7 @@ impl Test {
     fn tell(&self, played: &[Played], opened: &Opened, took: Duration, term: &Term) -> anyhow::Result<()> {
         if !opened.checked.faults.is_empty() {
             term.line("")?;
-            term.print(&opened.faults(super::check::Format::Human, term.color))?;
+            term.print(&opened.faults(Format::Human, term.color))?;
         }
         for outcome in played.iter().filter_map(|one| one.outcome.as_ref()).filter(|outcome| !outcome.passed) {
             let place = format!("{}:{}", opened.path(&outcome.place.file), outcome.place.line);
@@ -175,7 +175,7 @@ fn as_json(played: &[Played], opened: &Opened, took: Duration) -> Json {
         out
     };
     let failed = played.iter().filter(|one| !one.passed()).count();
-    let faults: Json = render::json(&opened.checked.faults).parse().unwrap_or(Json::Null);
+    let faults: Json = opened.faults(Format::Json, false).parse().unwrap_or(Json::Null);
     json!({
         "passed": played.len() - failed, "failed": failed, "ms": took.as_millis() as u64,
         "tests": played.iter().map(one).collect::<Vec<_>>(), "faults": faults,

@@ -233,6 +233,9 @@ pub struct Send {
 pub struct Watched {
     /// Occurrences at or before this instant are done with.
     pub until: Time,
+    /// Digest of the trigger in words: another trigger looks only after the instant at which it is met.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trigger: u64,
 }
 
 impl Customer {

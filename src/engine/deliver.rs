@@ -163,7 +163,10 @@ impl Engine {
     }
 
     /// Repeats a store call while the store is not available; every call may be repeated as it is.
-    async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(&self, mut call: impl FnMut() -> F) -> Result<T, StoreError> {
+    async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, StoreError> {
         for _ in 1..STORE_TRIES_MAX {
             match call().await {
                 Err(StoreError::Unavailable(why)) => {
@@ -247,10 +250,7 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
         let why = format!("the bytes to send are not those of the first attempt (digest {:02x}{:02x}…)", first[0], first[1]);
         return Err(Outcome::Unknown { why });
     }
-    if delivery.ambiguous
-        && channel.idempotency() == Idempotency::None
-        && uncertain(&*channel, effect) == OnUncertain::Hold
-    {
+    if delivery.ambiguous && channel.idempotency() == Idempotency::None && uncertain(&*channel, effect) == OnUncertain::Hold {
         return Err(Outcome::Unknown { why: "the engine stopped during the call, and the provider takes no key".to_owned() });
     }
     Ok((channel, prepared))
@@ -271,8 +271,7 @@ fn give_up(delivery: &Delivery, channel: &dyn Channel, now: Time, why: &str) -> 
         return Some(Outcome::Unknown { why: why.to_owned() });
     }
     let since = delivery.ambiguous_since.unwrap_or(now);
-    (now.since_ms(since) > AMBIGUOUS_MS_MAX)
-        .then(|| Outcome::Unknown { why: format!("{why}; nothing is known since {since}") })
+    (now.since_ms(since) > AMBIGUOUS_MS_MAX).then(|| Outcome::Unknown { why: format!("{why}; nothing is known since {since}") })
 }
 
 /// Doubling pauses with jitter that depends on effect and attempt only: ±25 %.

@@ -80,7 +80,13 @@ impl Engine {
                 if *outcome == Committed::Done {
                     for effect in effects {
                         if let Some(permit) = permits.next() {
-                            permit.send(Delivery { effect, attempts: 0, ambiguous: false, ambiguous_since: None, body_digest: None });
+                            permit.send(Delivery {
+                                effect,
+                                attempts: 0,
+                                ambiguous: false,
+                                ambiguous_since: None,
+                                body_digest: None,
+                            });
                         }
                     }
                 }

@@ -38,7 +38,8 @@ pub const PURCHASE: &str = "purchase";
 pub const REFUND: &str = "refund";
 
 const ITEM_FIELDS: &[(&str, WordType)] = &[("sku", Text), ("category", Text), ("quantity", Number), ("amount", Money)];
-const MEMBERSHIP: &[(&str, WordType)] = &[("membership", Text), ("term", Text), ("started", Time), ("ends", Time), ("auto_renew", Bool)];
+const MEMBERSHIP: &[(&str, WordType)] =
+    &[("membership", Text), ("term", Text), ("started", Time), ("ends", Time), ("auto_renew", Bool)];
 const OFFER: &[(&str, WordType)] = &[("offer", Text), ("code", Text), ("funnel", Text), ("ends", Time)];
 const MESSAGE: &[(&str, WordType)] = &[("channel", Text), ("template", Text), ("funnel", Text), ("link", Text), ("text", Text)];
 const BONUS: &[(&str, WordType)] = &[("points", Number), ("reason", Text), ("grant", Text), ("expires", Time)];
@@ -52,10 +53,22 @@ pub fn item_fields() -> &'static [(&'static str, WordType)] {
 pub const WORDS: &[Word] = &[
     Word {
         name: PURCHASE,
-        properties: &[("order_id", Text), ("amount", Money), ("currency", Text), ("amount_base", Money), ("items", Items), ("offer", Text), ("code", Text)],
+        properties: &[
+            ("order_id", Text),
+            ("amount", Money),
+            ("currency", Text),
+            ("amount_base", Money),
+            ("items", Items),
+            ("offer", Text),
+            ("code", Text),
+        ],
         doc: "the customer bought something",
     },
-    Word { name: REFUND, properties: &[("order_id", Text), ("amount", Money), ("currency", Text), ("amount_base", Money)], doc: "money was given back; sums go down" },
+    Word {
+        name: REFUND,
+        properties: &[("order_id", Text), ("amount", Money), ("currency", Text), ("amount_base", Money)],
+        doc: "money was given back; sums go down",
+    },
     Word { name: "signed_up", properties: &[("source", Text)], doc: "the customer registered" },
     Word { name: "membership_started", properties: MEMBERSHIP, doc: "a membership began" },
     Word { name: "membership_renewed", properties: MEMBERSHIP, doc: "a membership was renewed" },
@@ -78,7 +91,11 @@ pub const WORDS: &[Word] = &[
     Word { name: "tier_changed", properties: &[("tier", Text), ("from", Text)], doc: "the customer moved to another tier" },
     Word { name: "referral", properties: &[("friend", Text)], doc: "the customer brought a friend" },
     Word { name: "review", properties: &[("sku", Text), ("rating", Number)], doc: "the customer wrote a review" },
-    Word { name: "cart_updated", properties: &[("cart_id", Text), ("amount", Money), ("items", Items)], doc: "the customer changed the cart" },
+    Word {
+        name: "cart_updated",
+        properties: &[("cart_id", Text), ("amount", Money), ("items", Items)],
+        doc: "the customer changed the cart",
+    },
 ];
 
 /// The word of that name.

@@ -107,10 +107,6 @@ fn points(fact: &Fact) -> String {
     }
 }
 
-fn count(fact: &Fact) -> String {
-    fact.amount.map_or(String::new(), |points| format!(" ({points})"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::RunRef;

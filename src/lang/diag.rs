@@ -83,7 +83,9 @@ impl Faults {
 
     /// Adds a hint to the fault reported last.
     pub fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
-        if self.dropped == 0 && let Some(fault) = self.list.last_mut() {
+        if self.dropped == 0
+            && let Some(fault) = self.list.last_mut()
+        {
             fault.hint = Some(hint.into());
         }
         self

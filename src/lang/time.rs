@@ -180,9 +180,8 @@ impl Span {
         let mut span = Span::default();
         let mut rest = tokens.as_slice();
         while let [number, unit, tail @ ..] = rest {
-            let count: u64 = number
-                .parse()
-                .map_err(|_| format!("`{}` is not a duration; write for example `3 days` or `72h`", clip(text)))?;
+            let count: u64 =
+                number.parse().map_err(|_| format!("`{}` is not a duration; write for example `3 days` or `72h`", clip(text)))?;
             span.add(count, unit).map_err(|why| format!("`{}`: {why}", clip(text)))?;
             rest = tail;
         }
@@ -211,7 +210,10 @@ impl Span {
             "month" | "months" => self.months += calendar(1, SPAN_MONTHS_MAX)?,
             "y" | "year" | "years" => self.months += calendar(12, SPAN_MONTHS_MAX)?,
             other => {
-                return Err(format!("`{}` is no unit of time; use seconds, minutes, hours, days, weeks, months or years", clip(other)));
+                return Err(format!(
+                    "`{}` is no unit of time; use seconds, minutes, hours, days, weeks, months or years",
+                    clip(other)
+                ));
             }
         }
         Ok(())
@@ -313,7 +315,14 @@ mod tests {
 
     #[test]
     fn spans_are_read_as_people_write_them() {
-        for (text, shown) in [("30 days", "30 days"), ("72h", "72 hours"), ("1 year 2 months", "1 year 2 months"), ("1h30m", "1 hour 30 minutes"), ("2 weeks", "14 days"), ("1500ms", "1 second 500 ms")] {
+        for (text, shown) in [
+            ("30 days", "30 days"),
+            ("72h", "72 hours"),
+            ("1 year 2 months", "1 year 2 months"),
+            ("1h30m", "1 hour 30 minutes"),
+            ("2 weeks", "14 days"),
+            ("1500ms", "1 second 500 ms"),
+        ] {
             assert_eq!(Span::parse(text).unwrap().to_string(), shown);
         }
         for text in ["", "soon", "3", "3 dayz", "-3 days", "101 years", "99999999999999999999 days", "3 days 4", "1.5 days"] {
@@ -323,7 +332,9 @@ mod tests {
 
     #[test]
     fn impossible_times_are_refused() {
-        for text in ["9999-01-01T00:00:00Z", "2027-02-30T00:00:00Z", "2027-01-01T24:00:60Z", "2027-01-01T23:59:60Z", "2027-01-01", "-1"] {
+        for text in
+            ["9999-01-01T00:00:00Z", "2027-02-30T00:00:00Z", "2027-01-01T24:00:60Z", "2027-01-01T23:59:60Z", "2027-01-01", "-1"]
+        {
             assert_eq!(Time::parse(text), None, "{text}");
         }
         assert_eq!(parse_clock("24:00"), None);

@@ -1,7 +1,7 @@
 //! The queues: apalis backends of our own over the store.
 //!
 //! The inbox and the outbox *are* the queues; what is here hands their items to apalis workers. A feeder
-//! task claims from the store into a short channel, and a [`Backend`] hands out what is in the channel.
+//! task claims from the store into a short channel, and an apalis backend hands out what is in the channel.
 //! Claiming lives in a task of its own because apalis does not poll a backend while its workers are busy.
 //!
 //! Short channels keep the backlog in the inbox, where it is cheap: turns are not claimed while the
@@ -109,7 +109,9 @@ pub async fn run(
 /// Frees customers whose batches no worker began.
 async fn give_back(store: &dyn Store, turns: &backend::Shared<Vec<Claim>>) {
     let left: Vec<String> = backend::rest(turns).into_iter().flatten().map(|claim| claim.customer).collect();
-    if !left.is_empty() && let Err(error) = store.release(left).await {
+    if !left.is_empty()
+        && let Err(error) = store.release(left).await
+    {
         tracing::warn!(%error, "could not give claimed customers back; they are claimed again after a restart");
     }
 }

@@ -3,7 +3,7 @@
 //! Secrets and signatures are compared as digests of equal length in constant time, and all candidates
 //! are always tried, so that time tells nothing. Standard Webhooks: the signature is HMAC-SHA256 over
 //! `id.timestamp.body`, the key is the base64 text behind `whsec_`
-//! (https://github.com/standard-webhooks/standard-webhooks, "Verifying webhook authenticity").
+//! (<https://github.com/standard-webhooks/standard-webhooks>, "Verifying webhook authenticity").
 
 use super::{ID_BYTES_MAX, Refusal};
 use crate::lang::time::{SECOND_MS, Time};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The variable that arms a failpoint.
 pub const CRASH_AT_VARIABLE: &str = "AUTOFUNNEL_CRASH_AT";
 
-/// Every failpoint, for the crash tests: around each store call, around each call of a provider.
+/// Every failpoint of the stores, for the crash tests.
 const NAMES: &[&str] = &[
     "sqlite.accept.before",
     "sqlite.accept.after",
@@ -33,9 +33,6 @@ const NAMES: &[&str] = &[
     "sqlite.open.after",
     "sqlite.close.before",
     "sqlite.close.after",
-    "provider.call.before",
-    "provider.call.after",
-    "settle.before",
 ];
 
 struct Armed {

@@ -291,7 +291,7 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>>;
 
     /// Customers whose document was last judged by other definitions, for the background scan: ids after
-    /// `after`, in order, at most `max`; marks them ready.
+    /// `after` in an order of the store's own, at most `max`; marks them ready. None: that was all.
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>>;
 
     /// Keeps a token; the same digest again replaces it.

@@ -57,27 +57,31 @@ fn when(text: &str, zone: Zone) -> (When, &str) {
 
 /// Reads a line. Unknown kinds are faults.
 pub(super) fn read(line: &Text, zone: Zone, faults: &mut Faults) -> Option<Expected> {
-    let (when, rest) = when(line.text.trim(), zone);
+    let written = line.text.trim();
+    let (when, rest) = when(written, zone);
     let rest = rest.trim();
     let end = rest.find([' ', ':']).unwrap_or(rest.len());
     let (kind, rest) = rest.split_at(end);
     let Some(what) = What::parse(kind).filter(|what| LISTED.contains(what)) else {
         let shown: String = kind.chars().take(40).collect();
+        // The rest is the end of what is written, so the kind stands so many characters into it.
+        let before = written.chars().count() - kind.chars().count() - rest.chars().count();
+        let place = &line.place.within(u32::try_from(before).unwrap_or(0), u32::try_from(shown.chars().count()).unwrap_or(1));
         let known = LISTED.iter().map(|what| what.name());
         match (kind, What::parse(kind)) {
             ("", _) => faults
-                .error("bad-expectation", &line.place, "the line does not say what happens")
+                .error("bad-expectation", place, "the line does not say what happens")
                 .hint("write for example `2027-03-01 10:00 sent email welcome`"),
             (_, Some(_)) => faults
-                .error("bad-expectation", &line.place, format!("`{shown}` facts are not listed in tests"))
+                .error("bad-expectation", place, format!("`{shown}` facts are not listed in tests"))
                 .hint(format!("there is: {}", known.collect::<Vec<_>>().join(", "))),
             (_, None) => {
-                faults.error("bad-expectation", &line.place, format!("`{shown}` is no kind of fact")).did_you_mean(kind, known)
+                faults.error("bad-expectation", place, format!("`{shown}` is no kind of fact")).did_you_mean(kind, known)
             }
         };
         return None;
     };
-    Some(Expected { text: line.text.trim().to_owned(), when, what, rest: rest.trim().to_owned() })
+    Some(Expected { text: written.to_owned(), when, what, rest: rest.trim().to_owned() })
 }
 
 /// The channel that a fact is shown with: a message's.

@@ -63,7 +63,8 @@ fn what_happens_as_expected_passes_and_may_be_said_briefly() {
     let whole = outcome(&test(customer, "", ALL));
     assert!(whole.passed, "{:#?}", whole.diff);
     assert!(whole.report(|_, text| text).is_empty());
-    let brief = "entered\n2027-03-01 granted\nsent email_1\n2027-03-02T09:00:00Z skipped: customer.cups > 2\n2027-03-02 10:00:00 stopped";
+    let brief =
+        "entered\n2027-03-01 granted\nsent email_1\n2027-03-02T09:00:00Z skipped: customer.cups > 2\n2027-03-02 10:00:00 stopped";
     assert!(outcome(&test(customer, "", brief)).passed);
 }
 
@@ -153,7 +154,8 @@ fn events_act_one_after_the_other_and_the_same_id_counts_once() {
   - { at: 2027-03-05 12:00, event: purchase, id: p1, amount: 10 }
   - { at: +1 day, event: purchase, id: p1, amount: 10 }
 ";
-    let expect = "entered\ngranted\nsent email_1\n2027-03-02 10:00 failed sms again: asked for\nstopped\n2027-03-05 12:00 goal purchase";
+    let expect =
+        "entered\ngranted\nsent email_1\n2027-03-02 10:00 failed sms again: asked for\nstopped\n2027-03-05 12:00 goal purchase";
     let found = outcome(&test("email: a@example.com", events, expect));
     assert!(found.passed, "{:#?}", found);
 }
@@ -221,13 +223,21 @@ fn mistakes_in_a_test_are_faults_that_say_what_would_be_right() {
         assert!(outcome.is_none(), "{text}");
         let found = faults.list().iter().find(|fault| fault.code == code);
         assert!(found.is_some(), "{text}: {:#?}", faults.list());
-        assert!(faults.list().iter().all(|fault| fault.hint.is_some() || matches!(fault.code, "wrong-type" | "unknown-tier")), "{text}: {:#?}", faults.list());
+        assert!(
+            faults.list().iter().all(|fault| fault.hint.is_some() || matches!(fault.code, "wrong-type" | "unknown-tier")),
+            "{text}: {:#?}",
+            faults.list()
+        );
     }
 }
 
 #[test]
 fn a_misspelled_property_or_event_is_a_warning() {
-    let (found, faults) = play_with(&test("email: a@example.com, cups: 1", "  - { at: +1 day, event: purchse, amuont: 1 }\n  - { at: +1h, event: purchase, amuont: 1 }\n", ALL));
+    let (found, faults) = play_with(&test(
+        "email: a@example.com, cups: 1",
+        "  - { at: +1 day, event: purchse, amuont: 1 }\n  - { at: +1h, event: purchase, amuont: 1 }\n",
+        ALL,
+    ));
     assert!(found.is_some());
     let codes: Vec<&str> = faults.list().iter().map(|fault| fault.code).collect();
     assert_eq!(codes, ["unknown-event", "unknown-property"]);

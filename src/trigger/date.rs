@@ -1,6 +1,7 @@
 //! `date`: so long before or after a date in her profile.
 //!
-//! The occasion is the date: when the profile field moves, it is another occasion.
+//! The occasion is the date: when the profile field moves, it is another occasion. A run that is under way
+//! then moves with the date instead of a second one.
 
 use super::{DefaultReEntry, Firing, Interest, MORNING, Occurrence, Trigger, TriggerCx, TriggerKind, TriggerNames, offset};
 use crate::lang::cel::Type;
@@ -98,6 +99,10 @@ impl Trigger for OnDate {
 
     fn under_way(&self, cx: &TriggerCx<'_>) -> Option<Occurrence> {
         self.occurrence(cx).filter(|occurrence| occurrence.at <= cx.now && cx.now < occurrence.firing.anchor)
+    }
+
+    fn follows_date(&self) -> bool {
+        true
     }
 
     fn clock(&self) -> Option<NaiveTime> {

@@ -166,6 +166,10 @@ pub trait Trigger: Debug + Send + Sync {
     fn under_way(&self, _cx: &TriggerCx<'_>) -> Option<Occurrence> {
         None
     }
+    /// Whether a run under way keeps another occasion out: its waits follow the date when it moves.
+    fn follows_date(&self) -> bool {
+        false
+    }
     /// Days that must lie between two entries whatever their keys say: a birthday that is changed after it
     /// was celebrated gives no second one.
     fn days_between(&self) -> Option<u32> {

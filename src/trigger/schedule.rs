@@ -134,7 +134,9 @@ impl Trigger for Schedule {
             return None;
         }
         let zone = if self.customer_zone { cx.zone } else { cx.workspace_zone };
-        let at = next_after(&self.cron, after, zone)?;
+        // Times from before she was in the segment are not hers.
+        let since = cx.customer.segments.get(&self.segment).map_or(after, |since| since.plus_ms(-1));
+        let at = next_after(&self.cron, after.max(since), zone)?;
         let expires = if self.catch_up { at.next_midnight(zone) } else { at.plus_ms(GRACE_MS) };
         let firing = Firing {
             key: format!("schedule:{}", at.local(zone).format("%Y-%m-%dT%H:%M")),

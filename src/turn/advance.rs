@@ -1,7 +1,7 @@
 //! Runs do their steps: by priority (higher first), funnel name, run number, each until it has to wait.
 
 use super::view::{OFFER, View};
-use super::{Pending, STEPS_PER_INSTANT_MAX, Turn};
+use super::{HOPS_MAX, Pending, STEPS_PER_INSTANT_MAX, Turn};
 use crate::customer::RunState;
 use crate::event::Event;
 use crate::fact::What;
@@ -105,15 +105,16 @@ impl Turn<'_> {
             Flow::Wait { .. } => self.go(index, step, NEXT),
             Flow::Past { was, rule } => return self.past(index, funnel, step, was, rule),
             Flow::NoDate { what } => {
-                let why = format!("{what} is not known, so there is no date to wait for");
-                return self.fail(index, funnel, step, why, OnError::Skip);
+                let why = format!("{what} is not known; the steps up to the next wait_until are not done without the date");
+                self.skip(index, funnel, step, why);
+                self.go(index, step, next_wait_until(funnel, step.next));
             }
             Flow::WaitFor { until } => return self.wait_for(index, funnel, step, until),
             Flow::Send(plan) => return self.send(index, funnel, step, plan),
             Flow::Grant(plan) => return self.grant(index, funnel, step, plan),
             Flow::Offer { bundle, valid_for } => return self.offer(index, funnel, step, bundle, valid_for),
-            Flow::Set(values) => self.set(index, funnel, step, values),
-            Flow::Emit { name, properties } => self.emit_step(index, funnel, step, name, properties, depth),
+            Flow::Set(values) => self.set(index, funnel, step, values, depth),
+            Flow::Emit { name, properties } => return self.emit_step(index, funnel, step, name, properties, depth),
             Flow::Stop { reason } => {
                 self.run_fact(index, funnel, What::Stopped, reason, "");
                 self.end_run(index, "stopped");
@@ -138,7 +139,13 @@ impl Turn<'_> {
     }
 
     /// Records that a step did not do what it is for.
-    pub(super) fn skip(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: impl Into<String>) -> &mut crate::fact::Fact {
+    pub(super) fn skip(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        why: impl Into<String>,
+    ) -> &mut crate::fact::Fact {
         self.result_of(index, step, "skipped", Fields::new());
         self.run_fact(index, funnel, What::Skipped, step.id.clone(), why)
     }
@@ -179,14 +186,7 @@ impl Turn<'_> {
             }
             IfPast::Skip => {
                 self.skip(index, funnel, step, format!("{why}; the steps up to the next wait_until are not done late"));
-                let mut to = step.next;
-                while let Some(next) = funnel.steps.list.get(to as usize) {
-                    if next.kind == "wait_until" {
-                        break;
-                    }
-                    to = next.next;
-                }
-                self.go(index, step, to);
+                self.go(index, step, next_wait_until(funnel, step.next));
             }
         }
         Next::Again
@@ -211,9 +211,10 @@ impl Turn<'_> {
         Next::Rest
     }
 
-    fn set(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, values: Vec<(String, Value)>) {
+    fn set(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, values: Vec<(String, Value)>, depth: u8) {
         let names: Vec<String> = values.iter().map(|(name, _)| name.clone()).collect();
         let seen = values.clone();
+        let under_way = self.under_way();
         for (name, value) in values {
             match value {
                 Value::Null => self.customer.profile.remove(&name),
@@ -222,16 +223,48 @@ impl Turn<'_> {
         }
         self.zone = self.customer.zone(self.workspace.settings.zone);
         self.run_fact(index, funnel, What::Set, names.join(", "), "").seen = seen;
-        self.pending.push_back(Pending::Look);
+        self.pending.push_back(Pending::Look { depth: self.hops(index, depth), under_way });
         self.go(index, step, NEXT);
     }
 
-    fn emit_step(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, name: String, properties: Fields, depth: u8) {
+    fn emit_step(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        name: String,
+        properties: Fields,
+        depth: u8,
+    ) -> Next {
+        let hops = self.hops(index, depth).saturating_add(1);
+        if hops > HOPS_MAX {
+            let why = format!(
+                "more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other"
+            );
+            self.run_fact(index, funnel, What::Alert, name, why.clone());
+            self.run_fact(index, funnel, What::Stopped, "limit", why);
+            self.end_run(index, "stopped");
+            return Next::Rest;
+        }
         let run = &self.customer.runs[index];
         let id = format!("{}:{}:{}:{}", run.funnel, run.id, step.id, run.iteration);
-        let hops = run.event.as_ref().map_or(0, |event| event.depth).max(depth).saturating_add(1);
         self.run_fact(index, funnel, What::Emitted, name.clone(), "");
         self.pending.push_back(Pending::Event(Event { id, name, time: self.now, properties, minor: None, depth: hops }));
         self.go(index, step, NEXT);
+        Next::Again
     }
+
+    /// The hops that led a run to where it is: those of what started it, or those of the present instant.
+    fn hops(&self, index: usize, depth: u8) -> u8 {
+        self.customer.runs[index].event.as_ref().map_or(0, |event| event.depth).max(depth)
+    }
+}
+
+/// The first `wait_until` from a step on, past what branches off; [`crate::step::END`] if there is none.
+pub(super) fn next_wait_until(funnel: &Funnel, from: u32) -> u32 {
+    let mut at = from;
+    while let Some(step) = funnel.steps.list.get(at as usize).filter(|step| step.kind != "wait_until") {
+        at = step.next;
+    }
+    at
 }

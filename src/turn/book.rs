@@ -11,7 +11,13 @@ use crate::lang::time::Time;
 
 /// Books an effect of the built-in account under the effect's own id; `None` when it is for a provider.
 /// The same effect again books nothing and gives the same answer.
-pub fn book(workspace: &Workspace, customer: &Customer, account: &Account, effect: &Effect, now: Time) -> Option<(Account, Outcome)> {
+pub fn book(
+    workspace: &Workspace,
+    customer: &Customer,
+    account: &Account,
+    effect: &Effect,
+    now: Time,
+) -> Option<(Account, Outcome)> {
     let command = Command::from_effect(effect)?;
     let zone = customer.zone(workspace.settings.zone);
     let (account, reply) = account::apply(account, &command, now, zone);

@@ -1,15 +1,17 @@
 //! Who may enter: triggers that fire, keys, re-entry, `only_if`.
 
+use super::advance::next_wait_until;
 use super::goals::short;
 use super::view::View;
-use super::{Pass, Turn};
-use crate::customer::{Entries, RUNS_MAX, Run, RunState, Watched};
+use super::{Pass, Turn, UnderWay};
+use crate::customer::{Entries, RUNS_MAX, Run, RunState};
 use crate::event::Event;
 use crate::fact::{RunRef, What};
 use crate::funnel::{Funnel, ReEntry};
-use crate::lang::time::DAY_MS;
+use crate::lang::time::{DAY_MS, Time};
 use crate::lang::value::Value;
-use crate::trigger::{DefaultReEntry, Firing, Interest};
+use crate::trigger::schedule::GRACE_MS;
+use crate::trigger::{DefaultReEntry, Firing, Interest, Occurrence};
 use crate::watch::Flip;
 use chrono::Datelike;
 use sha2::{Digest, Sha256};
@@ -31,17 +33,35 @@ impl Refusal {
     }
 }
 
+/// A trigger that fires, and its funnel.
+struct Fired {
+    funnel: Arc<Funnel>,
+    firing: Firing,
+    /// Joined in the middle: the occasion was due at this instant, before its date was known.
+    joined: Option<Time>,
+}
+
+impl Fired {
+    fn new(funnel: &Arc<Funnel>, firing: Firing) -> Fired {
+        Fired { funnel: funnel.clone(), firing, joined: None }
+    }
+}
+
 impl Turn<'_> {
     /// Lets in who may enter, in the order of priority and name.
     pub(super) fn entries(&mut self, pass: &Pass) {
-        for (funnel, firing) in self.firings(pass) {
-            let event = pass.event.as_ref().filter(|_| matches!(funnel.trigger.interest(), Interest::Events(_)));
-            self.enter(&funnel, firing, event.cloned());
+        for fired in self.firings(pass) {
+            let event = pass.event.as_ref().filter(|_| matches!(fired.funnel.trigger.interest(), Interest::Events(_)));
+            let hops = match fired.funnel.trigger.interest() {
+                Interest::Segment(_) => pass.depth.saturating_add(1),
+                _ => pass.depth,
+            };
+            self.enter(fired, event.cloned(), hops);
         }
     }
 
-    fn firings(&mut self, pass: &Pass) -> Vec<(Arc<Funnel>, Firing)> {
-        let mut fired: Vec<(Arc<Funnel>, Firing)> = Vec::new();
+    fn firings(&mut self, pass: &Pass) -> Vec<Fired> {
+        let mut fired: Vec<Fired> = Vec::new();
         if let Some(event) = &pass.event {
             fired.extend(self.on_event(event));
         }
@@ -49,33 +69,33 @@ impl Turn<'_> {
             for funnel in self.workspace.by_segment.get(segment).into_iter().flatten() {
                 let flip = Flip { segment, entered: *entered };
                 let firing = self.with_trigger(funnel, |cx| funnel.trigger.on_flip(cx, flip));
-                fired.extend(firing.map(|firing| (funnel.clone(), firing)));
+                fired.extend(firing.map(|firing| Fired::new(funnel, firing)));
             }
         }
         if pass.points || pass.event.is_some() {
             for funnel in &self.workspace.by_points {
                 let firings = self.with_trigger(funnel, |cx| funnel.trigger.on_points(cx));
-                fired.extend(firings.into_iter().map(|firing| (funnel.clone(), firing)));
+                fired.extend(firings.into_iter().map(|firing| Fired::new(funnel, firing)));
             }
         }
-        fired.extend(self.on_time(pass.profile));
+        fired.extend(self.on_time(pass));
         if let Some((name, id, properties)) = &pass.enrol {
             match self.workspace.funnels.get(name) {
                 Some(funnel) => {
                     let firing =
                         Firing { key: format!("manual:{id}"), anchor: self.now, mark: None, properties: properties.clone() };
-                    fired.push((funnel.clone(), firing));
+                    fired.push(Fired::new(funnel, firing));
                 }
                 None => {
                     self.fact(What::Refused, name.clone(), "there is no funnel of this name any more");
                 }
             }
         }
-        fired.sort_by(|(a, _), (b, _)| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
+        fired.sort_by(|a, b| b.funnel.priority.cmp(&a.funnel.priority).then_with(|| a.funnel.name.cmp(&b.funnel.name)));
         fired
     }
 
-    fn on_event(&mut self, event: &Event) -> Vec<(Arc<Funnel>, Firing)> {
+    fn on_event(&mut self, event: &Event) -> Vec<Fired> {
         let mut fired = Vec::new();
         let mut late = false;
         for funnel in self.workspace.by_event.get(&event.name).into_iter().flatten() {
@@ -86,7 +106,7 @@ impl Turn<'_> {
             }
             let view = View { event: Some(event), ..self.view() };
             let firings = funnel.trigger.on_event(&self.trigger_cx(funnel, &view), event);
-            fired.extend(firings.into_iter().map(|firing| (funnel.clone(), firing)));
+            fired.extend(firings.into_iter().map(|firing| Fired::new(funnel, firing)));
         }
         if late {
             let why = format!("it happened {} and is too old to start a run", event.time);
@@ -95,33 +115,51 @@ impl Turn<'_> {
         fired
     }
 
-    /// Occurrences that are due, and, when dates have just become known or moved, those under way.
-    fn on_time(&mut self, profile: bool) -> Vec<(Arc<Funnel>, Firing)> {
-        let mut fired = Vec::new();
-        for funnel in &self.workspace.by_time {
+    /// Occurrences that are due, and those under way whose date has just become known or moved.
+    fn on_time(&mut self, pass: &Pass) -> Vec<Fired> {
+        let mut fired: Vec<Fired> = Vec::new();
+        let under_way = if pass.profile { self.under_way() } else { UnderWay::new() };
+        for (place, funnel) in self.workspace.by_time.iter().enumerate() {
             for _ in 0..OCCURRENCES_MAX {
                 let Some(occurrence) = self.occurrence(funnel).filter(|occurrence| occurrence.at <= self.now) else { break };
-                self.customer.watched.insert(funnel.name.clone(), Watched { until: occurrence.at });
-                if occurrence.expires.is_some_and(|expires| expires < self.real_now) {
-                    let why = format!("it was due {} and is too late now", occurrence.at);
-                    self.not_entered(funnel, &Refusal::new(why));
-                    continue;
+                if let Some(watched) = self.customer.watched.get_mut(&funnel.name) {
+                    watched.until = occurrence.at;
                 }
-                fired.push((funnel.clone(), occurrence.firing));
+                match self.missed(funnel, &occurrence) {
+                    Some(why) => self.not_entered(funnel, &Refusal::new(why)),
+                    None => fired.push(Fired::new(funnel, occurrence.firing)),
+                }
             }
-            if profile && let Some(occurrence) = self.with_trigger(funnel, |cx| funnel.trigger.under_way(cx)) {
+            let found = under_way.iter().find(|(other, _)| *other == place).filter(|found| !pass.under_way.contains(found));
+            if let Some((_, occurrence)) = found {
                 let digest = digest(&occurrence.firing.key);
                 let known = self.customer.entries.get(&funnel.name).is_some_and(|e| e.keys.iter().any(|(key, _)| *key == digest));
-                let queued = fired.iter().any(|(other, firing)| other.name == funnel.name && firing.key == occurrence.firing.key);
+                let queued =
+                    fired.iter().any(|other| other.funnel.name == funnel.name && other.firing.key == occurrence.firing.key);
                 if !known && !queued {
-                    fired.push((funnel.clone(), occurrence.firing));
+                    fired.push(Fired { joined: Some(occurrence.at), ..Fired::new(funnel, occurrence.firing.clone()) });
                 }
             }
         }
         fired
     }
 
-    fn enter(&mut self, funnel: &Arc<Funnel>, firing: Firing, event: Option<Event>) {
+    /// Why an occurrence with a shelf life is not taken: it is over, or of several that were missed a later
+    /// one is taken.
+    fn missed(&self, funnel: &Funnel, occurrence: &Occurrence) -> Option<String> {
+        let expires = occurrence.expires?;
+        if expires < self.real_now {
+            return Some(format!("it was due {} and is too late now", self.clock_text(occurrence.at)));
+        }
+        let later = self.with_trigger(funnel, |cx| funnel.trigger.next(cx, occurrence.at));
+        let missed = occurrence.at.plus_ms(GRACE_MS) < self.real_now && later.is_some_and(|later| later.at <= self.real_now);
+        missed.then(|| {
+            format!("it was due {} and was missed; the last one that was missed is caught up", self.clock_text(occurrence.at))
+        })
+    }
+
+    fn enter(&mut self, fired: Fired, event: Option<Event>, hops: u8) {
+        let Fired { funnel, firing, joined } = fired;
         if let Some(mark) = firing.mark {
             self.customer.marks.insert(funnel.name.clone(), mark);
         }
@@ -131,19 +169,22 @@ impl Turn<'_> {
                 event.properties.extend(firing.properties.clone());
                 Some(event)
             }
-            None => Some(firing_event(funnel, &firing)),
+            None => Some(firing_event(&funnel, &firing, hops)),
         };
-        let key = match self.key(funnel, &firing, event.as_ref()) {
+        let key = match self.key(&funnel, &firing, event.as_ref()) {
             Ok(key) => key,
-            Err(refusal) => return self.not_entered(funnel, &refusal),
+            Err(refusal) => return self.not_entered(&funnel, &refusal),
         };
-        if let Err(refusal) = self.may_enter(funnel, &firing, &key) {
-            return self.not_entered(funnel, &refusal);
+        if let Err(refusal) = self.may_enter(&funnel, &firing, &key) {
+            return self.not_entered(&funnel, &refusal);
         }
-        let seen = match self.entry_filter(funnel, event.as_ref()) {
+        let seen = match self.entry_filter(&funnel, event.as_ref()) {
             Ok(seen) => seen,
-            Err(refusal) => return self.not_entered(funnel, &refusal),
+            Err(refusal) => return self.not_entered(&funnel, &refusal),
         };
+        if !self.has_room(event.as_ref()) {
+            return self.not_entered(&funnel, &Refusal::new("limit: her document has no room for another run"));
+        }
         let now = self.now;
         let entries = self.customer.entries.entry(funnel.name.clone()).or_default();
         entries.count = entries.count.saturating_add(1);
@@ -170,17 +211,34 @@ impl Turn<'_> {
         self.runs.touched.insert(run.id);
         self.customer.runs.push(run);
         let index = self.customer.runs.len() - 1;
-        let fact = self.run_fact(index, funnel, What::Entered, "", funnel.trigger.sentence());
+        let fact = self.run_fact(index, &funnel, What::Entered, "", funnel.trigger.sentence());
         fact.seen = seen;
         if let Some(run) = &mut fact.run {
             run.step.clear();
         }
+        if let Some(due) = joined {
+            self.join(index, &funnel, due);
+        }
+    }
+
+    /// The trigger's instant counts as the first `wait_until`: who comes to it late leaves out the steps up to
+    /// the next one.
+    fn join(&mut self, index: usize, funnel: &Arc<Funnel>, due: Time) {
+        let to = next_wait_until(funnel, 0);
+        if to == 0 {
+            return;
+        }
+        let why = format!("it was due {}; the steps up to the next wait_until are not done late", self.clock_text(due));
+        let first = funnel.steps.list.first().map(|step| step.id.clone()).unwrap_or_default();
+        self.run_fact(index, funnel, What::Skipped, first, why);
+        self.customer.runs[index].at = to;
     }
 
     /// The key of keyed concurrency. Occasions (a birthday, a threshold) are keys of their own.
     fn key(&self, funnel: &Funnel, firing: &Firing, event: Option<&Event>) -> Result<String, Refusal> {
         let Some(expr) = &funnel.key else {
             let per_occasion = funnel.trigger.default_re_entry() == DefaultReEntry::PerKey
+                && !funnel.trigger.follows_date()
                 && !matches!(funnel.trigger.interest(), Interest::Events(_) | Interest::Manual | Interest::Segment(_));
             let milestone = firing.mark.is_some();
             return Ok(if per_occasion || milestone { firing.key.clone() } else { String::new() });
@@ -265,13 +323,13 @@ impl Turn<'_> {
 }
 
 /// What steps read as `event` when no event started the run.
-fn firing_event(funnel: &Funnel, firing: &Firing) -> Event {
+fn firing_event(funnel: &Funnel, firing: &Firing, depth: u8) -> Event {
     let name = match funnel.trigger.interest() {
         Interest::Segment(segment) => segment,
         Interest::Manual => "manual".to_owned(),
         _ => "occasion".to_owned(),
     };
-    Event { id: firing.key.clone(), name, time: firing.anchor, properties: firing.properties.clone(), minor: None, depth: 0 }
+    Event { id: firing.key.clone(), name, time: firing.anchor, properties: firing.properties.clone(), minor: None, depth }
 }
 
 /// Eight bytes of SHA-256: how the key of an entry is remembered.

@@ -1,8 +1,10 @@
 //! Goals that are reached and runs that leave: both look at what just happened.
 
+use super::sending::set_variant;
 use super::view::View;
 use super::{Pass, Turn};
 use crate::customer::{Run, RunState};
+use crate::event::Event;
 use crate::fact::{Fact, RunRef, What};
 use crate::funnel::Funnel;
 use crate::lang::value::Value;
@@ -22,18 +24,19 @@ impl Turn<'_> {
             if run.goal.is_some() && !goal.every {
                 continue;
             }
-            let at = pass.event.as_ref().map_or(self.now, |event| event.time);
+            let event = pass.event.as_ref().filter(|_| matches!(goal.watch, Watch::Event { .. }));
+            let at = event.map_or(self.now, |event| event.time);
             let open = at >= run.entered && at <= run.entered.plus(goal.within, self.zone);
             if !open || !self.sees(&goal.watch, run, pass) {
                 continue;
             }
             let minor = goal.value.as_ref().and_then(|value| {
-                let view = View { event: pass.event.as_ref(), run: Some(run), ..self.view() };
+                let view = View { event, run: Some(run), ..self.view() };
                 let (worth, ..) = value.eval(&view);
                 worth.ok().as_ref().and_then(Value::as_dec)
             });
             let amount = minor.and_then(|worth| self.workspace.settings.currency.minor(worth).ok());
-            let about = pass.event.as_ref().map_or_else(|| goal.watch.sentence(), |event| event.name.clone());
+            let about = event.map_or_else(|| goal.watch.sentence(), |event| event.name.clone());
             self.run_fact(index, &funnel, What::Goal, about, "").amount = amount;
             self.customer.runs[index].goal = Some(at);
             let number = self.customer.runs[index].id;
@@ -43,24 +46,29 @@ impl Turn<'_> {
 
     /// Ends runs that look out for what just happened, and those whose `while` no longer holds.
     pub(super) fn exits(&mut self, pass: &Pass) {
-        for index in (0..self.customer.runs.len()).rev() {
-            let run = &self.customer.runs[index];
-            if !run.is_live() {
-                continue;
+        let mut index = 0;
+        while let Some(number) = self.customer.runs.get(index).map(|run| run.id) {
+            self.exit(index, pass);
+            // A run that ended may have left the list; then the next one stands in its place.
+            if self.customer.runs.get(index).is_some_and(|run| run.id == number) {
+                index += 1;
             }
-            let Some(funnel) = self.definitions.funnel(&run.version).cloned() else { continue };
-            let seen = funnel.exit_on.iter().find(|watch| self.sees(watch, run, pass));
-            if let Some(watch) = seen {
-                let about = match (watch, &pass.event) {
-                    (Watch::Event { name, .. }, _) => name.clone(),
-                    (watch, _) => watch.sentence(),
-                };
-                self.run_fact(index, &funnel, What::Exited, about, "exit_on");
-                self.end_run(index, "exited");
-                continue;
-            }
-            self.leave_unless_while(index, &funnel);
         }
+    }
+
+    fn exit(&mut self, index: usize, pass: &Pass) {
+        let run = &self.customer.runs[index];
+        let Some(funnel) = self.definitions.funnel(&run.version).filter(|_| run.is_live()).cloned() else { return };
+        let Some(watch) = funnel.exit_on.iter().find(|watch| self.sees(watch, run, pass)) else {
+            self.leave_unless_while(index, &funnel);
+            return;
+        };
+        let about = match watch {
+            Watch::Event { name, .. } => name.clone(),
+            watch => watch.sentence(),
+        };
+        self.run_fact(index, &funnel, What::Exited, about, "exit_on");
+        self.end_run(index, "exited");
     }
 
     /// Ends the run if its `while` does not hold; says whether it goes on.
@@ -80,9 +88,11 @@ impl Turn<'_> {
         false
     }
 
-    /// Whether a run sees what it looks out for. An event from before its own entry does not count.
+    /// Whether a run sees what it looks out for. An event from before its own entry does not count, nor does
+    /// the one that started it, however often it is delivered.
     pub(super) fn sees(&self, watch: &Watch, run: &Run, pass: &Pass) -> bool {
-        if let Some(event) = pass.event.as_ref().filter(|event| event.time >= run.entered) {
+        let own = |event: &Event| run.event.as_ref().is_some_and(|own| own.id == event.id && own.name == event.name);
+        if let Some(event) = pass.event.as_ref().filter(|event| event.time >= run.entered && !own(event)) {
             let view = View { event: Some(event), run: Some(run), ..self.view() };
             if watch.sees_event(event, &view).is_some() {
                 return true;
@@ -107,14 +117,24 @@ impl Turn<'_> {
         }
     }
 
-    /// Takes back the effect that a run waits for.
+    /// Takes back the effect that a run waits for. One of an earlier turn may be under way already; then its
+    /// answer still comes.
     fn take_back(&mut self, index: usize) {
         let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
         self.customer.sends.retain(|send| send.effect.as_deref() != Some(id.as_str()));
-        if let Some(at) = self.effects.iter().position(|effect| effect.id == id) {
-            self.effects.remove(at);
-        } else {
-            self.withdrawn.push(id);
+        if let Some(funnel) = self.definitions.funnel(&self.customer.runs[index].version).cloned() {
+            let step = funnel.steps.list.get(self.customer.runs[index].at as usize);
+            let message = step.and_then(|step| step.step.template());
+            let about =
+                message.map_or_else(|| step.map_or_else(String::new, |step| step.id.clone()), |(name, _)| name.to_owned());
+            let fact = self.run_fact(index, &funnel, What::Withdrawn, about, "the run is over");
+            if let Some((_, channel)) = message {
+                set_variant(fact, channel);
+            }
+        }
+        match self.effects.iter().position(|effect| effect.id == id) {
+            Some(at) => drop(self.effects.remove(at)),
+            None => self.withdrawn.push(id),
         }
     }
 

@@ -1,12 +1,14 @@
 //! What comes in: events into the history, profile, consent and membership into the document.
 
+use super::bounds::HISTORY_NAMES_MAX;
 use super::{HOPS_MAX, Pass, Turn};
 use crate::account::{self, Command, Reply};
+use crate::customer::history::Keep;
 use crate::customer::{Consent, Membership};
 use crate::event::{ConsentChange, Event, InputBody, MembershipChange, ProfileChange};
 use crate::fact::What;
 use crate::funnel::settings::MembershipOwner;
-use crate::lang::time::{DAY_MS, Time};
+use crate::lang::time::Time;
 use crate::lang::value::Value;
 
 impl Turn<'_> {
@@ -33,9 +35,19 @@ impl Turn<'_> {
 
     fn take_event(&mut self, event: Event, pass: &mut Pass) {
         if event.depth > HOPS_MAX {
-            let why = format!("more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other");
+            let why = format!(
+                "more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other"
+            );
             self.fact(What::Alert, event.name, why);
             return;
+        }
+        let (about, seen) = (event.name.clone(), event.property("amount").cloned());
+        let fact = self.fact(What::Event, about, "");
+        fact.amount = event.minor;
+        fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
+        if event.name.starts_with("membership_") {
+            pass.profile = true;
+            pass.under_way = self.under_way();
         }
         self.record(&event);
         self.membership_event(&event);
@@ -51,24 +63,19 @@ impl Turn<'_> {
                 self.use_offer(&event, offer, order);
             }
         }
-        let (about, seen) = (event.name.clone(), event.property("amount").cloned());
-        let fact = self.fact(What::Event, about, "");
-        fact.amount = event.minor;
-        fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
-        pass.profile |= event.name.starts_with("membership_");
         pass.depth = event.depth;
         pass.event = Some(event);
     }
 
-    /// Takes an event into the history at its own time.
+    /// Takes an event into the history at its own time. Of events that no definition names first, last and
+    /// number are kept, for definitions to come.
     pub(super) fn record(&mut self, event: &Event) {
-        if let Some(keep) = self.workspace.keeps.get(&event.name) {
+        let none = Keep::default();
+        let keep = self.workspace.keeps.get(&event.name);
+        let room = self.customer.history.len() < HISTORY_NAMES_MAX || self.customer.history.contains_key(&event.name);
+        if keep.is_some() || room {
             let history = self.customer.history.entry(event.name.clone()).or_default();
-            history.record(event, keep, self.now, self.zone);
-        } else {
-            let none = crate::customer::history::Keep::default();
-            let history = self.customer.history.entry(event.name.clone()).or_default();
-            history.record(event, &none, self.now, self.zone);
+            history.record(event, keep.unwrap_or(&none), self.now, self.zone);
         }
     }
 
@@ -83,7 +90,14 @@ impl Turn<'_> {
             if event.name != "offer_used" {
                 let properties = [("offer".to_owned(), Value::Text(bundle)), ("code".to_owned(), Value::Text(code))].into();
                 let id = format!("offer_used:{}", event.id);
-                let used = Event { id, name: "offer_used".to_owned(), time: event.time, properties, minor: None, depth: event.depth + 1 };
+                let used = Event {
+                    id,
+                    name: "offer_used".to_owned(),
+                    time: event.time,
+                    properties,
+                    minor: None,
+                    depth: event.depth.saturating_add(1),
+                };
                 self.emit(used);
             }
         }
@@ -92,6 +106,7 @@ impl Turn<'_> {
     fn take_profile(&mut self, change: ProfileChange, pass: &mut Pass) {
         pass.profile = true;
         pass.silent = change.import;
+        pass.under_way = self.under_way();
         let mut names = Vec::new();
         for (name, value) in change.profile {
             names.push(name.clone());
@@ -129,7 +144,11 @@ impl Turn<'_> {
                 return;
             }
             if import && !held.granted && change.granted {
-                self.fact(What::Refused, format!("consent {key}"), "an import cannot take a withdrawal back; only the customer can");
+                self.fact(
+                    What::Refused,
+                    format!("consent {key}"),
+                    "an import cannot take a withdrawal back; only the customer can",
+                );
                 return;
             }
         }
@@ -206,13 +225,20 @@ impl Turn<'_> {
             Some(Membership { name: change.membership, since, started, ends, auto_renew: change.auto_renew, cancelled: false });
     }
 
-    /// Drops what is remembered longer than anything needs it.
-    pub(super) fn prune(&mut self) {
-        let keys_from = self.now.plus_ms(-super::KEYS_KEPT_DAYS * DAY_MS);
-        for entries in self.customer.entries.values_mut() {
-            entries.keys.retain(|(_, at)| *at > keys_from);
+    /// Whether the membership came to its end between an instant and now; says so where that is.
+    pub(super) fn membership_end(&mut self, before: Time) -> bool {
+        let Some(membership) = self.customer.membership.as_ref() else { return false };
+        let Some(ends) = membership.ends.filter(|ends| before < *ends && *ends <= self.now) else { return false };
+        let name = membership.name.clone();
+        self.fact(What::MembershipExpired, name.clone(), "");
+        // Where events own memberships, the shop's own event says so.
+        if self.workspace.settings.membership_owner == MembershipOwner::Api {
+            let properties =
+                [("membership".to_owned(), Value::Text(name.clone())), ("ends".to_owned(), Value::Time(ends))].into();
+            let id = format!("membership_expired:{name}:{}", ends.0);
+            let name = "membership_expired".to_owned();
+            self.emit(Event { id, name, time: ends, properties, minor: None, depth: 1 });
         }
-        let sends_from = self.now.minus(super::sending::longest_memory(self.workspace), self.zone);
-        self.customer.sends.retain(|send| send.at > sends_from || send.effect.is_some());
+        true
     }
 }

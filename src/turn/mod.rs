@@ -21,6 +21,7 @@
 //! segments segments and tier                   sending  consent, quiet hours, caps
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
+//! bounds   what a document may hold            book     the account's side
 //! ```
 
 use crate::account::{self, Account};
@@ -29,11 +30,13 @@ use crate::effect::Effect;
 use crate::event::{Event, Input, InputBody};
 use crate::fact::{Fact, What};
 use crate::funnel::{Definitions, Workspace};
-use crate::lang::time::{Time, Zone};
+use crate::lang::time::{HOUR_MS, Time, Zone};
+use crate::trigger::Occurrence;
 use std::collections::{BTreeSet, VecDeque};
 
 mod advance;
 pub mod book;
+mod bounds;
 mod entries;
 mod goals;
 mod inputs;
@@ -48,10 +51,15 @@ mod wake;
 pub const HOPS_MAX: u8 = 8;
 /// Most steps that one customer's runs do in one instant.
 pub const STEPS_PER_INSTANT_MAX: u32 = 200;
-/// Most due instants that one turn walks; the rest is left to the next turn.
+/// Most due instants that one turn walks after its last input; the rest is left to the next turn.
 pub const INSTANTS_PER_TURN_MAX: usize = 1_000;
-/// How long the keys of entries are remembered, in days.
-pub const KEYS_KEPT_DAYS: i64 = 400;
+/// Most due instants that one turn walks while inputs wait behind them: an input is taken out of the order
+/// of time only after this many.
+pub const INSTANTS_BEFORE_INPUTS_MAX: usize = 50_000;
+/// A due instant that is still due after so many turns over it is a fault of the engine: it is left alone.
+const REPEATS_MAX: u32 = 100;
+/// So long a customer is left alone whose due instant does not go away, in milliseconds.
+const STUCK_MS: i64 = HOUR_MS;
 
 /// Everything that a turn decided.
 #[derive(Debug)]
@@ -122,6 +130,8 @@ struct Turn<'a> {
     pending: VecDeque<Pending>,
     /// Steps done in this instant.
     steps: u32,
+    /// A due instant does not go away; the customer is left alone until this one.
+    stuck: Option<Time>,
     erase: bool,
 }
 
@@ -130,8 +140,17 @@ enum Pending {
     /// An event of the engine's own.
     Event(Event),
     /// The profile changed: judge everything again.
-    Look,
+    Look {
+        /// Hops that led to it.
+        depth: u8,
+        /// What was under way before it.
+        under_way: UnderWay,
+    },
 }
+
+/// The occasions under way, each with its funnel's place among those of time triggers. What is under way
+/// after a change and was not before it has just been joined.
+type UnderWay = Vec<(usize, Occurrence)>;
 
 /// What one pass over the customer is about.
 #[derive(Default)]
@@ -146,6 +165,8 @@ struct Pass {
     points: bool,
     /// Profile, consent or membership changed.
     profile: bool,
+    /// What was under way before the profile changed.
+    under_way: UnderWay,
     /// Fires nothing: imports.
     silent: bool,
     /// Somebody asked for a run.
@@ -172,17 +193,21 @@ impl<'a> Turn<'a> {
             runs: RunChanges::default(),
             pending: VecDeque::new(),
             steps: 0,
+            stuck: None,
             erase: false,
         }
     }
 
     /// The first turn under other definitions judges segments silently and sets out from here: occurrences
-    /// before it never fire. A customer who comes into being by what she does enters her segments loudly.
+    /// of new and changed triggers before it never fire. A customer who comes into being by what she does
+    /// enters her segments loudly.
     fn meet(&mut self, first: Time, known: bool, inputs: &[Input]) {
         if self.customer.judged_by == self.workspace.hash {
             return;
         }
-        self.now = self.customer.now.max(first);
+        let before = self.customer.now;
+        self.now = before.max(first);
+        self.customer.now = self.now;
         self.customer.judged_by = self.workspace.hash.clone();
         self.watch_from(self.now);
         let imported = |input: &Input| match &input.body {
@@ -193,37 +218,60 @@ impl<'a> Turn<'a> {
         if known || inputs.first().is_some_and(imported) {
             self.judge_segments_silently();
         }
+        if self.membership_end(before) {
+            self.instant(self.now, None);
+        }
     }
 
     fn walk(&mut self, mut inputs: VecDeque<Input>) {
-        for _ in 0..INSTANTS_PER_TURN_MAX {
-            let due = self.next_due().filter(|due| *due <= self.real_now);
-            match (inputs.front().map(|input| input.accepted_at), due) {
+        let (mut walked, mut last, mut repeats) = (0, None, 0);
+        while !self.erase {
+            let due = self.next_due().filter(|due| *due <= self.real_now && self.stuck.is_none());
+            let next = inputs.front().map(|input| input.accepted_at);
+            let at = match (next, due) {
                 (Some(at), due) if due.is_none_or(|due| at <= due) => {
+                    self.watched_before(at);
                     if let Some(input) = inputs.pop_front() {
                         self.instant(at, Some(input.body));
                     }
+                    continue;
                 }
-                (_, Some(due)) => self.instant(due, None),
+                (_, Some(due)) => due,
                 (_, None) => return,
-            }
-            if self.erase {
-                return;
+            };
+            walked += 1;
+            repeats = if last == Some(at) { repeats + 1 } else { 0 };
+            last = Some(at);
+            if repeats > REPEATS_MAX {
+                self.stand_still(at);
+            } else if walked > if inputs.is_empty() { INSTANTS_PER_TURN_MAX } else { INSTANTS_BEFORE_INPUTS_MAX } {
+                break;
+            } else {
+                self.watched_before(at);
+                self.instant(at, None);
             }
         }
         // More instants than one turn walks: inputs must not wait, due instants go on in the next turn.
-        while let Some(input) = inputs.pop_front() {
+        while let Some(input) = inputs.pop_front().filter(|_| !self.erase) {
             self.instant(input.accepted_at, Some(input.body));
         }
     }
 
+    /// A due instant does not go away. That must not happen; if it does, nobody may turn on the spot.
+    fn stand_still(&mut self, due: Time) {
+        self.stuck = Some(self.real_now.plus_ms(STUCK_MS));
+        self.fact(What::Alert, "", format!("what was due {due} is due again and again; report this as a fault of the engine"));
+    }
+
     /// Everything that happens at one instant.
     fn instant(&mut self, at: Time, input: Option<InputBody>) {
-        self.now = self.customer.now.max(at);
+        let before = self.customer.now;
+        self.now = before.max(at);
         self.customer.now = self.now;
         self.steps = 0;
         let points = self.tick_account();
-        let mut pass = Pass { points, ..Pass::default() };
+        let profile = self.membership_end(before);
+        let mut pass = Pass { points, profile, ..Pass::default() };
         if let Some(body) = input {
             self.take(body, &mut pass);
         }
@@ -232,7 +280,7 @@ impl<'a> Turn<'a> {
             let mut pass = Pass::default();
             match pending {
                 Pending::Event(event) => self.take(InputBody::Event(event), &mut pass),
-                Pending::Look => pass.profile = true,
+                Pending::Look { depth, under_way } => pass = Pass { profile: true, depth, under_way, ..pass },
             }
             self.pass(pass);
         }
@@ -243,14 +291,14 @@ impl<'a> Turn<'a> {
             return;
         }
         self.judge_segments(&mut pass);
-        if !pass.silent {
+        if pass.silent {
+            self.settle_marks();
+        } else {
             self.goals(&pass);
             self.exits(&pass);
         }
         self.waits(&pass);
-        if pass.silent {
-            self.settle_marks();
-        } else {
+        if !pass.silent {
             self.entries(&pass);
         }
         self.advance(pass.depth);
@@ -278,7 +326,7 @@ impl<'a> Turn<'a> {
     }
 
     fn finish(mut self) -> Turned {
-        let wake = if self.erase { None } else { self.next_due() };
+        let wake = self.next_due().filter(|_| !self.erase).map(|due| self.stuck.map_or(due, |until| due.max(until)));
         self.prune();
         Turned {
             account: self.account_moved.then_some(self.account),
@@ -290,11 +338,6 @@ impl<'a> Turn<'a> {
             wake,
             erase: self.erase,
         }
-    }
-
-    /// An instant as her own clock and calendar show it.
-    fn clock_text(&self, at: Time) -> String {
-        at.local(self.zone).format("%Y-%m-%d %H:%M").to_string()
     }
 
     /// Adds a fact about no run.
@@ -310,5 +353,10 @@ impl<'a> Turn<'a> {
         });
         let last = self.facts.len() - 1;
         &mut self.facts[last]
+    }
+
+    /// An instant as her own clock and calendar show it.
+    fn clock_text(&self, at: Time) -> String {
+        at.local(self.zone).format("%Y-%m-%d %H:%M").to_string()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Turn;
 use super::sending::set_variant;
+use crate::customer::RunState;
 use crate::effect::Outcome;
 use crate::fact::What;
 use crate::funnel::Funnel;
@@ -21,15 +22,20 @@ impl Turn<'_> {
             return;
         };
         let version = self.customer.runs[index].version.clone();
-        let Some(funnel) = self.definitions.funnel(&version).cloned() else { return };
-        let Some(step) = funnel.steps.list.get(self.customer.runs[index].at as usize) else { return };
+        let funnel = self.definitions.funnel(&version).cloned();
+        let at = self.customer.runs[index].at as usize;
+        let Some((funnel, step)) = funnel.as_ref().and_then(|funnel| Some((funnel, funnel.steps.list.get(at)?))) else {
+            // Its definition is gone: it goes on, and is ended where its next step would be done.
+            self.customer.runs[index].state = RunState::Ready;
+            return;
+        };
         match outcome {
-            Outcome::Accepted { data, .. } => self.accepted(index, &funnel, step, effect, data),
+            Outcome::Accepted { data, .. } => self.accepted(index, funnel, step, effect, data),
             Outcome::Unknown { why } if step.step.template().is_none() => {
                 // Nobody knows whether the points were booked: the run holds until a person resolves it.
-                self.run_fact(index, &funnel, What::Failed, step.id.clone(), format!("unknown: {why}"));
+                self.run_fact(index, funnel, What::Failed, step.id.clone(), format!("unknown: {why}"));
             }
-            outcome => self.failed(index, &funnel, step, outcome),
+            outcome => self.failed(index, funnel, step, outcome),
         }
     }
 
@@ -42,7 +48,7 @@ impl Turn<'_> {
                 ("template".to_owned(), Value::from(template)),
                 ("funnel".to_owned(), Value::from(funnel.name.as_str())),
             ];
-            self.own_event("message_sent", effect, properties.into());
+            self.own_event(index, "message_sent", effect, properties.into());
         } else if let Some(reason) = step.step.grants() {
             let points = match data.get("points") {
                 Some(Value::Int(points)) => Some(*points),
@@ -55,14 +61,14 @@ impl Turn<'_> {
             let mut properties = data.clone();
             properties.insert("reason".to_owned(), Value::from(reason));
             properties.insert("grant".to_owned(), Value::from(effect));
-            self.own_event("bonus_granted", effect, properties);
+            self.own_event(index, "bonus_granted", effect, properties);
         } else if let Some(bundle) = step.step.offers() {
             let seen: Vec<(String, Value)> = data.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             self.run_fact(index, funnel, What::Offered, bundle, "").seen = seen;
             let mut properties = data.clone();
             properties.insert("offer".to_owned(), Value::from(bundle));
             properties.insert("funnel".to_owned(), Value::from(funnel.name.as_str()));
-            self.own_event("offer_shown", effect, properties);
+            self.own_event(index, "offer_shown", effect, properties);
         }
         self.result_of(index, step, "accepted", data);
         self.go(index, step, NEXT);

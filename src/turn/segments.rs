@@ -1,7 +1,7 @@
 //! Segments and tier: judged until stable, entered and left at the exact instant.
 
 use super::view::View;
-use super::{Pass, Pending, Turn};
+use super::{HOPS_MAX, Pass, Pending, Turn};
 use crate::event::Event;
 use crate::fact::What;
 use crate::lang::cel::Verdict;
@@ -28,24 +28,29 @@ impl Turn<'_> {
             return;
         }
         let silent = pass.silent;
-        for change in self.judge(true, silent) {
-            if !silent {
-                pass.flips.push((change.segment.clone(), change.entered));
-            }
+        let changes = self.judge(true, silent, pass.depth);
+        if silent || changes.is_empty() {
+            return;
         }
+        if pass.depth > HOPS_MAX {
+            let why = format!("more than {HOPS_MAX} hops of emitted events and segment changes; nothing follows from this one");
+            self.fact(What::Alert, changes[0].segment.clone(), why);
+            return;
+        }
+        pass.flips.extend(changes.into_iter().map(|change| (change.segment, change.entered)));
     }
 
     /// Judges without anybody noticing: after a change of definitions.
     pub(super) fn judge_segments_silently(&mut self) {
-        self.judge(false, true);
+        self.judge(false, true, 0);
     }
 
-    fn judge(&mut self, facts: bool, silent: bool) -> Vec<Change> {
+    fn judge(&mut self, facts: bool, silent: bool, depth: u8) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut until: Option<Time> = None;
         for _ in 0..ROUNDS_MAX {
             until = None;
-            let tier_changed = self.judge_tier(&mut until, facts, silent);
+            let tier_changed = self.judge_tier(&mut until, facts, silent, depth);
             let round = self.judge_round(&mut until);
             let stable = round.is_empty() && !tier_changed;
             for change in &round {
@@ -56,6 +61,9 @@ impl Turn<'_> {
                 break;
             }
         }
+        // Conditions read `customer.membership.active`, which time changes, as a plain field.
+        let ends = self.customer.membership.as_ref().and_then(|membership| membership.ends);
+        earlier(&mut until, ends.filter(|ends| *ends > self.now));
         self.customer.judged_until = until;
         changes
     }
@@ -91,7 +99,7 @@ impl Turn<'_> {
     }
 
     /// The highest tier whose condition holds.
-    fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool) -> bool {
+    fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool, depth: u8) -> bool {
         let verdict = self.workspace.catalog.judge_tier(&self.view());
         earlier(until, verdict.until);
         let (tier, seen) = (verdict.tier.map(|tier| tier.name.clone()).unwrap_or_default(), verdict.seen);
@@ -111,7 +119,14 @@ impl Turn<'_> {
                 }
             }
             let id = format!("tier_changed:{}:{tier}", self.now.0);
-            self.emit(Event { id, name: "tier_changed".to_owned(), time: self.now, properties, minor: None, depth: 1 });
+            self.emit(Event {
+                id,
+                name: "tier_changed".to_owned(),
+                time: self.now,
+                properties,
+                minor: None,
+                depth: depth.saturating_add(1),
+            });
         }
         true
     }

@@ -7,7 +7,7 @@ use super::Turn;
 use super::advance::Next;
 use super::view::View;
 use crate::customer::{RunState, Send};
-use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain};
+use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
 use crate::event::Event;
 use crate::fact::What;
 use crate::funnel::settings::{Cap, Period, QuietHours};
@@ -15,7 +15,7 @@ use crate::funnel::{Funnel, Workspace};
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
 use crate::step::{GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
-use chrono::{Datelike, Days, NaiveTime};
+use chrono::{Datelike, Days, NaiveDateTime, NaiveTime};
 use std::sync::Arc;
 
 /// What caps call the making of an offer.
@@ -46,18 +46,28 @@ impl QuietHours {
         };
         let tomorrow = overnight && local.time() >= self.from;
         let day = if tomorrow { local.date().checked_add_days(Days::new(1))? } else { local.date() };
-        quiet.then(|| instant(zone, day.and_time(self.until)))
+        quiet.then(|| showing(day.and_time(self.until), now, zone))
     }
 
     /// When the next quiet hours begin after `now`.
     pub fn begin(&self, now: Time, zone: Zone) -> Time {
-        let local = now.local(zone);
-        let today = instant(zone, local.date().and_time(self.from));
-        match local.date().checked_add_days(Days::new(1)) {
-            Some(tomorrow) if today <= now => instant(zone, tomorrow.and_time(self.from)),
-            _ => today,
+        let today = now.date(zone);
+        match showing(today.and_time(self.from), now, zone) {
+            begin if begin > now => begin,
+            begin => {
+                today.checked_add_days(Days::new(1)).map_or(begin, |tomorrow| showing(tomorrow.and_time(self.from), now, zone))
+            }
         }
     }
+}
+
+/// The instant at which clocks show `local`; where they show it twice and the first time is past at `now`,
+/// the second.
+fn showing(local: NaiveDateTime, now: Time, zone: Zone) -> Time {
+    let first = instant(zone, local);
+    let elapsed = now.since_ms(first);
+    let shown = (now.local(zone) - first.local(zone)).num_milliseconds();
+    if elapsed > 0 && shown < elapsed { first.plus_ms(elapsed - shown).max(first) } else { first }
 }
 
 impl Turn<'_> {
@@ -94,17 +104,20 @@ impl Turn<'_> {
         }
         let tag = plan.tag.clone().or_else(|| funnel.tag.clone());
         if !transactional && let Some(why) = self.capped(plan.channel, tag.as_deref(), now) {
-            let rest = plan.exit_on_cap;
-            let next = self.not_sent(index, funnel, step, &plan, What::Capped, why.clone());
-            if rest {
-                self.run_fact(index, funnel, What::Exited, "cap", why);
-                self.end_run(index, "exited");
-                return Next::Rest;
+            if !plan.exit_on_cap {
+                return self.not_sent(index, funnel, step, &plan, What::Capped, why);
             }
-            return next;
+            let fact = self.run_fact(index, funnel, What::Capped, plan.template.clone(), why.clone());
+            set_variant(fact, plan.channel);
+            self.run_fact(index, funnel, What::Exited, "cap", why);
+            self.end_run(index, "exited");
+            return Next::Rest;
         }
         let provider = self.workspace.settings.channels.get(plan.channel).cloned().unwrap_or_else(|| "inbox".to_owned());
-        let variables = self.freeze(index, funnel);
+        let variables = match self.freeze(index, funnel) {
+            Ok(variables) => variables,
+            Err(why) => return self.fail(index, funnel, step, why, step.on_error),
+        };
         let zone = self.zone;
         let run = &mut self.customer.runs[index];
         let mut valid_until = *run.deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
@@ -162,15 +175,19 @@ impl Turn<'_> {
         }
         let topic = plan.topic.as_ref().or(funnel.topic.as_ref())?;
         match self.customer.consent.get(&format!("{}:{topic}", plan.channel)) {
-            Some(consent) if !consent.granted => Some(format!("consent for {} about {topic} was withdrawn {}", plan.channel, consent.time)),
-            _ => None,
+            None => Some(format!("no consent for {} about {topic} is on record", plan.channel)),
+            Some(consent) if !consent.granted => {
+                Some(format!("consent for {} about {topic} was withdrawn {}", plan.channel, consent.time))
+            }
+            Some(_) => None,
         }
     }
 
     /// The cap that a marketing message would break now.
     fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
         let cap = self.workspace.settings.caps.iter().find(|cap| {
-            let concerns = cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+            let concerns =
+                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
             concerns && self.count_sends(cap, now) >= cap.at_most as usize
         })?;
         let of = match (&cap.channel, &cap.tag) {
@@ -207,13 +224,17 @@ impl Turn<'_> {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }
+        let variables = match self.freeze(index, funnel) {
+            Ok(variables) => variables,
+            Err(why) => return self.fail(index, funnel, step, why, step.on_error),
+        };
         let kind = EffectKind::Grant(Grant {
             points: plan.points,
             reason: plan.reason,
             active_after: plan.active_after,
             expires_after: plan.expires_after,
             provider: self.workspace.settings.loyalty.clone(),
-            variables: self.freeze(index, funnel),
+            variables,
         });
         self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
         Next::Rest
@@ -248,11 +269,17 @@ impl Turn<'_> {
         Next::Rest
     }
 
-    /// Everything that the step's message or request may name, as it is now.
-    fn freeze(&self, index: usize, funnel: &Funnel) -> Fields {
+    /// Everything that the step's message or request may name, as it is now; the error says that it is too much.
+    fn freeze(&self, index: usize, funnel: &Funnel) -> Result<Fields, String> {
         let run = &self.customer.runs[index];
         let paths = funnel.frozen.get(&run.at).map(Vec::as_slice).unwrap_or_default();
-        View { event: run.event.as_ref(), run: Some(run), ..self.view() }.freeze(paths)
+        let variables = View { event: run.event.as_ref(), run: Some(run), ..self.view() }.freeze(paths);
+        match Value::Map(variables.clone()).to_json().to_string().len() {
+            bytes if bytes > VARIABLES_BYTES_MAX => Err(format!(
+                "what it names takes {bytes} bytes, more than {VARIABLES_BYTES_MAX}; name single fields of long values"
+            )),
+            _ => Ok(variables),
+        }
     }
 
     /// Puts an effect into the outbox; the run waits for its answer.
@@ -320,11 +347,13 @@ impl Turn<'_> {
         }
     }
 
-    /// An event that the engine emits about a message, a grant or an offer.
-    pub(super) fn own_event(&mut self, name: &str, effect: &str, properties: Fields) {
-        let event =
-            Event { id: format!("{name}:{effect}"), name: name.to_owned(), time: self.now, properties, minor: None, depth: 1 };
+    /// An event that the engine emits about a message, a grant or an offer of a run. It is one hop from what
+    /// started the run: funnels that message each other in a ring come to an end.
+    pub(super) fn own_event(&mut self, index: usize, name: &str, effect: &str, properties: Fields) {
         if self.workspace.keeps.contains_key(name) || self.workspace.by_event.contains_key(name) {
+            let depth = self.customer.runs[index].event.as_ref().map_or(0, |event| event.depth).saturating_add(1);
+            let id = format!("{name}:{effect}");
+            let event = Event { id, name: name.to_owned(), time: self.now, properties, minor: None, depth };
             self.pending.push_back(super::Pending::Event(event));
         }
     }
@@ -343,9 +372,7 @@ fn period_start(period: Period, now: Time, zone: Zone) -> Time {
     let day = match period {
         Period::Within(span) => return now.minus(span, zone),
         Period::Day => today,
-        Period::Week => {
-            today.checked_sub_days(Days::new(u64::from(today.weekday().num_days_from_monday()))).unwrap_or(today)
-        }
+        Period::Week => today.checked_sub_days(Days::new(u64::from(today.weekday().num_days_from_monday()))).unwrap_or(today),
         Period::Month => today.with_day(1).unwrap_or(today),
     };
     instant(zone, day.and_time(NaiveTime::MIN))

@@ -2,35 +2,45 @@
 
 use super::view::View;
 use super::{Pass, Turn};
-use crate::customer::RunState;
+use crate::customer::{Run, RunState};
 use crate::fact::What;
+use crate::funnel::Funnel;
+use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::step::{Flow, NEXT, StepAt, StepCx};
 use crate::watch::Watch;
+use std::sync::Arc;
 
 impl Turn<'_> {
     /// Looks at every waiting run.
     pub(super) fn waits(&mut self, pass: &Pass) {
-        for index in (0..self.customer.runs.len()).rev() {
+        let watched = |run: &Run, now: Time| run.is_live() || run.watch_until.is_some_and(|until| until >= now);
+        let now = self.now;
+        self.customer.runs.retain(|run| watched(run, now));
+        for index in 0..self.customer.runs.len() {
             match self.customer.runs[index].state {
-                RunState::Ended { .. } => {
-                    if self.customer.runs[index].watch_until.is_none_or(|until| until < self.now) {
-                        self.customer.runs.remove(index);
-                    }
-                }
                 RunState::Waiting { until } => self.waiting(index, until, pass),
                 RunState::Held { until } if until <= self.now => self.customer.runs[index].state = RunState::Ready,
                 RunState::WaitingFor { until } => self.waiting_for(index, until, pass),
-                RunState::Held { .. } | RunState::Ready | RunState::Effect { .. } => {}
+                RunState::Held { .. } | RunState::Ready | RunState::Effect { .. } | RunState::Ended { .. } => {}
             }
         }
     }
 
-    fn waiting(&mut self, index: usize, until: crate::lang::time::Time, pass: &Pass) {
-        let version = self.customer.runs[index].version.clone();
-        let Some(funnel) = self.definitions.funnel(&version).cloned() else { return };
-        let at = self.customer.runs[index].at as usize;
-        let Some(step) = funnel.steps.list.get(at) else { return };
+    /// The funnel of a waiting run. One whose definition is gone must not wait for ever: it goes on, and is
+    /// ended where its step would be done.
+    fn waiting_at(&mut self, index: usize) -> Option<Arc<Funnel>> {
+        let run = &mut self.customer.runs[index];
+        let funnel = self.definitions.funnel(&run.version).filter(|funnel| funnel.steps.list.get(run.at as usize).is_some());
+        if funnel.is_none() {
+            run.state = RunState::Ready;
+        }
+        funnel.cloned()
+    }
+
+    fn waiting(&mut self, index: usize, until: Time, pass: &Pass) {
+        let Some(funnel) = self.waiting_at(index) else { return };
+        let Some(step) = funnel.steps.list.get(self.customer.runs[index].at as usize) else { return };
         if until <= self.now {
             self.go(index, step, NEXT);
             return;
@@ -52,11 +62,14 @@ impl Turn<'_> {
         }
     }
 
-    fn waiting_for(&mut self, index: usize, until: crate::lang::time::Time, pass: &Pass) {
+    fn waiting_for(&mut self, index: usize, until: Time, pass: &Pass) {
+        let Some(funnel) = self.waiting_at(index) else { return };
         let run = &self.customer.runs[index];
-        let Some(funnel) = self.definitions.funnel(&run.version).cloned() else { return };
         let Some(step) = funnel.steps.list.get(run.at as usize) else { return };
-        let Some((watch, then, otherwise)) = step.step.watch() else { return };
+        let Some((watch, then, otherwise)) = step.step.watch() else {
+            self.customer.runs[index].state = RunState::Ready;
+            return;
+        };
         let held = match watch {
             Watch::Condition(condition) => {
                 let view = View { event: run.event.as_ref(), run: Some(run), ..self.view() };
@@ -70,7 +83,7 @@ impl Turn<'_> {
             (false, false) => return,
         };
         let mut data = Fields::from([("result".to_owned(), Value::from(result))]);
-        if let Some(event) = pass.event.as_ref().filter(|_| held) {
+        if let Some(event) = pass.event.as_ref().filter(|_| held && matches!(watch, Watch::Event { .. })) {
             data.insert("event".to_owned(), Value::Map(event.properties.clone()));
         }
         self.customer.runs[index].results.insert(step.id.clone(), Value::Map(data));
@@ -90,7 +103,7 @@ impl Turn<'_> {
     }
 
     /// Asks a step with everything that it may look at.
-    pub(super) fn with_step<T>(&self, index: usize, funnel: &crate::funnel::Funnel, ask: impl FnOnce(&StepCx<'_>) -> T) -> T {
+    pub(super) fn with_step<T>(&self, index: usize, funnel: &Funnel, ask: impl FnOnce(&StepCx<'_>) -> T) -> T {
         let run = &self.customer.runs[index];
         let view = View { event: run.event.as_ref(), run: Some(run), ..self.view() };
         ask(&StepCx {

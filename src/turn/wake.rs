@@ -1,13 +1,14 @@
 //! The one next instant at which a customer needs a turn though nothing happens.
 
-use super::Turn;
+use super::entries::digest;
 use super::segments::earlier;
 use super::view::View;
+use super::{Turn, UnderWay};
 use crate::account;
 use crate::customer::{RunState, Watched};
 use crate::funnel::Funnel;
 use crate::lang::time::Time;
-use crate::trigger::{Occurrence, TriggerCx};
+use crate::trigger::{Interest, Occurrence, TriggerCx};
 use crate::watch::Watch;
 use std::sync::Arc;
 
@@ -69,33 +70,55 @@ impl Turn<'_> {
         }
     }
 
-    /// Sets out from an instant: time triggers that this customer has not met look only after it, and
-    /// milestones count only what is reached from now on.
+    /// Sets out from an instant: time triggers that this customer has not met, or that are others now, look
+    /// only after it, and milestones count only what is reached from now on.
     pub(super) fn watch_from(&mut self, from: Time) {
-        for funnel in self.workspace.funnels.values().cloned().collect::<Vec<_>>() {
-            if self.customer.watched.contains_key(&funnel.name) {
+        let workspace = self.workspace;
+        for funnel in workspace.funnels.values() {
+            let mark = self.with_trigger(funnel, |cx| funnel.trigger.first_mark(cx));
+            if mark.is_none() && funnel.trigger.interest() != Interest::Time {
                 continue;
             }
-            let times = self.workspace.by_time.iter().any(|other| other.name == funnel.name);
-            let mark = self.with_trigger(&funnel, |cx| funnel.trigger.first_mark(cx));
-            if times || mark.is_some() {
-                self.customer.watched.insert(funnel.name.clone(), Watched { until: from });
+            let trigger = digest(&funnel.trigger.sentence());
+            if self.customer.watched.get(&funnel.name).is_some_and(|watched| watched.trigger == trigger) {
+                continue;
             }
-            if let Some(mark) = mark.filter(|mark| *mark != 0) {
-                self.customer.marks.insert(funnel.name.clone(), mark);
-            }
+            self.customer.watched.insert(funnel.name.clone(), Watched { until: from, trigger });
+            match mark {
+                Some(mark) if mark != 0 => self.customer.marks.insert(funnel.name.clone(), mark),
+                _ => self.customer.marks.remove(&funnel.name),
+            };
         }
-        let funnels = &self.workspace.funnels;
-        self.customer.watched.retain(|name, _| funnels.contains_key(name));
+        self.customer.watched.retain(|name, _| workspace.funnels.contains_key(name));
+        self.customer.marks.retain(|name, _| workspace.funnels.contains_key(name));
     }
 
-    /// What an import brings in has been reached already: milestones count on from there.
+    /// Everything that was due before an instant has happened: what comes up later in the past, because a
+    /// date became known or she entered a segment only now, is no occurrence any more.
+    pub(super) fn watched_before(&mut self, at: Time) {
+        for funnel in &self.workspace.by_time {
+            if let Some(watched) = self.customer.watched.get_mut(&funnel.name) {
+                watched.until = watched.until.max(at.plus_ms(-1));
+            }
+        }
+    }
+
+    /// The occasions under way now.
+    pub(super) fn under_way(&self) -> UnderWay {
+        let funnels = self.workspace.by_time.iter().enumerate();
+        funnels
+            .filter_map(|(place, funnel)| Some((place, self.with_trigger(funnel, |cx| funnel.trigger.under_way(cx))?)))
+            .collect()
+    }
+
+    /// Milestones of what an import says are reached and fire nothing.
     pub(super) fn settle_marks(&mut self) {
-        for funnel in self.workspace.funnels.values().cloned().collect::<Vec<_>>() {
-            let reached = self.with_trigger(&funnel, |cx| funnel.trigger.first_mark(cx));
+        let workspace = self.workspace;
+        for funnel in workspace.funnels.values() {
+            let Some(value) = self.with_trigger(funnel, |cx| funnel.trigger.first_mark(cx)) else { continue };
             let mark = self.customer.marks.get(&funnel.name).copied().unwrap_or(0);
-            if let Some(reached) = reached.filter(|reached| *reached > mark) {
-                self.customer.marks.insert(funnel.name.clone(), reached);
+            if value > mark {
+                self.customer.marks.insert(funnel.name.clone(), value);
             }
         }
     }

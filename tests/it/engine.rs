@@ -51,7 +51,8 @@ async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRow]) 
         if done(&rows) {
             return rows;
         }
-        let told: Vec<String> = rows.iter().map(|row| format!("{:?} {} {}", row.fact.what, row.fact.about, row.fact.why)).collect();
+        let told: Vec<String> =
+            rows.iter().map(|row| format!("{:?} {} {}", row.fact.what, row.fact.about, row.fact.why)).collect();
         assert!(started.elapsed() < PATIENCE, "waited in vain; the timeline is {told:#?}");
         tokio::task::yield_now().await;
     }

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, one module per subject.
 
+mod cli;
 mod contract;
 mod engine;
 mod web;

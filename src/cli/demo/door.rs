@@ -29,7 +29,9 @@ impl Door {
     /// Sends one line of the story.
     pub async fn send(&self, line: Line) -> anyhow::Result<()> {
         match line.act {
-            Act::Put(body) => self.call(Method::Put, &format!("/v1/customers/{}", line.who), "application/json", body.to_string()).await,
+            Act::Put(body) => {
+                self.call(Method::Put, &format!("/v1/customers/{}", line.who), "application/json", body.to_string()).await
+            }
             Act::Event(name, properties) => {
                 let number = self.number.fetch_add(1, Ordering::Relaxed);
                 let event = serde_json::json!({

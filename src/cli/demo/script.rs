@@ -57,7 +57,9 @@ fn instant(begin: Time, day: f64) -> String {
 pub fn past(begin: Time) -> String {
     let mut rows = Vec::new();
     for person in PEOPLE.iter().filter(|person| person.from < 0.1) {
-        rows.push(json!({ "customer": person.id, "profile": { "name": person.name, "email": format!("{}@example.com", person.id) } }));
+        rows.push(
+            json!({ "customer": person.id, "profile": { "name": person.name, "email": format!("{}@example.com", person.id) } }),
+        );
     }
     let purchases: [(&str, f64, &str); 8] = [
         ("finn", -52.0, "31.00"),

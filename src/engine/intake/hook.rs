@@ -35,6 +35,9 @@ impl Intake {
         if inputs.is_empty() {
             return Ok(Vec::new());
         }
+        for input in &inputs {
+            self.introduced(&world, &input.customer).await??;
+        }
         Ok(self.store.accept(inputs).await?)
     }
 }

@@ -132,7 +132,11 @@ impl Intake {
         let mut items: Vec<(usize, Item)> = Vec::with_capacity(sent.len());
         let mut inputs = Vec::with_capacity(sent.len());
         for (line, value) in sent {
-            match value.and_then(|value| event::read(value, &world.settings, now)) {
+            let sent = match value.and_then(|value| event::read(value, &world.settings, now)) {
+                Ok(sent) => self.introduced(&world, &sent.customer).await?.map(|()| sent),
+                Err(refusal) => Err(refusal),
+            };
+            match sent {
                 Ok(sent) => {
                     inputs.push(event_input(sent));
                     // Replaced by the store's answer below.
@@ -149,8 +153,22 @@ impl Intake {
     }
 
     async fn one_event(&self, value: Value) -> Result<Receipt, IntakeError> {
-        let sent = event::read(value, &self.world.get().settings, self.store.now())?;
+        let world = self.world.get();
+        let sent = event::read(value, &world.settings, self.store.now())?;
+        self.introduced(&world, &sent.customer).await??;
         self.accept_one(event_input(sent)).await.map(Receipt::One)
+    }
+
+    /// Where unknown customers are refused: whether this one has been introduced. (One who was introduced a
+    /// moment ago counts from her first turn on; a sender that is refused may send again.)
+    async fn introduced(&self, world: &World, customer: &str) -> Result<Result<(), Refusal>, IntakeError> {
+        if world.settings.create_unknown || self.store.record(customer.to_owned()).await?.is_some_and(|record| !record.erased) {
+            return Ok(Ok(()));
+        }
+        let shown: String = customer.chars().take(60).collect();
+        Ok(Err(Refusal::new(format!("there is no customer `{shown}`, and this workspace refuses unknown ones"))
+            .field("customer")
+            .hint("introduce her with PUT /v1/customers/{id} first, or write `unknown: create` in autofunnel.yaml")))
     }
 
     async fn accept_one(&self, input: NewInput) -> Result<Accepted, IntakeError> {
@@ -301,6 +319,19 @@ mod tests {
         assert_eq!(send(event("e1", r#","properties":{"amount":1}"#)).await, Accepted::Conflict);
         assert_eq!(store.inputs().len(), 1);
         assert_eq!(store.inputs()[0].source, SOURCE_API);
+    }
+
+    #[tokio::test]
+    async fn unknown_customers_are_refused_where_the_workspace_says_so() {
+        let store = FakeStore::new();
+        let mut world = fake::world();
+        world.settings.create_unknown = false;
+        let intake = Intake::new(store.clone(), Arc::new(Shared::new(world)));
+        let refused = intake.events(event("e1", "").as_bytes(), Form::Json).await;
+        assert!(matches!(refused, Err(IntakeError::Refused(refusal)) if refusal.field.as_deref() == Some("customer")));
+        assert!(store.inputs().is_empty());
+        store.rows.lock().unwrap().records.insert("c1".to_owned(), crate::store::Record::default());
+        assert!(matches!(intake.events(event("e1", "").as_bytes(), Form::Json).await, Ok(Receipt::One(Accepted::New))));
     }
 
     #[tokio::test]

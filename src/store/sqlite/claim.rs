@@ -5,34 +5,47 @@
 //! count already go out alone, one input of one customer at a time, so that the next end tells which.
 
 use super::super::{CLAIM_CUSTOMERS_MAX, CLAIM_INPUTS_MAX, Claim, Queued, Record, StoreError};
+use super::call::{Call, Done, Fail, Phase, Points, let_be};
+use super::change::Change;
 use super::inbox::lost;
-use super::memory::{Change, Flight};
-use super::shape::{judged, key};
-use super::writer::{Call, Core, Done, Fail, Phase, Points};
+use super::memory::Flight;
+use super::shape::key;
+use super::writer::Core;
 use crate::customer::codec::decode;
 use crate::event::Input;
 use crate::lang::time::Time;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::sync::Arc;
 
 /// [`super::Store::claim`].
-pub const CLAIM: Call<usize, Vec<RawClaim>> =
-    Call { phase: Phase::After, points: None, run: |core, max| core.claim((*max).min(CLAIM_CUSTOMERS_MAX)) };
+pub const CLAIM: Call<usize, Vec<RawClaim>> = Call {
+    phase: Phase::After,
+    points: None,
+    run: |core, max| core.claim((*max).min(CLAIM_CUSTOMERS_MAX)),
+    lost: |core, claims| core.take_back(&claims),
+};
 
 /// [`super::Store::take`].
-pub const TAKE: Call<String, Option<RawClaim>> =
-    Call { phase: Phase::After, points: None, run: |core, customer| core.take(customer) };
+pub const TAKE: Call<String, Option<RawClaim>> = Call {
+    phase: Phase::After,
+    points: None,
+    run: |core, customer| core.take(customer),
+    lost: |core, claim| core.take_back(claim.as_slice()),
+};
 
-/// [`super::Store::wake_unjudged`].
-pub const WAKE_UNJUDGED: Call<(String, String, usize), Vec<String>> =
-    Call { phase: Phase::After, points: None, run: |core, (hash, after, max)| core.wake_unjudged(hash, after, *max) };
+/// The last step of [`super::Store::wake_unjudged`].
+pub const NUDGE: Call<Vec<String>, ()> =
+    Call { phase: Phase::After, points: None, run: |core, customers| core.nudge(customers), lost: let_be };
 
 /// Most customers that one step of the background scan marks.
 const UNJUDGED_ROWS_MAX: usize = 1_000;
+/// Customers looked at by one question of the background scan: a read that lasts long keeps the
+/// write-ahead log from being cut back.
+const SCAN_ROWS_MAX: i64 = 20_000;
 
-const WAKES_OF_THIS_INSTANT: &str = "SELECT num, id, version, gate, wake, judged, head, shown, account, document
+const WAKES_OF_THIS_INSTANT: &str = "SELECT num, id, version, gate, wake, head, shown, account, document
     FROM customer WHERE wake = ?1 AND num > ?2 AND ?1 <= ?3 ORDER BY num";
-const WAKES_OF_LATER_INSTANTS: &str = "SELECT num, id, version, gate, wake, judged, head, shown, account, document
+const WAKES_OF_LATER_INSTANTS: &str = "SELECT num, id, version, gate, wake, head, shown, account, document
     FROM customer WHERE wake > ?1 AND wake <= ?3 AND ?2 IS NOT NULL ORDER BY wake, num";
 
 /// A claim as the file has it.
@@ -58,19 +71,20 @@ impl RawClaim {
     }
 }
 
-/// Reads a row of `num, id, version, gate, wake, judged, head, shown, account, document`.
+/// Reads a row of `num, id, version, gate, wake, head, shown, account, document`.
 fn record(row: &Row<'_>) -> rusqlite::Result<(Flight, Record)> {
+    let account: Vec<u8> = row.get(7)?;
     let flight = Flight {
         num: row.get(0)?,
         version: row.get(2)?,
         wake: row.get(4)?,
-        head: row.get(6)?,
-        shown: row.get(7)?,
-        judged: row.get(5)?,
+        head: row.get(5)?,
+        shown: row.get(6)?,
+        gate: row.get(3)?,
+        account: Arc::from(account.as_slice()),
         counted: Vec::new(),
     };
-    let record =
-        Record { version: flight.version as u64, document: row.get(9)?, account: row.get(8)?, gate: row.get(3)?, erased: false };
+    let record = Record { version: flight.version as u64, document: row.get(8)?, account, gate: flight.gate, erased: false };
     Ok((flight, record))
 }
 
@@ -83,7 +97,7 @@ impl Core {
                 for claim in claims {
                     let wake = self.memory.flight(&claim.customer).and_then(|flight| flight.wake);
                     let num = self.memory.flight(&claim.customer).map_or(0, |flight| flight.num);
-                    self.memory.apply(Change::Freed { customer: claim.customer, num, consumed: Vec::new(), wake });
+                    self.memory.apply(Change::Freed { customer: claim.customer, num, consumed: Vec::new(), wake, recent: None });
                 }
                 Err(fail)
             }
@@ -148,18 +162,20 @@ impl Core {
     }
 
     /// A customer's record; an empty one when there is none.
-    fn record_of(&self, customer: &str) -> Done<(Flight, Record)> {
+    fn record_of(&mut self, customer: &str) -> Done<(Flight, Record)> {
+        if let Some(found) = self.memory.recent.take(customer) {
+            return Ok(found);
+        }
         let found = self
             .db
-            .prepare_cached(
-                "SELECT num, id, version, gate, wake, judged, head, shown, account, document FROM customer WHERE id = ?1",
-            )?
+            .prepare_cached("SELECT num, id, version, gate, wake, head, shown, account, document FROM customer WHERE id = ?1")?
             .query_row([customer], record)
             .optional()?;
         if let Some(found) = found {
             return Ok(found);
         }
-        let erased = self.db.prepare_cached("SELECT 1 FROM tombstone WHERE digest = ?1")?.exists([key(&[customer])])?;
+        let erased =
+            self.tombstones && self.db.prepare_cached("SELECT 1 FROM tombstone WHERE digest = ?1")?.exists([key(&[customer])])?;
         Ok((Flight::default(), Record { erased, ..Record::default() }))
     }
 
@@ -173,7 +189,9 @@ impl Core {
             match read.query_row([seq as i64], |row| Ok((seq, row.get(0)?, row.get(1)?))).optional()? {
                 Some(input) => inputs.push(input),
                 None => {
-                    return Err(Fail::Refused(StoreError::Fatal(format!("input {seq} is gone from the inbox; restore a backup"))));
+                    return Err(Fail::Refused(StoreError::Fatal(format!(
+                        "input {seq} is gone from the inbox; restore a backup"
+                    ))));
                 }
             }
         }
@@ -190,6 +208,7 @@ impl Core {
         if below == 0 || !claims.iter().any(|claim| suspect(&claim)) {
             return Ok(());
         }
+        self.end_read()?;
         self.begin()?;
         let mut counted = Vec::new();
         for claim in claims.iter().filter(suspect) {
@@ -208,6 +227,19 @@ impl Core {
         Ok(())
     }
 
+    /// Frees customers whose claimer has gone away before the answer came.
+    fn take_back(&mut self, claims: &[RawClaim]) {
+        let freed = self.end_read().and_then(|()| self.begin()).and_then(|()| {
+            claims.iter().try_for_each(|claim| self.free(&claim.customer))?;
+            self.commit(&[])
+        });
+        if let Err(fail) = freed {
+            let (why, _) = self.undo(fail);
+            tracing::error!("{} customers stay claimed by nobody until the next start: {why}", claims.len());
+        }
+        self.publish();
+    }
+
     fn take(&mut self, customer: &str) -> Done<Option<RawClaim>> {
         if self.memory.flight(customer).is_some() || self.has_unread(customer)? {
             return Ok(None);
@@ -218,38 +250,43 @@ impl Core {
         Ok(claims.pop())
     }
 
-    /// One look-up per hash that is not the present one, in the order of ids; there are few such hashes.
-    fn wake_unjudged(&mut self, hash: &str, after: &str, max: usize) -> Done<Vec<String>> {
-        let room = self.memory.room(self.shared.options.window_inputs);
-        let max = max.min(UNJUDGED_ROWS_MAX).min(room);
-        if room == 0 {
+    /// Marks customers for a turn though nothing happened to them.
+    fn nudge(&mut self, customers: &[String]) -> Done<()> {
+        if customers.len() > self.memory.room(self.shared.options.window_inputs) {
             let said = "too many customers wait for a turn; go on with the scan in a moment".to_owned();
             return Err(Fail::Refused(StoreError::Unavailable(said)));
         }
-        let present = judged(hash);
-        let mut ids: Vec<String> = Vec::new();
-        let mut last: Option<i64> = None;
-        loop {
-            let other: Option<i64> = self
-                .db
-                .prepare_cached("SELECT min(judged) FROM customer WHERE judged > ?1 OR (?2 AND judged = ?1)")?
-                .query_row(params![last.unwrap_or(i64::MIN), last.is_none()], |row| row.get(0))?;
-            let Some(other) = other else { break };
-            last = Some(other);
-            if other != present {
-                let mut find =
-                    self.db.prepare_cached("SELECT id FROM customer WHERE judged = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
-                let mut rows = find.query(params![other, after, max as i64])?;
-                while let Some(row) = rows.next()? {
-                    ids.push(row.get(0)?);
-                }
-            }
+        for customer in customers {
+            self.memory.nudge(Arc::from(customer.as_str()));
         }
-        ids.sort_unstable();
-        ids.truncate(max);
-        for id in &ids {
-            self.memory.nudge(Arc::from(id.as_str()));
-        }
-        Ok(ids)
+        Ok(())
     }
+}
+
+/// A slice of the scan.
+pub struct Slice {
+    /// Customers found.
+    pub ids: Vec<String>,
+    /// Where the next slice begins; `None`: that was the last.
+    pub next: Option<i64>,
+}
+
+/// The place after a customer. One who was erased meanwhile sends the scan back to the start, where those
+/// who have been judged are passed over.
+pub fn scan_start(db: &Connection, after: &str) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT num FROM customer WHERE id = ?1")?
+        .query_row([after], |row| row.get(0))
+        .optional()
+        .map(|num| Some(num.unwrap_or(0)))
+}
+
+/// Customers of one slice, after a place, whose judge was another.
+pub fn unjudged(db: &Connection, judged: i64, after: i64, max: usize) -> rusqlite::Result<Slice> {
+    let end = after.saturating_add(SCAN_ROWS_MAX);
+    let ids: Vec<String> = db
+        .prepare_cached("SELECT id FROM customer WHERE num > ?1 AND num <= ?2 AND judged <> ?3 ORDER BY num LIMIT ?4")?
+        .query_map(params![after, end, judged, max.min(UNJUDGED_ROWS_MAX) as i64], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let more = db.prepare_cached("SELECT 1 FROM customer WHERE num > ?1 LIMIT 1")?.exists([end])?;
+    Ok(Slice { ids, next: more.then_some(end) })
 }

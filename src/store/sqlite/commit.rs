@@ -3,29 +3,28 @@
 //! Checks come first (the settled effect is there, the version is the one that was read); from the write
 //! of the customer's row on nothing can be refused any more.
 
-use super::super::{Committed, CustomerRow};
-use super::figure::{CUSTOMERS_TALLY, RUN_TALLY};
-use super::memory::{Change, EffectFlight, Flight};
-use super::shape::{NewEffect, Turn, key};
-use super::writer::{Call, Core, Done, Phase, Points};
+use super::super::{Committed, CustomerRow, Record};
+use super::call::{Call, Done, Phase, Points, let_be};
+use super::change::Change;
+use super::figure::CUSTOMERS_TALLY;
+use super::memory::{EffectFlight, Flight};
+use super::shape::{NewEffect, Turn};
+use super::writer::Core;
 use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
 
 /// [`super::Store::commit`].
 pub const COMMIT: Call<Vec<Turn>, Vec<Committed>> = Call {
     phase: Phase::Write,
     points: Some(Points { before: "sqlite.commit.before", after: "sqlite.commit.after" }),
     run: |core, turns| turns.iter().map(|turn| core.commit_turn(turn)).collect(),
+    lost: let_be,
 };
 
-/// States in which a run is over.
-pub const ENDED_STATES: [&str; 3] = ["finished", "exited", "stopped"];
-
-const UPDATE_DOCUMENT: &str = "UPDATE customer SET version = version + 1, gate = max(gate, ?3), head = ?4,
-    account = coalesce(?5, account), document = ?6 WHERE num = ?1 AND version = ?2";
-const UPDATE_WAKE: &str = "UPDATE customer SET version = version + 1, gate = max(gate, ?3), head = ?4,
-    account = coalesce(?5, account), document = ?6, wake = ?7 WHERE num = ?1 AND version = ?2";
-const UPDATE_ALL: &str = "UPDATE customer SET version = version + 1, gate = max(gate, ?3), head = ?4,
-    account = coalesce(?5, account), document = ?6, wake = ?7, judged = ?8 WHERE num = ?1 AND version = ?2";
+const UPDATE: &str = "UPDATE customer SET version = version + 1, gate = max(gate, ?3), head = ?4,
+    account = coalesce(?5, account), document = ?6, judged = ?7 WHERE num = ?1 AND version = ?2";
+const UPDATE_WITH_WAKE: &str = "UPDATE customer SET version = version + 1, gate = max(gate, ?3), head = ?4,
+    account = coalesce(?5, account), document = ?6, judged = ?7, wake = ?8 WHERE num = ?1 AND version = ?2";
 
 impl Core {
     fn commit_turn(&mut self, turn: &Turn) -> Done<Committed> {
@@ -40,35 +39,75 @@ impl Core {
                 Some(flight) => Some((effect, flight.seq)),
             },
         };
-        if turn.erase {
-            if !self.erase(turn, &row)? {
-                return self.let_go(turn);
-            }
-        } else {
-            if !self.write_customer(turn, &mut row)? {
-                return self.let_go(turn);
-            }
-            self.write_runs(turn, row.num)?;
+        let written = match turn.erase {
+            true => self.erase(turn, &row)?,
+            false => self.write_customer(turn, &mut row)?,
+        };
+        if !written {
+            return self.let_go(turn);
         }
         if let Some((effect, seq)) = settled {
             self.remove_effect(effect, seq)?;
         }
         if !turn.erase {
-            self.withdraw(turn)?;
-            self.write_effects(turn, row.num)?;
-            for seq in &turn.consumed {
-                self.db.prepare_cached("DELETE FROM inbox WHERE seq = ?1")?.execute([*seq as i64])?;
-            }
-            for (key, count, amount) in &turn.figures {
-                let sum = self.batch.figures.entry(key.clone()).or_default();
-                *sum = (sum.0 + count, sum.1.saturating_add(*amount));
-            }
+            self.write_rest(turn, &row)?;
         }
         self.uncount(&row.counted, &turn.consumed)?;
-        let wake = turn.wake.filter(|_| !turn.erase);
-        let consumed = turn.consumed.clone();
-        self.batch.changes.push(Change::Freed { customer: turn.customer.clone(), num: row.num, consumed, wake });
+        self.batch.changes.push(Change::Freed {
+            customer: turn.customer.clone(),
+            num: row.num,
+            consumed: turn.consumed.clone(),
+            wake: turn.wake.filter(|_| !turn.erase),
+            recent: self.recent_of(turn, row),
+        });
         Ok(Committed::Done)
+    }
+
+    /// Everything besides her own row.
+    fn write_rest(&mut self, turn: &Turn, row: &Flight) -> Done<()> {
+        self.write_runs(turn, row.num)?;
+        self.withdraw(turn)?;
+        self.write_effects(turn, row.num)?;
+        for seq in &turn.consumed {
+            self.db.prepare_cached("DELETE FROM inbox WHERE seq = ?1")?.execute([*seq as i64])?;
+        }
+        for (key, count, amount) in &turn.figures {
+            match self.batch.figures.get_mut(key) {
+                Some(sum) => *sum = (sum.0 + count, sum.1.saturating_add(*amount)),
+                None => {
+                    self.batch.figures.insert(key.clone(), (*count, *amount));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Her record as it is now, when an effect is on its way whose answer will ask for it.
+    fn recent_of(&self, turn: &Turn, row: Flight) -> Option<Box<(Flight, Record)>> {
+        let expected = turn.hand_over && !turn.effects.is_empty() && !turn.erase;
+        if !expected || self.memory.flight(&turn.customer).is_none() {
+            return None;
+        }
+        let account = turn.account.clone().map_or(row.account, Arc::from);
+        let record = Record {
+            version: turn.base as u64 + 1,
+            document: turn.document.clone(),
+            account: account.to_vec(),
+            // Memory knows whether it was raised in the meantime.
+            gate: turn.gate,
+            erased: false,
+        };
+        let flight = Flight {
+            version: turn.base + 1,
+            wake: turn.wake,
+            head: row.head,
+            shown: turn.shown,
+            gate: turn.gate,
+            account,
+            counted: Vec::new(),
+            num: row.num,
+        };
+        Some(Box::new((flight, record)))
     }
 
     /// What is known of her row: from her claim, or else from the file.
@@ -83,7 +122,7 @@ impl Core {
     pub fn flight_of(&self, customer: &str) -> Done<Flight> {
         let row = self
             .db
-            .prepare_cached("SELECT num, version, wake, head, shown, judged FROM customer WHERE id = ?1")?
+            .prepare_cached("SELECT num, version, wake, head, shown, gate, account FROM customer WHERE id = ?1")?
             .query_row([customer], |row| {
                 Ok(Flight {
                     num: row.get(0)?,
@@ -91,7 +130,8 @@ impl Core {
                     wake: row.get(2)?,
                     head: row.get(3)?,
                     shown: row.get(4)?,
-                    judged: row.get(5)?,
+                    gate: row.get(5)?,
+                    account: Arc::from(row.get::<_, Vec<u8>>(6)?),
                     counted: Vec::new(),
                 })
             })
@@ -106,11 +146,11 @@ impl Core {
     }
 
     /// Frees a claimed customer unchanged.
-    pub fn free(&mut self, customer: &std::sync::Arc<str>) -> Done<()> {
+    pub fn free(&mut self, customer: &Arc<str>) -> Done<()> {
         if let Some(flight) = self.memory.flight(customer).cloned() {
             self.uncount(&flight.counted, &[])?;
             let (num, wake) = (flight.num, flight.wake);
-            self.batch.changes.push(Change::Freed { customer: customer.clone(), num, consumed: Vec::new(), wake });
+            self.batch.changes.push(Change::Freed { customer: customer.clone(), num, consumed: Vec::new(), wake, recent: None });
         }
         Ok(())
     }
@@ -145,7 +185,8 @@ impl Core {
     }
 
     fn insert_customer(&mut self, turn: &Turn, row: &mut Flight, head: i64) -> Done<bool> {
-        let num = self.numbers(1)?;
+        let num = self.next_customer;
+        self.next_customer += 1;
         let segments = segments_text(&turn.index.segments);
         let written = self
             .db
@@ -172,82 +213,25 @@ impl Core {
         }
         row.num = num;
         self.batch.tally(CUSTOMERS_TALLY.to_owned(), 1);
-        self.show(num, &CustomerRow::default(), &turn.index)?;
+        self.show(&turn.customer, num, &CustomerRow::default(), &turn.index)?;
         Ok(true)
     }
 
-    /// Columns that have an index are named only when they change: naming them costs the index's work.
+    /// The wake has an index: naming it costs the index's work, so it is named only when it changes.
     fn update_customer(&mut self, turn: &Turn, row: &Flight, head: i64) -> Done<bool> {
         let (num, base, gate, account) = (row.num, turn.base, turn.gate, turn.account.as_deref());
-        let count = match (row.wake != turn.wake, row.judged != turn.judged) {
-            (false, false) => {
-                self.db.prepare_cached(UPDATE_DOCUMENT)?.execute(params![num, base, gate, head, account, turn.document])?
-            }
-            (true, false) => {
-                self.db.prepare_cached(UPDATE_WAKE)?.execute(params![num, base, gate, head, account, turn.document, turn.wake])?
-            }
-            (_, true) => self.db.prepare_cached(UPDATE_ALL)?.execute(params![
-                num,
-                base,
-                gate,
-                head,
-                account,
-                turn.document,
-                turn.wake,
-                turn.judged
-            ])?,
+        let (document, judged) = (&turn.document, turn.judged);
+        let count = match row.wake == turn.wake {
+            true => self.db.prepare_cached(UPDATE)?.execute(params![num, base, gate, head, account, document, judged])?,
+            false => self
+                .db
+                .prepare_cached(UPDATE_WITH_WAKE)?
+                .execute(params![num, base, gate, head, account, document, judged, turn.wake])?,
         };
         if count > 0 && row.shown != turn.shown {
             self.show_again(turn, num)?;
         }
         Ok(count > 0)
-    }
-
-    fn write_runs(&mut self, turn: &Turn, num: i64) -> Done<()> {
-        for run in &turn.runs {
-            let kind = self.kind(&run.funnel, &run.version)?;
-            let number = i64::try_from(run.run).unwrap_or(i64::MAX);
-            let until = run.until.map(|until| until.0);
-            let old: Option<String> = self
-                .db
-                .prepare_cached("SELECT state FROM run WHERE customer = ?1 AND run = ?2")?
-                .query_row(params![num, number], |row| row.get(0))
-                .optional()?;
-            let ended = ENDED_STATES.contains(&run.state.as_str());
-            match &old {
-                None => {
-                    self.db.prepare_cached("INSERT INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-                        num,
-                        number,
-                        kind,
-                        run.state,
-                        run.step,
-                        run.entered.0,
-                        until
-                    ])?;
-                }
-                Some(state) if *state == run.state && !ended => {
-                    self.db
-                        .prepare_cached("UPDATE run SET step = ?3, until = ?4 WHERE customer = ?1 AND run = ?2")?
-                        .execute(params![num, number, run.step, until])?;
-                    continue;
-                }
-                Some(_) => {
-                    self.db
-                        .prepare_cached(
-                            "UPDATE run SET kind = ?3, state = ?4, step = ?5, until = ?6 WHERE customer = ?1 AND run = ?2",
-                        )?
-                        .execute(params![num, number, kind, run.state, run.step, until])?;
-                }
-            }
-            if let Some(state) = old.filter(|state| !ENDED_STATES.contains(&state.as_str())) {
-                self.batch.tally(format!("{RUN_TALLY}{kind}:{state}"), -1);
-            }
-            if !ended {
-                self.batch.tally(format!("{RUN_TALLY}{kind}:{}", run.state), 1);
-            }
-        }
-        Ok(())
     }
 
     /// Takes back what has not begun.
@@ -291,72 +275,6 @@ impl Core {
         });
         self.batch.gone.remove(&effect.id);
         self.batch.changes.push(Change::EffectBorn { seq, due: self.batch.now.0, flight });
-        Ok(())
-    }
-
-    /// Removes everything of hers; only a digest of her id stays, so that she is not made anew by what
-    /// arrives late. False: her version is not the one that was read.
-    fn erase(&mut self, turn: &Turn, row: &Flight) -> Done<bool> {
-        if row.num != 0 {
-            let line = self.line(row.num)?;
-            let gone = self
-                .db
-                .prepare_cached("DELETE FROM customer WHERE num = ?1 AND version = ?2")?
-                .execute(params![row.num, turn.base])?;
-            if gone == 0 {
-                return Ok(false);
-            }
-            self.show(row.num, &line, &CustomerRow::default())?;
-            self.batch.tally(CUSTOMERS_TALLY.to_owned(), -1);
-            self.erase_rows(row)?;
-        }
-        self.empty_inbox(&turn.customer)?;
-        self.db.prepare_cached("DELETE FROM message WHERE customer = ?1")?.execute([&*turn.customer])?;
-        self.db.prepare_cached("DELETE FROM quarantine WHERE customer = ?1")?.execute([&*turn.customer])?;
-        self.db
-            .prepare_cached("INSERT INTO tombstone VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![key(&[&turn.customer]), self.batch.now.0])?;
-        Ok(true)
-    }
-
-    /// Her facts, along their chain; her runs; her effects (a walk through the outbox: erasures are rare).
-    fn erase_rows(&mut self, row: &Flight) -> Done<()> {
-        let mut at = row.head;
-        while at != 0 {
-            let previous: Option<i64> = self
-                .db
-                .prepare_cached("DELETE FROM fact WHERE seq = ?1 RETURNING previous")?
-                .query_row([at], |row| row.get(0))
-                .optional()?;
-            at = previous.unwrap_or(0);
-        }
-        self.erase_runs(row.num)?;
-        let ids: Vec<String> =
-            self.memory.effects.iter().filter(|(_, flight)| flight.num == row.num).map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            if let Some(flight) = self.locate(&id)? {
-                self.remove_effect(&id, flight.seq)?;
-            }
-        }
-        let waiting = self.db.prepare_cached("DELETE FROM outbox WHERE customer = ?1")?.execute([row.num])?;
-        for _ in 0..waiting {
-            self.batch.changes.push(Change::EffectGone { id: String::new() });
-        }
-        Ok(())
-    }
-
-    fn erase_runs(&mut self, num: i64) -> Done<()> {
-        let mut gone: Vec<(i64, String)> = Vec::new();
-        {
-            let mut delete = self.db.prepare_cached("DELETE FROM run WHERE customer = ?1 RETURNING kind, state")?;
-            let mut rows = delete.query([num])?;
-            while let Some(row) = rows.next()? {
-                gone.push((row.get(0)?, row.get(1)?));
-            }
-        }
-        for (kind, state) in gone.into_iter().filter(|(_, state)| !ENDED_STATES.contains(&state.as_str())) {
-            self.batch.tally(format!("{RUN_TALLY}{kind}:{state}"), -1);
-        }
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 //! What a group of turns adds is summed in memory and written once per figure just before the commit.
 //! A tally is a count of what there is now: customers, live runs by kind and state, members of a segment.
 
-use super::writer::{Core, Done};
+use super::call::Done;
+use super::writer::Core;
 use crate::fact::{Fact, What};
 use crate::lang::time::{DAY_MS, Time};
 use rusqlite::{OptionalExtension, params};

@@ -1,9 +1,10 @@
 //! The inbox: the only way in.
 
 use super::super::{Accepted, NewInput, StoreError};
-use super::memory::Change;
+use super::call::{Call, Done, Fail, Phase, Points, let_be};
+use super::change::Change;
 use super::shape::key;
-use super::writer::{Call, Core, Done, Fail, Phase, Points};
+use super::writer::Core;
 use crate::customer::codec::encode;
 use crate::effect::Outcome;
 use crate::event::InputBody;
@@ -19,6 +20,7 @@ pub const ACCEPT: Call<Vec<Letter>, Vec<Accepted>> = Call {
     phase: Phase::Write,
     points: Some(Points { before: "sqlite.accept.before", after: "sqlite.accept.after" }),
     run: |core, letters| letters.iter().map(|letter| core.accept(letter)).collect(),
+    lost: let_be,
 };
 
 /// An input, ready to be written.
@@ -84,7 +86,11 @@ impl Core {
         }
         self.put_in(letter)?;
         if letter.raises_gate {
-            self.db.prepare_cached("UPDATE customer SET gate = gate + 1 WHERE id = ?1")?.execute([&*letter.customer])?;
+            let raised =
+                self.db.prepare_cached("UPDATE customer SET gate = gate + 1 WHERE id = ?1")?.execute([&*letter.customer])?;
+            if raised > 0 {
+                self.batch.changes.push(Change::Gate { customer: letter.customer.clone() });
+            }
         }
         Ok(Accepted::New)
     }

@@ -2,8 +2,9 @@
 
 use super::super::read::KeptMessage;
 use super::super::{Bundle, TokenRow};
+use super::call::{Call, Done, Phase, Points, let_be};
 use super::figure::RUN_TALLY;
-use super::writer::{Call, Core, Done, Phase, Points};
+use super::writer::Core;
 use crate::customer::codec::encode;
 use crate::lang::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -18,14 +19,16 @@ pub const PUT_DEFINITIONS: Call<(String, Funnels, Vec<u8>), ()> = Call {
     phase: Phase::Write,
     points: POINTS,
     run: |core, (hash, funnels, bundle)| core.put_definitions(hash, funnels, bundle),
+    lost: let_be,
 };
 
 /// [`super::Store::put_token`].
-pub const PUT_TOKEN: Call<TokenRow, ()> = Call { phase: Phase::Write, points: POINTS, run: |core, token| core.put_token(token) };
+pub const PUT_TOKEN: Call<TokenRow, ()> =
+    Call { phase: Phase::Write, points: POINTS, run: |core, token| core.put_token(token), lost: let_be };
 
 /// [`super::Store::keep_message`].
 pub const KEEP_MESSAGE: Call<KeptMessage, ()> =
-    Call { phase: Phase::Write, points: POINTS, run: |core, message| core.keep_message(message) };
+    Call { phase: Phase::Write, points: POINTS, run: |core, message| core.keep_message(message), lost: let_be };
 
 impl Core {
     fn put_definitions(&mut self, hash: &str, funnels: &[(String, String)], bundle: &[u8]) -> Done<()> {

@@ -2,9 +2,9 @@
 
 use super::super::read::{Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, Reads, RunFilter, TimelineRow};
 use super::super::{CustomerRow, Record, RunRow, StoreResult};
-use super::SqliteStore;
 use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY};
 use super::show::{customer_row, fold};
+use super::{SqliteStore, run};
 use crate::customer::codec::{CodecError, decode};
 use crate::effect::Effect;
 use crate::fact::Fact;
@@ -14,9 +14,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-/// Customers found by their first letters that are sorted by id; where there are more, a walk by id meets
-/// enough of them soon.
-const WORD_ROWS_SORTED_MAX: i64 = 5_000;
+/// Customers found by their first letters that are sorted by id at once; where there are more, a walk of
+/// this length by id is tried first.
+const WORD_ROWS_SORTED_MAX: i64 = 20_000;
 
 type Rows<T> = rusqlite::Result<T>;
 
@@ -49,7 +49,7 @@ impl Reads for SqliteStore {
     }
 
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
-        self.readers.ask(move |db| runs(db, &filter, page(max)))
+        self.readers.ask(move |db| run::list(db, &filter, page(max)))
     }
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
@@ -172,105 +172,48 @@ fn customers(db: &Connection, query: &str, after: &str, max: usize) -> Rows<Vec<
             db.prepare_cached("SELECT id, name, email, phone, segments FROM customer WHERE id > ?1 ORDER BY id LIMIT ?2")?;
         return read.query_map(params![after, max as i64], customer_row)?.collect();
     }
-    let word = fold(query);
+    let limit = max as i64;
+    let mut ids: Vec<String> = db
+        .prepare_cached("SELECT id FROM customer WHERE id > ?1 AND id >= ?2 AND id < ?3 ORDER BY id LIMIT ?4")?
+        .query_map(params![after, query, beyond(query), limit], |row| row.get(0))?
+        .collect::<Rows<_>>()?;
+    ids.extend(found_by_word(db, &fold(query), after, max)?);
+    ids.sort_unstable();
+    ids.dedup();
+    let mut read = db.prepare_cached("SELECT id, name, email, phone, segments FROM customer WHERE id = ?1")?;
+    ids.iter().take(max).map(|id| read.query_row([id], customer_row)).collect()
+}
+
+/// Ids after `after` of customers with a word that begins like this, in order.
+fn found_by_word(db: &Connection, word: &str, after: &str, max: usize) -> Rows<Vec<String>> {
     let common: i64 = db
-        .prepare_cached(
-            "SELECT (SELECT count(*) FROM (SELECT 1 FROM word WHERE text >= ?1 AND text < ?2 LIMIT ?5))
-                  + (SELECT count(*) FROM (SELECT 1 FROM customer WHERE id >= ?3 AND id < ?4 LIMIT ?5))",
-        )?
-        .query_row(params![word, beyond(&word), query, beyond(query), WORD_ROWS_SORTED_MAX], |row| row.get(0))?;
-    if common >= WORD_ROWS_SORTED_MAX {
-        return walk_customers(db, query, &word, after, max);
-    }
-    let mut read = db.prepare_cached(
-        "SELECT id, name, email, phone, segments FROM customer WHERE num IN (
-           SELECT num FROM customer WHERE id >= ?2 AND id < ?3
-           UNION SELECT customer FROM word WHERE text >= ?4 AND text < ?5) AND id > ?1 ORDER BY id LIMIT ?6",
-    )?;
-    read.query_map(params![after, query, beyond(query), word, beyond(&word), max as i64], customer_row)?.collect()
-}
-
-/// So many begin like this that a page is soon full.
-fn walk_customers(db: &Connection, query: &str, word: &str, after: &str, max: usize) -> Rows<Vec<CustomerRow>> {
-    let mut read = db.prepare_cached("SELECT id, name, email, phone, segments FROM customer WHERE id > ?1 ORDER BY id")?;
-    let mut rows = read.query([after])?;
-    let mut out = Vec::new();
-    while out.len() < max
-        && let Some(row) = rows.next()?
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM word WHERE text >= ?1 AND text < ?2 LIMIT ?3)")?
+        .query_row(params![word, beyond(word), WORD_ROWS_SORTED_MAX], |row| row.get(0))?;
+    if common >= WORD_ROWS_SORTED_MAX
+        && let Some(ids) = walk_customers(db, word, after, max)?
     {
-        let customer = customer_row(row)?;
-        let words = [&customer.name, &customer.email, &customer.phone];
-        if customer.id.starts_with(query) || words.into_iter().any(|text| fold(text).starts_with(word)) {
-            out.push(customer);
-        }
+        return Ok(ids);
     }
-    Ok(out)
+    let mut find = db.prepare_cached(
+        "SELECT DISTINCT customer FROM word WHERE text >= ?1 AND text < ?2 AND customer > ?3 ORDER BY customer LIMIT ?4",
+    )?;
+    find.query_map(params![word, beyond(word), after, max as i64], |row| row.get(0))?.collect()
 }
 
-fn run_row(row: &Row<'_>) -> Rows<RunRow> {
-    Ok(RunRow {
-        customer: row.get(0)?,
-        run: row.get::<_, i64>(1)? as u64,
-        funnel: row.get(2)?,
-        version: row.get(3)?,
-        state: row.get(4)?,
-        step: row.get(5)?,
-        entered: Time(row.get(6)?),
-        until: row.get::<_, Option<i64>>(7)?.map(Time),
-    })
-}
-
-fn runs(db: &Connection, filter: &RunFilter, max: usize) -> Rows<Vec<RunRow>> {
-    const COLUMNS: &str = "SELECT c.id, r.run, k.funnel, k.version, r.state, r.step, r.entered, r.until FROM run r
-        JOIN kind k ON k.num = r.kind JOIN customer c ON c.num = r.customer";
-    let max_rows = max as i64;
-    if !filter.customer.is_empty() {
-        let mut read = db.prepare_cached(&format!(
-            "{COLUMNS} WHERE r.customer = (SELECT num FROM customer WHERE id = ?1) AND (?2 = '' OR k.funnel = ?2)
-             AND (?3 = '' OR r.state = ?3) ORDER BY r.run DESC LIMIT ?4"
-        ))?;
-        return read.query_map(params![filter.customer, filter.funnel, filter.state, max_rows], run_row)?.collect();
-    }
-    if filter.funnel.is_empty() && filter.state.is_empty() {
-        let mut read = db.prepare_cached(&format!("{COLUMNS} ORDER BY r.entered DESC, r.customer DESC, r.run DESC LIMIT ?1"))?;
-        return read.query_map([max_rows], run_row)?.collect();
-    }
-    // One look-up per kind and state, newest first each; there are few of either.
-    let mut out: Vec<RunRow> = Vec::new();
-    let mut read = db.prepare_cached(&format!(
-        "{COLUMNS} WHERE r.kind = ?1 AND r.state = ?2 ORDER BY r.entered DESC, r.customer DESC, r.run DESC LIMIT ?3"
-    ))?;
-    for (kind, state) in kinds_and_states(db, filter)? {
-        let rows = read.query_map(params![kind, state, max_rows], run_row)?;
-        out.extend(rows.collect::<Rows<Vec<_>>>()?);
-    }
-    out.sort_by(|a, b| (b.entered, &b.customer, b.run).cmp(&(a.entered, &a.customer, a.run)));
-    out.truncate(max);
-    Ok(out)
-}
-
-/// The kinds of the filter's funnel with the states that their runs have, found by leaps over the index.
-fn kinds_and_states(db: &Connection, filter: &RunFilter) -> Rows<Vec<(i64, String)>> {
-    let mut kinds = db.prepare_cached("SELECT num FROM kind WHERE ?1 = '' OR funnel = ?1")?;
-    let kinds: Vec<i64> = kinds.query_map([&filter.funnel], |row| row.get(0))?.collect::<Rows<_>>()?;
-    let mut next = db.prepare_cached("SELECT min(state) FROM run WHERE kind = ?1 AND state > ?2")?;
+/// Where so many begin like this, a walk by id usually fills a page soon. `None`: this time it did not.
+fn walk_customers(db: &Connection, word: &str, after: &str, max: usize) -> Rows<Option<Vec<String>>> {
+    let sql = "SELECT id, name, email, phone, segments FROM customer WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut read = db.prepare_cached(sql)?;
+    let mut rows = read.query(params![after, WORD_ROWS_SORTED_MAX])?;
     let mut out = Vec::new();
-    for kind in kinds {
-        let mut state = String::new();
-        while filter.state.is_empty() {
-            match next.query_row(params![kind, state], |row| row.get::<_, Option<String>>(0))? {
-                Some(found) => {
-                    out.push((kind, found.clone()));
-                    state = found;
-                }
-                None => break,
-            }
-        }
-        if !filter.state.is_empty() {
-            out.push((kind, filter.state.clone()));
+    while out.len() < max {
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let customer = customer_row(row)?;
+        if [&customer.name, &customer.email, &customer.phone].into_iter().any(|text| fold(text).starts_with(word)) {
+            out.push(customer.id);
         }
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 fn figures(db: &Connection, from: &str, to: &str) -> Rows<Vec<Figure>> {

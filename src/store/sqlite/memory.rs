@@ -9,6 +9,9 @@
 //! The known part of the inbox is always its oldest part, so the order of one customer's inputs is
 //! kept. All of it is rebuilt from the file when the store is opened.
 
+use super::super::{Claim, Record};
+use super::change::Change;
+use super::recent::Recent;
 use crate::lang::time::Time;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,10 +32,22 @@ pub struct Flight {
     pub head: i64,
     /// Digest of her line in the list of customers.
     pub shown: i64,
-    /// Digest of the definitions that judged her.
-    pub judged: i64,
+    /// Her gate.
+    pub gate: u32,
+    /// Her account.
+    pub account: Arc<[u8]>,
     /// Inputs whose crash counter was raised when they were handed out.
     pub counted: Vec<u64>,
+}
+
+/// What memory alone can say to [`super::Store::take`].
+pub enum Taken {
+    /// Her record was here; she is claimed now.
+    Claimed(Box<Claim>),
+    /// She is claimed, or has inputs.
+    No,
+    /// The file has to be asked.
+    Unknown,
 }
 
 /// An effect that was handed out.
@@ -82,86 +97,6 @@ struct Entry {
     nudged: bool,
 }
 
-/// What a committed transaction has changed.
-pub enum Change {
-    /// An input was accepted.
-    Arrived {
-        /// Whose.
-        customer: Arc<str>,
-        /// Its place.
-        seq: u64,
-        /// Beyond the window.
-        far: bool,
-    },
-    /// A customer is free again.
-    Freed {
-        /// Who.
-        customer: Arc<str>,
-        /// Her row; 0: none.
-        num: i64,
-        /// Inputs that have left the inbox.
-        consumed: Vec<u64>,
-        /// Her wake.
-        wake: Option<i64>,
-    },
-    /// All of a customer's inputs left the inbox, `far` of them from beyond the window.
-    Emptied {
-        /// Who.
-        customer: Arc<str>,
-        /// How many from beyond.
-        far: u64,
-    },
-    /// An input was put aside.
-    PutAside {
-        /// Whose.
-        customer: Arc<str>,
-        /// Which.
-        seq: u64,
-    },
-    /// An input's crash counter is now this.
-    Crashes {
-        /// Which.
-        seq: u64,
-        /// How many.
-        count: u32,
-    },
-    /// An effect entered the outbox.
-    EffectBorn {
-        /// Its row.
-        seq: i64,
-        /// When it is due.
-        due: i64,
-        /// Handed out from birth.
-        flight: Option<(String, EffectFlight)>,
-    },
-    /// An effect of the queue was handed out.
-    EffectOut {
-        /// Which.
-        id: String,
-        /// What is known of it.
-        flight: EffectFlight,
-    },
-    /// An attempt of an effect began.
-    EffectBegun {
-        /// Which.
-        id: String,
-    },
-    /// An effect went back to the queue.
-    EffectBack {
-        /// Which.
-        id: String,
-        /// Its row.
-        seq: i64,
-        /// When it is due.
-        due: i64,
-    },
-    /// An effect left the outbox.
-    EffectGone {
-        /// Which.
-        id: String,
-    },
-}
-
 /// See the module.
 pub struct Memory {
     customers: HashMap<Arc<str>, Entry>,
@@ -187,6 +122,8 @@ pub struct Memory {
     pub effects: HashMap<String, EffectFlight>,
     /// Position in the index of due effects.
     pub dues: Cursor,
+    /// Records that will be asked for in a moment.
+    pub recent: Recent,
     /// Rows of the inbox.
     pub inbox_rows: u64,
     /// Rows of the outbox.
@@ -195,7 +132,7 @@ pub struct Memory {
 
 impl Memory {
     /// Nothing known.
-    pub fn new() -> Memory {
+    pub fn new(recent_bytes: usize) -> Memory {
         Memory {
             customers: HashMap::new(),
             ready: VecDeque::new(),
@@ -210,6 +147,7 @@ impl Memory {
             wakes: Cursor::start(),
             effects: HashMap::new(),
             dues: Cursor::start(),
+            recent: Recent::new(recent_bytes),
             inbox_rows: 0,
             outbox_rows: 0,
         }
@@ -225,7 +163,13 @@ impl Memory {
                     false => self.known(customer, seq),
                 }
             }
-            Change::Freed { customer, num, consumed, wake } => self.freed(customer, num, &consumed, wake),
+            Change::Freed { customer, num, consumed, wake, recent } => self.freed(customer, num, &consumed, wake, recent),
+            Change::Gate { customer } => {
+                self.recent.raise_gate(&customer);
+                if let Some(flight) = self.customers.get_mut(&customer).and_then(|entry| entry.flight.as_deref_mut()) {
+                    flight.gate += 1;
+                }
+            }
             Change::Emptied { customer, far } => self.emptied(&customer, far),
             Change::PutAside { customer, seq } => self.removed(&customer, &[seq]),
             Change::Crashes { seq, count: 0 } => {
@@ -354,6 +298,20 @@ impl Memory {
         entry.seqs.iter().take(max).take_while(fit).copied().collect()
     }
 
+    /// Claims a customer whose record is here, if she is free and has no unread inputs.
+    pub fn take(&mut self, customer: &str, now: Time) -> Taken {
+        let entry = self.customers.get(customer);
+        if entry.is_some_and(|entry| entry.flight.is_some() || !entry.seqs.is_empty()) {
+            return Taken::No;
+        }
+        if self.far > 0 {
+            return Taken::Unknown;
+        }
+        let Some((flight, record)) = self.recent.take(customer) else { return Taken::Unknown };
+        self.fly(&Arc::from(customer), flight, 0);
+        Taken::Claimed(Box::new(Claim { customer: customer.to_owned(), record, inputs: Vec::new(), now }))
+    }
+
     /// Notes that the crash counters of these inputs were raised for this claim.
     pub fn counted(&mut self, customer: &str, seqs: Vec<u64>) {
         if let Some(flight) = self.customers.get_mut(customer).and_then(|entry| entry.flight.as_deref_mut()) {
@@ -383,7 +341,27 @@ impl Memory {
         window.saturating_sub(self.ready.len())
     }
 
-    fn freed(&mut self, customer: Arc<str>, num: i64, consumed: &[u64], wake: Option<i64>) {
+    fn freed(
+        &mut self,
+        customer: Arc<str>,
+        num: i64,
+        consumed: &[u64],
+        wake: Option<i64>,
+        recent: Option<Box<(Flight, Record)>>,
+    ) {
+        // The gate may have been raised while she was out.
+        let gate = self.flight(&customer).map_or(0, |flight| flight.gate);
+        match recent {
+            Some(written) => {
+                let (mut flight, mut record) = *written;
+                flight.gate = flight.gate.max(gate);
+                record.gate = flight.gate;
+                self.recent.put(customer.clone(), flight, record);
+            }
+            None => {
+                self.recent.take(&customer);
+            }
+        }
         if self.alone_out.as_ref() == Some(&customer) {
             self.alone_out = None;
         }
@@ -452,12 +430,12 @@ mod tests {
     }
 
     fn free(memory: &mut Memory, customer: &str, consumed: Vec<u64>) {
-        memory.apply(Change::Freed { customer: Arc::from(customer), num: 1, consumed, wake: None });
+        memory.apply(Change::Freed { customer: Arc::from(customer), num: 1, consumed, wake: None, recent: None });
     }
 
     #[test]
     fn a_customer_flies_once_and_comes_back_with_what_she_has_left() {
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(1_000);
         arrive(&mut memory, "anna", 1);
         arrive(&mut memory, "anna", 2);
         let anna = memory.next_ready().unwrap();
@@ -473,7 +451,7 @@ mod tests {
 
     #[test]
     fn what_has_crashed_is_handed_out_alone() {
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(1_000);
         for (customer, seq) in [("anna", 1), ("anna", 2), ("bert", 3), ("carl", 4)] {
             memory.apply(Change::Crashes { seq, count: u32::from(seq != 4) });
             arrive(&mut memory, customer, seq);
@@ -488,11 +466,11 @@ mod tests {
 
     #[test]
     fn a_wake_behind_the_position_brings_it_back() {
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(1_000);
         memory.wakes.at = (500, 7);
-        memory.apply(Change::Freed { customer: Arc::from("anna"), num: 3, consumed: vec![], wake: Some(100) });
+        memory.apply(Change::Freed { customer: Arc::from("anna"), num: 3, consumed: vec![], wake: Some(100), recent: None });
         assert_eq!((memory.wakes.at, memory.wakes.next), ((100, 2), 100));
-        memory.apply(Change::Freed { customer: Arc::from("bert"), num: 4, consumed: vec![], wake: Some(900) });
+        memory.apply(Change::Freed { customer: Arc::from("bert"), num: 4, consumed: vec![], wake: Some(900), recent: None });
         assert_eq!((memory.wakes.at, memory.wakes.next), ((100, 2), 100));
     }
 }

@@ -1,17 +1,18 @@
 //! The store in one SQLite file: the embedded default.
 //!
 //! # How it works
-//! One thread ([`writer`]) owns the connection that writes. Calls reach it through a bounded channel; it
+//! One thread (`writer`) owns the connection that writes. Calls reach it through a bounded channel; it
 //! takes everything that has queued up, runs it in one transaction, commits (one fsync for all) and
 //! answers. So the disk's latency sets the size of a group and nothing waits for company. Within a
 //! group every operation checks before its first write: a refusal leaves nothing to undo.
 //!
-//! Being the only process on the file, who is claimed is known in memory only ([`memory`]): after a
+//! Being the only process on the file, who is claimed is known in memory only (`memory`): after a
 //! restart nothing is handed out, and everything is handed out anew. Memory is bounded: it knows the
 //! oldest part of the inbox by number and customer, a position in the index of wakes and one in the
-//! index of due effects.
+//! index of due effects. While the disk is at work memory is parked where callers reach it: an effect's
+//! answer finds its customer's record there and need not wait for the next group.
 //!
-//! Questions of the read side run on a few connections of their own that can only read ([`reader`]).
+//! Questions of the read side run on a few connections of their own that can only read (`reader`).
 //!
 //! # What must hold
 //! - Memory changes only after the commit: a failed transaction leaves it as it was.
@@ -24,13 +25,17 @@ use super::{
 use crate::effect::Outcome;
 use crate::lang::time::Time;
 use futures_util::future::BoxFuture;
+use memory::Taken;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+mod call;
+mod change;
 mod claim;
 mod commit;
+mod erase;
 mod figure;
 mod inbox;
 mod keep;
@@ -39,10 +44,15 @@ mod memory;
 mod outbox;
 mod prune;
 mod reader;
+mod recent;
 mod recover;
+mod run;
 mod schema;
 mod shape;
+mod shared;
 mod show;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use schema::SCHEMA;
@@ -84,6 +94,8 @@ pub struct Options {
     pub scale: f64,
     /// Memory for pages of the file, in KiB.
     pub cache_kib: u32,
+    /// Memory for records of customers whose effects are on their way, in bytes.
+    pub recent_bytes: usize,
     /// Inputs whose place is kept in memory; what is beyond is found in the file when its turn comes.
     pub window_inputs: usize,
     /// Largest file, in bytes; beyond it the store answers as if the disk were full.
@@ -98,7 +110,8 @@ impl Options {
         Options {
             clock,
             scale: 1.0,
-            cache_kib: 32 * 1024,
+            cache_kib: 16 * 1024,
+            recent_bytes: 4 * 1024 * 1024,
             window_inputs: 65_536,
             file_bytes_max: None,
             retention: Retention::default(),
@@ -108,10 +121,10 @@ impl Options {
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
-    sender: Option<tokio::sync::mpsc::Sender<Box<dyn writer::Task>>>,
+    sender: Option<call::Sender>,
     writer: Option<std::thread::JoinHandle<()>>,
     readers: reader::Readers,
-    shared: Arc<writer::Shared>,
+    shared: Arc<shared::Shared>,
 }
 
 impl SqliteStore {
@@ -123,7 +136,7 @@ impl SqliteStore {
     pub fn open(path: &Path, options: Options) -> StoreResult<Arc<SqliteStore>> {
         let opened = schema::open(path, &options)?;
         let readers = reader::Readers::new(opened.path.clone());
-        let shared = Arc::new(writer::Shared::new(options));
+        let shared = Arc::new(shared::Shared::new(options));
         let core = recover::recover(opened, shared.clone())?;
         let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_OPERATIONS_MAX);
         let writer =
@@ -134,15 +147,13 @@ impl SqliteStore {
     }
 
     /// Runs an operation on the writer's thread and waits for its answer.
-    async fn run<I, T>(&self, call: writer::Call<I, T>, input: I, weight: usize) -> StoreResult<T>
+    async fn run<I, T>(&self, call: call::Call<I, T>, input: I, weight: usize) -> StoreResult<T>
     where
         I: Send + 'static,
         T: Send + 'static,
     {
-        let (task, answer) = writer::task(call, input, weight);
-        let sender = self.sender.as_ref().ok_or_else(writer::closed)?;
-        sender.send(task).await.map_err(|_| writer::closed())?;
-        answer.await.unwrap_or_else(|_| Err(writer::closed()))
+        let sender = self.sender.as_ref().ok_or_else(call::closed)?;
+        call::ask(sender, call, input, weight).await
     }
 
     async fn claims(&self, max: usize) -> StoreResult<Vec<Claim>> {
@@ -162,6 +173,21 @@ impl SqliteStore {
             self.run(recover::PUT_ASIDE, (claim.customer.clone(), seq, cause), 1).await?;
         }
         Ok(claim)
+    }
+
+    /// Looks for customers judged by other definitions, a slice of the table at a time, and marks them.
+    async fn scan(&self, hash: String, after: String, max: usize) -> StoreResult<Vec<String>> {
+        let judged = shape::judged(&hash);
+        let mut from = self.readers.ask(move |db| claim::scan_start(db, &after)).await?;
+        while let Some(start) = from {
+            let slice = self.readers.ask(move |db| claim::unjudged(db, judged, start, max)).await?;
+            if !slice.ids.is_empty() {
+                self.run(claim::NUDGE, slice.ids.clone(), 1).await?;
+                return Ok(slice.ids);
+            }
+            from = slice.next;
+        }
+        Ok(Vec::new())
     }
 
     async fn wait(&self, which: Work) {
@@ -216,8 +242,12 @@ impl Store for SqliteStore {
 
     fn take(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Claim>>> {
         Box::pin(async move {
-            let raw = self.run(claim::TAKE, customer, 1).await?;
-            match raw {
+            match self.shared.take(&customer) {
+                Taken::Claimed(claim) => return Ok(Some(*claim)),
+                Taken::No => return Ok(None),
+                Taken::Unknown => {}
+            }
+            match self.run(claim::TAKE, customer, 1).await? {
                 Some(raw) => Ok(Some(self.readable(raw).await?)),
                 None => Ok(None),
             }
@@ -271,7 +301,7 @@ impl Store for SqliteStore {
     }
 
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
-        Box::pin(self.run(claim::WAKE_UNJUDGED, (hash, after, max), 1))
+        Box::pin(self.scan(hash, after, max))
     }
 
     fn put_token(&self, token: TokenRow) -> BoxFuture<'_, StoreResult<()>> {

@@ -9,10 +9,12 @@
 //! After a restart everything waits; what was being sent then is ambiguous.
 
 use super::super::{Begin, Delivery, Retry, StoreError};
+use super::call::{Call, Done, Fail, Phase, Points, let_be};
+use super::change::Change;
 use super::inbox::Letter;
-use super::memory::{Change, EffectFlight};
+use super::memory::EffectFlight;
 use super::shape::key;
-use super::writer::{Call, Core, Done, Fail, Phase, Points};
+use super::writer::Core;
 use crate::customer::codec::{CodecError, decode};
 use crate::effect::Effect;
 use crate::lang::time::Time;
@@ -29,6 +31,7 @@ pub const BEGIN: Call<(String, Vec<u8>), Begin> = Call {
     phase: Phase::Write,
     points: Some(Points { before: "sqlite.begin.before", after: "sqlite.begin.after" }),
     run: |core, (effect, digest)| core.begin_effect(effect, digest),
+    lost: let_be,
 };
 
 /// [`super::Store::retry`].
@@ -36,6 +39,7 @@ pub const RETRY: Call<Retry, ()> = Call {
     phase: Phase::Write,
     points: Some(Points { before: "sqlite.retry.before", after: "sqlite.retry.after" }),
     run: |core, retry| core.retry_effect(retry),
+    lost: let_be,
 };
 
 /// [`super::Store::settle`].
@@ -43,15 +47,21 @@ pub const SETTLE: Call<(String, Letter), ()> = Call {
     phase: Phase::Write,
     points: Some(Points { before: "sqlite.settle.before", after: "sqlite.settle.after" }),
     run: |core, (effect, letter)| core.settle_effect(effect, letter),
+    lost: let_be,
 };
 
 /// [`super::Store::claim_effects`].
-pub const CLAIM_EFFECTS: Call<usize, Vec<RawDelivery>> =
-    Call { phase: Phase::After, points: None, run: |core, max| core.claim_effects((*max).min(CLAIM_EFFECTS_MAX)) };
+pub const CLAIM_EFFECTS: Call<usize, Vec<RawDelivery>> = Call {
+    phase: Phase::After,
+    points: None,
+    run: |core, max| core.claim_effects((*max).min(CLAIM_EFFECTS_MAX)),
+    lost: |core, deliveries| core.take_effects_back(deliveries),
+};
 
 /// A delivery as the file has it.
 pub struct RawDelivery {
     seq: i64,
+    due: Option<i64>,
     attempts: u32,
     unsure: Option<i64>,
     digest: Option<Vec<u8>>,
@@ -63,6 +73,7 @@ impl RawDelivery {
         let body = row.get_ref("body")?.as_blob().map_err(rusqlite::Error::from)?;
         Ok(RawDelivery {
             seq: row.get("seq")?,
+            due: row.get("due")?,
             attempts: row.get("attempts")?,
             unsure: row.get("unsure")?,
             digest: row.get("digest")?,
@@ -116,7 +127,7 @@ impl Core {
         let found = self
             .db
             .prepare_cached(
-                "SELECT seq, customer, attempts, unsure, digest, body FROM outbox WHERE key = ?1 AND due IS NOT NULL",
+                "SELECT seq, due, customer, attempts, unsure, digest, body FROM outbox WHERE key = ?1 AND due IS NOT NULL",
             )?
             .query_row([key(&[effect])], |row| Ok((RawDelivery::read(row)?, row.get(1)?)))
             .optional()?;
@@ -149,11 +160,7 @@ impl Core {
             self.batch.changes.push(Change::EffectBack { id: effect.to_owned(), seq: flight.seq, due });
             return Ok(Begin::TurnFirst);
         }
-        let gate: Option<u32> = self
-            .db
-            .prepare_cached("SELECT gate FROM customer WHERE num = ?1")?
-            .query_row([flight.num], |row| row.get(0))
-            .optional()?;
+        let gate = self.gate_of(&flight)?;
         let late = flight.valid_until.is_some_and(|until| until < self.batch.now);
         if late || gate != Some(flight.gate) {
             let why = if late { "its time had passed" } else { "something that forbids it was accepted since it was decided" };
@@ -174,6 +181,19 @@ impl Core {
         Ok(Begin::Go { attempt: flight.attempts + 1 })
     }
 
+    /// Her gate now; `None` when she is gone.
+    fn gate_of(&self, flight: &EffectFlight) -> Done<Option<u32>> {
+        if let Some(gate) = self.memory.recent.gate(&flight.customer) {
+            return Ok(Some(gate));
+        }
+        let gate = self
+            .db
+            .prepare_cached("SELECT gate FROM customer WHERE num = ?1")?
+            .query_row([flight.num], |row| row.get(0))
+            .optional()?;
+        Ok(gate)
+    }
+
     fn retry_effect(&mut self, retry: &Retry) -> Done<()> {
         let Some(flight) = self.locate(&retry.effect)? else { return Ok(()) };
         self.db
@@ -192,6 +212,16 @@ impl Core {
         let Some(flight) = self.locate(effect)? else { return Ok(()) };
         self.remove_effect(effect, flight.seq)?;
         self.put_in(letter)
+    }
+
+    /// Puts effects back whose claimer has gone away before the answer came.
+    fn take_effects_back(&mut self, deliveries: Vec<RawDelivery>) {
+        for raw in deliveries {
+            if let (Ok(effect), Some(due)) = (raw.effect, raw.due) {
+                self.memory.apply(Change::EffectBack { id: effect.id, seq: raw.seq, due });
+            }
+        }
+        self.publish();
     }
 
     fn claim_effects(&mut self, max: usize) -> Done<Vec<RawDelivery>> {

@@ -1,6 +1,8 @@
 //! Dropping what has outlived its retention, in steps that each take about a millisecond.
 
-use super::writer::{Call, Core, Done, Phase, Points};
+use super::call::{Call, Done, Phase, Points, let_be};
+use super::run::FIRST_ENDED;
+use super::writer::Core;
 use crate::lang::time::{DAY_MS, HOUR_MS};
 use rusqlite::{OptionalExtension, params};
 
@@ -9,6 +11,7 @@ pub const PRUNE: Call<Part, Step> = Call {
     phase: Phase::Write,
     points: Some(Points { before: "sqlite.prune.before", after: "sqlite.prune.after" }),
     run: |core, part| core.prune_step(*part),
+    lost: let_be,
 };
 
 /// What is pruned.
@@ -32,10 +35,23 @@ pub const PLAN: &[(Part, usize)] =
 
 /// Rows dropped by one step.
 const STEP_ROWS_MAX: i64 = 500;
-/// Ids of events looked at by one step; they lie in the order of their digests, not of their age.
-const SEEN_ROWS_WALKED: i64 = 5_000;
+/// Rows looked at by one step where they do not lie in the order of their age. An index would find the old
+/// ones at once, and cost more with every row written than the walk does once a day.
+const STEP_ROWS_WALKED: i64 = 5_000;
 /// Pages given back by one step.
 const STEP_PAGES_MAX: i64 = 64;
+
+/// Where the walks through tables that are not in the order of age go on; after the end, at the start.
+pub struct Walks {
+    seen: i64,
+    runs: i64,
+}
+
+impl Default for Walks {
+    fn default() -> Walks {
+        Walks { seen: i64::MIN, runs: i64::MIN }
+    }
+}
 
 /// What a step did.
 pub struct Step {
@@ -54,11 +70,7 @@ impl Core {
                 "DELETE FROM fact WHERE seq IN (SELECT seq FROM fact ORDER BY seq LIMIT ?2) AND at < ?1",
                 keep.facts_days,
             ),
-            Part::Runs => self.drop_oldest(
-                "DELETE FROM run WHERE (customer, run) IN (SELECT customer, run FROM run
-                 WHERE state IN ('finished', 'exited', 'stopped') AND until < ?1 ORDER BY until LIMIT ?2)",
-                keep.runs_days,
-            ),
+            Part::Runs => self.walk_runs(keep.runs_days),
             Part::Messages => self.drop_oldest(
                 "DELETE FROM message WHERE num IN (SELECT num FROM message WHERE at < ?1 ORDER BY at LIMIT ?2)",
                 keep.messages_days,
@@ -74,22 +86,33 @@ impl Core {
         Ok(Step { rows: rows as u64, done: (rows as i64) < STEP_ROWS_MAX })
     }
 
-    /// Goes on from where the last step stopped, and from the start after the end.
     fn walk_seen(&mut self, days: u32) -> Done<Step> {
         let before = self.batch.now.0.div_euclid(HOUR_MS).saturating_sub(i64::from(days) * DAY_MS / HOUR_MS);
-        let from = self.seen_walk;
-        let last: Option<i64> = self
-            .db
-            .prepare_cached("SELECT digest FROM seen WHERE digest >= ?1 ORDER BY digest LIMIT 1 OFFSET ?2")?
-            .query_row([from, SEEN_ROWS_WALKED], |row| row.get(0))
-            .optional()?;
-        let to = last.unwrap_or(i64::MAX);
+        let from = self.walks.seen;
+        let last = self.walk("SELECT digest FROM seen WHERE digest >= ?1 ORDER BY digest LIMIT 1 OFFSET ?2", from)?;
         let rows = self
             .db
             .prepare_cached("DELETE FROM seen WHERE digest >= ?1 AND digest <= ?2 AND hour < ?3")?
-            .execute(params![from, to, before])?;
-        self.seen_walk = last.unwrap_or(i64::MIN);
+            .execute(params![from, last.unwrap_or(i64::MAX), before])?;
+        self.walks.seen = last.unwrap_or(i64::MIN);
         Ok(Step { rows: rows as u64, done: last.is_none() })
+    }
+
+    fn walk_runs(&mut self, days: u32) -> Done<Step> {
+        let before = self.batch.now.0.saturating_sub(i64::from(days) * DAY_MS);
+        let from = self.walks.runs;
+        let last = self.walk("SELECT place FROM run WHERE place >= ?1 ORDER BY place LIMIT 1 OFFSET ?2", from)?;
+        let rows = self
+            .db
+            .prepare_cached("DELETE FROM run WHERE place >= ?1 AND place <= ?2 AND state >= ?3 AND until < ?4")?
+            .execute(params![from, last.unwrap_or(i64::MAX), FIRST_ENDED, before])?;
+        self.walks.runs = last.unwrap_or(i64::MIN);
+        Ok(Step { rows: rows as u64, done: last.is_none() })
+    }
+
+    /// Where a step that begins at a place ends; `None`: at the end of the table.
+    fn walk(&self, sql: &str, from: i64) -> Done<Option<i64>> {
+        Ok(self.db.prepare_cached(sql)?.query_row([from, STEP_ROWS_WALKED], |row| row.get(0)).optional()?)
     }
 
     fn give_back_pages(&mut self) -> Done<Step> {

@@ -37,7 +37,7 @@ impl Readers {
     {
         let pool = self.clone();
         Box::pin(async move {
-            let turn = pool.turns.clone().acquire_owned().await.map_err(|_| super::writer::closed())?;
+            let turn = pool.turns.clone().acquire_owned().await.map_err(|_| super::call::closed())?;
             let answer = tokio::task::spawn_blocking(move || {
                 let answer = pool.with(question);
                 drop(turn);

@@ -1,11 +1,15 @@
 //! Coming back: after a restart, after a crash of a turn, after a worker gave up.
 
 use super::super::{QUARANTINE_AFTER, StoreError, StoreResult};
+use super::call::{Call, Done, Fail, Phase, Points, let_be};
+use super::change::Change;
 use super::figure::{Figures, Kinds};
-use super::memory::{Change, Memory};
+use super::memory::Memory;
+use super::prune::Walks;
 use super::schema::{Opened, meta};
 use super::shape::Batch;
-use super::writer::{Call, Core, Done, Fail, Phase, Points, Shared};
+use super::shared::Shared;
+use super::writer::Core;
 use crate::customer::codec::decode;
 use crate::event::{Input, InputBody};
 use crate::lang::time::Time;
@@ -22,6 +26,7 @@ pub const RELEASE: Call<Vec<String>, ()> = Call {
     phase: Phase::Write,
     points: None,
     run: |core, customers| customers.iter().try_for_each(|customer| core.free(&Arc::from(customer.as_str()))),
+    lost: let_be,
 };
 
 /// [`super::Store::fault`].
@@ -29,6 +34,7 @@ pub const FAULT: Call<(String, Option<u64>, String), ()> = Call {
     phase: Phase::Write,
     points: POINTS,
     run: |core, (customer, seq, cause)| core.fault(&Arc::from(customer.as_str()), *seq, cause),
+    lost: let_be,
 };
 
 /// Puts an input aside at once, because it cannot be read; its customer stays claimed.
@@ -36,6 +42,7 @@ pub const PUT_ASIDE: Call<(String, u64, String), ()> = Call {
     phase: Phase::Write,
     points: POINTS,
     run: |core, (customer, seq, cause)| core.put_aside(&Arc::from(customer.as_str()), *seq, cause),
+    lost: let_be,
 };
 
 /// Builds the writer's state from the file.
@@ -44,14 +51,17 @@ pub fn recover(opened: Opened, shared: Arc<Shared>) -> StoreResult<Core> {
         Fail::Refused(why) => why,
         Fail::Sql(why) => StoreError::Fatal(format!("cannot read the database: {why}; check the disk, or restore a backup")),
     };
+    let recent_bytes = shared.options.recent_bytes;
     let mut core = Core {
         db: opened.db,
-        memory: Memory::new(),
+        memory: Memory::new(recent_bytes),
         batch: Batch::default(),
         figures: Figures::default(),
         kinds: Kinds::default(),
-        seen_walk: i64::MIN,
+        walks: Walks::default(),
         next: 1,
+        next_customer: 1,
+        tombstones: false,
         reserved: 1,
         shared,
         lock: opened.lock,
@@ -66,6 +76,8 @@ impl Core {
         self.next = meta(&self.db, "seq")?
             .ok_or_else(|| Fail::Refused(StoreError::Fatal("the database has lost its counter; restore a backup".to_owned())))?;
         self.reserved = self.next;
+        self.next_customer = self.db.query_row("SELECT coalesce(max(num), 0) + 1 FROM customer", [], |row| row.get(0))?;
+        self.tombstones = self.db.prepare("SELECT 1 FROM tombstone LIMIT 1")?.exists([])?;
         let count = |sql: &str| -> Done<i64> { Ok(self.db.query_row(sql, [], |row| row.get(0))?) };
         let rows = count("SELECT count(*) FROM inbox")?;
         // What arrived last must not seem younger than what arrives next, whatever the clock does.
@@ -174,7 +186,13 @@ impl Core {
         let culprit = culprit.or_else(|| self.memory.first_input(customer));
         self.uncount(&flight.counted, &culprit.into_iter().collect::<Vec<u64>>())?;
         let row = self.flight_of(customer)?;
-        self.batch.changes.push(Change::Freed { customer: customer.clone(), num: row.num, consumed: Vec::new(), wake: row.wake });
+        self.batch.changes.push(Change::Freed {
+            customer: customer.clone(),
+            num: row.num,
+            consumed: Vec::new(),
+            wake: row.wake,
+            recent: None,
+        });
         Ok(())
     }
 

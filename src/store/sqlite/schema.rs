@@ -43,8 +43,7 @@ CREATE TABLE customer (
   account BLOB NOT NULL, document BLOB NOT NULL);
 CREATE UNIQUE INDEX customer_id ON customer (id);
 CREATE INDEX customer_wake ON customer (wake) WHERE wake IS NOT NULL;
-CREATE INDEX customer_judged ON customer (judged, id);
-CREATE TABLE word (text TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY (text, customer)) WITHOUT ROWID;
+CREATE TABLE word (text TEXT NOT NULL, customer TEXT NOT NULL, PRIMARY KEY (text, customer)) WITHOUT ROWID;
 CREATE TABLE member (segment TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY (segment, customer)) WITHOUT ROWID;
 CREATE TABLE tombstone (digest INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 
@@ -73,11 +72,9 @@ CREATE TABLE tally (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE kind (num INTEGER PRIMARY KEY, funnel TEXT NOT NULL, version TEXT NOT NULL, UNIQUE (funnel, version));
 CREATE TABLE run (
-  customer INTEGER NOT NULL, run INTEGER NOT NULL, kind INTEGER NOT NULL, state TEXT NOT NULL, step TEXT NOT NULL,
-  entered INTEGER NOT NULL, until INTEGER, PRIMARY KEY (customer, run)) WITHOUT ROWID;
+  place INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind INTEGER NOT NULL, state INTEGER NOT NULL, step TEXT NOT NULL,
+  entered INTEGER NOT NULL, until INTEGER);
 CREATE INDEX run_shown ON run (kind, state, entered);
-CREATE INDEX run_entered ON run (entered);
-CREATE INDEX run_ended ON run (until) WHERE state IN ('finished', 'exited', 'stopped');
 
 CREATE TABLE definition (hash TEXT PRIMARY KEY, seq INTEGER NOT NULL, bundle BLOB NOT NULL);
 CREATE TABLE definition_funnel (

@@ -4,8 +4,8 @@
 //! nothing to do but write.
 
 use super::super::{Commit, CustomerRow, RunRow};
+use super::change::Change;
 use super::figure::{FigureKey, count};
-use super::memory::Change;
 use crate::customer::codec::encode;
 use crate::lang::time::Time;
 use sha2::{Digest, Sha256};

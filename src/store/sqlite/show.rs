@@ -1,43 +1,45 @@
 //! What lists and searches know of a customer: written when it changes, which is seldom.
 
 use super::super::CustomerRow;
+use super::call::Done;
 use super::commit::segments_text;
 use super::figure::SEGMENT_TALLY;
 use super::shape::Turn;
-use super::writer::{Core, Done};
-use rusqlite::params;
+use super::writer::Core;
+use rusqlite::{OptionalExtension, params};
 
 /// Longest part of a word that is searched, in characters.
 const WORD_CHARS_MAX: usize = 64;
 
 impl Core {
-    /// Her line as it is kept.
-    pub fn line(&self, num: i64) -> Done<CustomerRow> {
+    /// Her line as it is kept; `None` when she is gone.
+    pub fn line(&self, num: i64) -> Done<Option<CustomerRow>> {
         let line = self
             .db
             .prepare_cached("SELECT id, name, email, phone, segments FROM customer WHERE num = ?1")?
-            .query_row([num], customer_row)?;
+            .query_row([num], customer_row)
+            .optional()?;
         Ok(line)
     }
 
     /// Writes her line anew, with what it changes in the word list and the segments.
     pub fn show_again(&mut self, turn: &Turn, num: i64) -> Done<()> {
-        let old = self.line(num)?;
+        let old = self.line(num)?.unwrap_or_default();
         let new = &turn.index;
         self.db
             .prepare_cached("UPDATE customer SET shown = ?2, name = ?3, email = ?4, phone = ?5, segments = ?6 WHERE num = ?1")?
             .execute(params![num, turn.shown, new.name, new.email, new.phone, segments_text(&new.segments)])?;
-        self.show(num, &old, new)
+        self.show(&turn.customer, num, &old, new)
     }
 
     /// Moves the word list and the segments from one line to another.
-    pub fn show(&mut self, num: i64, old: &CustomerRow, new: &CustomerRow) -> Done<()> {
+    pub fn show(&mut self, id: &str, num: i64, old: &CustomerRow, new: &CustomerRow) -> Done<()> {
         let (words, wanted) = (words(old), words(new));
         for word in words.iter().filter(|word| !wanted.contains(word)) {
-            self.db.prepare_cached("DELETE FROM word WHERE text = ?1 AND customer = ?2")?.execute(params![word, num])?;
+            self.db.prepare_cached("DELETE FROM word WHERE text = ?1 AND customer = ?2")?.execute(params![word, id])?;
         }
         for word in wanted.iter().filter(|word| !words.contains(word)) {
-            self.db.prepare_cached("INSERT INTO word VALUES (?1, ?2) ON CONFLICT DO NOTHING")?.execute(params![word, num])?;
+            self.db.prepare_cached("INSERT INTO word VALUES (?1, ?2) ON CONFLICT DO NOTHING")?.execute(params![word, id])?;
         }
         for segment in old.segments.iter().filter(|name| !new.segments.contains(name)) {
             let gone = self

@@ -1,20 +1,18 @@
 //! The thread that writes: groups of operations, one transaction each.
-//!
-//! An operation is a [`Call`]: a plain function over [`Core`]. Those of phase [`Phase::Write`] run inside
-//! the group's transaction and are answered after its commit. Those of phase [`Phase::After`] hand out
-//! work: they run after the commit, when memory tells the truth again.
 
-use super::super::{StoreError, StoreResult, failpoint};
+use super::super::{StoreError, failpoint};
+use super::call::{Call, Done, Fail, Phase, Points, Task, closed, let_be};
 use super::figure::{Figures, Kinds};
 use super::memory::Memory;
+use super::prune::Walks;
+use super::schema;
 use super::shape::Batch;
-use super::{Options, schema};
-use crate::lang::time::Time;
+use super::shared::Shared;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use tokio::sync::{Notify, mpsc, oneshot};
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
 
 /// Most items (inputs, turns, single operations) of one transaction, unless one operation brings more.
 const GROUP_ITEMS_MAX: usize = 512;
@@ -22,195 +20,6 @@ const GROUP_ITEMS_MAX: usize = 512;
 const NUMBERS_RESERVED: i64 = 65_536;
 /// Figures and kinds of run remembered by number; beyond it they are looked up again.
 const NAMES_REMEMBERED_MAX: usize = 10_000;
-
-/// What callers and the writer both see.
-pub struct Shared {
-    /// Settings.
-    pub options: Options,
-    /// The latest instant given out.
-    latest: AtomicI64,
-    /// Nothing is taken any more.
-    pub closed: AtomicBool,
-    /// Customers that need a turn.
-    pub turns: Signal,
-    /// Effects that need delivery.
-    pub effects: Signal,
-    /// Rows of the inbox.
-    pub inbox_rows: AtomicU64,
-    /// Rows of the outbox.
-    pub outbox_rows: AtomicU64,
-}
-
-/// Whether there is something to claim, and when.
-pub struct Signal {
-    /// How many are ready now.
-    pub ready: AtomicU64,
-    /// The clock's instant at which the next one is due.
-    pub next: AtomicI64,
-    /// Told of every change.
-    pub changed: Notify,
-}
-
-impl Signal {
-    fn new() -> Signal {
-        Signal { ready: AtomicU64::new(0), next: AtomicI64::new(i64::MAX), changed: Notify::new() }
-    }
-
-    fn set(&self, ready: u64, next: i64, now: i64) {
-        let before = (self.ready.swap(ready, Ordering::AcqRel), self.next.swap(next, Ordering::AcqRel));
-        // A sleeper is woken for what it cannot know: work that is there, or an earlier instant.
-        if ready > 0 || next <= now || next < before.1 {
-            self.changed.notify_waiters();
-        }
-    }
-}
-
-impl Shared {
-    /// With nothing known yet.
-    pub fn new(options: Options) -> Shared {
-        Shared {
-            options,
-            latest: AtomicI64::new(i64::MIN),
-            closed: AtomicBool::new(false),
-            turns: Signal::new(),
-            effects: Signal::new(),
-            inbox_rows: AtomicU64::new(0),
-            outbox_rows: AtomicU64::new(0),
-        }
-    }
-
-    /// The clock; it never goes back.
-    pub fn now(&self) -> Time {
-        let now = (self.options.clock)().0;
-        Time(self.latest.fetch_max(now, Ordering::AcqRel).max(now))
-    }
-
-    /// The clock shall not be before an instant of the past that is on record.
-    pub fn not_before(&self, time: Time) {
-        self.latest.fetch_max(time.0, Ordering::AcqRel);
-    }
-
-    /// The signal of one kind of work.
-    pub fn signal(&self, which: super::Work) -> &Signal {
-        match which {
-            super::Work::Turns => &self.turns,
-            super::Work::Effects => &self.effects,
-        }
-    }
-}
-
-/// Why an operation did not succeed.
-#[derive(Debug)]
-pub enum Fail {
-    /// SQLite said no.
-    Sql(rusqlite::Error),
-    /// We did.
-    Refused(StoreError),
-}
-
-impl From<rusqlite::Error> for Fail {
-    fn from(why: rusqlite::Error) -> Fail {
-        Fail::Sql(why)
-    }
-}
-
-/// Result of an operation on the writer's thread.
-pub type Done<T> = Result<T, Fail>;
-
-/// When an operation runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Inside the transaction.
-    Write,
-    /// After the commit.
-    After,
-    /// After the commit, as the last one.
-    Close,
-}
-
-/// The failpoints around the commit of one kind of operation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Points {
-    /// Reached before the commit.
-    pub before: &'static str,
-    /// Reached after it, before anybody is answered.
-    pub after: &'static str,
-}
-
-/// An operation.
-pub struct Call<I, T> {
-    /// When it runs.
-    pub phase: Phase,
-    /// Its failpoints.
-    pub points: Option<Points>,
-    /// What it does. It may be run again when its group failed because of another one.
-    pub run: fn(&mut Core, &I) -> Done<T>,
-}
-
-/// Ends the store.
-pub const CLOSE: Call<(), ()> = Call { phase: Phase::Close, points: None, run: |core, ()| core.close() };
-
-/// An operation with its input and its caller.
-pub trait Task: Send {
-    /// When it runs.
-    fn phase(&self) -> Phase;
-    /// Its failpoints.
-    fn points(&self) -> Option<Points>;
-    /// Its share of a group.
-    fn weight(&self) -> usize;
-    /// Does it; the answer is kept.
-    fn run(&mut self, core: &mut Core) -> Result<(), Fail>;
-    /// Tells the caller.
-    fn answer(self: Box<Self>, result: Result<(), StoreError>);
-}
-
-struct Job<I, T> {
-    call: Call<I, T>,
-    input: I,
-    weight: usize,
-    done: Option<T>,
-    caller: oneshot::Sender<StoreResult<T>>,
-}
-
-impl<I: Send, T: Send> Task for Job<I, T> {
-    fn phase(&self) -> Phase {
-        self.call.phase
-    }
-
-    fn points(&self) -> Option<Points> {
-        self.call.points
-    }
-
-    fn weight(&self) -> usize {
-        self.weight
-    }
-
-    fn run(&mut self, core: &mut Core) -> Result<(), Fail> {
-        self.done = Some((self.call.run)(core, &self.input)?);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, result: Result<(), StoreError>) {
-        let Job { done, caller, .. } = *self;
-        // A caller that has gone away does not want to know.
-        let _gone = caller.send(result.and_then(|()| done.ok_or_else(closed)));
-    }
-}
-
-/// An operation ready to be sent, and the place where its answer will come.
-pub fn task<I: Send + 'static, T: Send + 'static>(
-    call: Call<I, T>,
-    input: I,
-    weight: usize,
-) -> (Box<dyn Task>, oneshot::Receiver<StoreResult<T>>) {
-    let (caller, answer) = oneshot::channel();
-    (Box::new(Job { call, input, weight, done: None, caller }), answer)
-}
-
-/// What is said once the store has ended.
-pub fn closed() -> StoreError {
-    StoreError::Unavailable("it is closed; start the engine again".to_owned())
-}
 
 /// Everything that the writer's thread owns.
 pub struct Core {
@@ -224,8 +33,12 @@ pub struct Core {
     pub figures: Figures,
     /// Funnel versions by number.
     pub kinds: Kinds,
-    /// Position of the walk through the ids of events.
-    pub seen_walk: i64,
+    /// How far pruning has walked.
+    pub walks: Walks,
+    /// The next customer's number.
+    pub next_customer: i64,
+    /// Somebody was erased once.
+    pub tombstones: bool,
     /// The next number of a row.
     pub next: i64,
     /// Numbers below this one may be used.
@@ -238,10 +51,17 @@ pub struct Core {
     pub ended: Option<StoreError>,
 }
 
+/// Ends the store.
+pub const CLOSE: Call<(), ()> = Call { phase: Phase::Close, points: None, run: |core, ()| core.close(), lost: let_be };
+
 /// Runs the writer until it is closed or nobody is left to call it.
 pub fn run(mut core: Core, mut calls: mpsc::Receiver<Box<dyn Task>>) {
     let mut tasks: Vec<Box<dyn Task>> = Vec::new();
-    while let Some(first) = calls.blocking_recv() {
+    loop {
+        core.park();
+        let first = calls.blocking_recv();
+        core.unpark();
+        let Some(first) = first else { break };
         let mut items = first.weight();
         tasks.push(first);
         while items < GROUP_ITEMS_MAX
@@ -270,35 +90,40 @@ impl Core {
             self.publish();
             self.answer_writes(writes, result);
         }
-        let handed_out = !later.is_empty();
-        for mut task in later {
-            let result = match &self.ended {
+        // Work is not handed out to one who has gone away. What is to be written is written all the same.
+        later.retain(|task| task.phase() == Phase::Close || task.wanted());
+        if later.is_empty() {
+            return;
+        }
+        self.batch.now = self.shared.now();
+        let mut results = Vec::with_capacity(later.len());
+        for task in &mut later {
+            results.push(match &self.ended {
                 Some(why) => Err(why.clone()),
-                None => {
-                    self.batch.now = self.shared.now();
-                    task.run(self).map_err(|fail| self.undo(fail).0)
-                }
-            };
-            task.answer(result);
+                None => self.hand_out_work(task).map_err(|fail| self.undo(fail).0),
+            });
         }
-        if handed_out {
-            self.publish();
+        if let Err(fail) = self.end_read() {
+            self.undo(fail);
         }
+        // Before the answers: who asks next must not be told of work that has just been handed out.
+        self.publish();
+        later.into_iter().zip(results).for_each(|(task, result)| task.answer(self, result));
     }
 
     fn answer_writes(&mut self, writes: Vec<Box<dyn Task>>, result: Result<(), (StoreError, bool)>) {
         match result {
-            Ok(()) => writes.into_iter().for_each(|task| task.answer(Ok(()))),
+            Ok(()) => writes.into_iter().for_each(|task| task.answer(self, Ok(()))),
             // One operation that cannot be done must not take the others with it.
             Err((_, true)) if writes.len() > 1 => {
                 for task in writes {
                     let mut alone = vec![task];
                     let result = self.transaction(&mut alone).map_err(|(why, _)| why);
-                    alone.into_iter().for_each(|task| task.answer(result.clone()));
+                    alone.into_iter().for_each(|task| task.answer(self, result.clone()));
                 }
                 self.publish();
             }
-            Err((why, _)) => writes.into_iter().for_each(|task| task.answer(Err(why.clone()))),
+            Err((why, _)) => writes.into_iter().for_each(|task| task.answer(self, Err(why.clone()))),
         }
     }
 
@@ -329,7 +154,27 @@ impl Core {
         self.commit(&points)
     }
 
-    /// Begins a transaction.
+    /// What hands out work reads in one transaction: each statement alone would pay for its own locks.
+    fn hand_out_work(&mut self, task: &mut Box<dyn Task>) -> Done<()> {
+        match task.phase() {
+            Phase::Close => self.end_read()?,
+            _ if self.db.is_autocommit() => {
+                self.db.prepare_cached("BEGIN")?.execute([])?;
+            }
+            _ => {}
+        }
+        task.run(self)
+    }
+
+    /// Ends that transaction.
+    pub fn end_read(&mut self) -> Done<()> {
+        if !self.db.is_autocommit() {
+            self.db.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction that writes.
     pub fn begin(&mut self) -> Done<()> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(())
@@ -339,7 +184,10 @@ impl Core {
     pub fn commit(&mut self, points: &[Points]) -> Done<()> {
         self.write_sums()?;
         points.iter().for_each(|points| failpoint(points.before));
-        self.db.prepare_cached("COMMIT")?.execute([])?;
+        self.park();
+        let committed = self.db.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        self.unpark();
+        committed?;
         points.iter().for_each(|points| failpoint(points.after));
         for change in self.batch.changes.drain(..) {
             self.memory.apply(change);
@@ -348,8 +196,22 @@ impl Core {
         Ok(())
     }
 
+    /// Lends memory to callers while this thread has no use for it.
+    fn park(&mut self) {
+        if self.ended.is_none() {
+            *self.shared.parked() = Some(std::mem::replace(&mut self.memory, Memory::new(0)));
+        }
+    }
+
+    /// Takes memory back.
+    fn unpark(&mut self) {
+        if let Some(memory) = self.shared.parked().take() {
+            self.memory = memory;
+        }
+    }
+
     /// Takes a failed transaction back: nothing of it was seen by anybody.
-    fn undo(&mut self, fail: Fail) -> (StoreError, bool) {
+    pub fn undo(&mut self, fail: Fail) -> (StoreError, bool) {
         self.batch.clear();
         self.figures.forget();
         self.kinds.forget();
@@ -431,5 +293,28 @@ fn verdict(fail: Fail) -> (StoreError, bool) {
             (StoreError::Unavailable(format!("the database refused a value: {why}")), true)
         }
         _ => (StoreError::Fatal(format!("the database failed: {why}; check the disk, then start the engine again")), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn a_failed_disk_is_the_end_and_a_full_one_is_not() {
+        let says = |code| {
+            let (why, one_alone) = verdict(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into());
+            (matches!(why, StoreError::Fatal(_)), one_alone)
+        };
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CORRUPT, ffi::SQLITE_READONLY] {
+            assert_eq!(says(code), (true, false), "{code}");
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY, ffi::SQLITE_NOMEM] {
+            assert_eq!(says(code), (false, false), "{code}");
+        }
+        for code in [ffi::SQLITE_TOOBIG, ffi::SQLITE_CONSTRAINT_UNIQUE] {
+            assert_eq!(says(code), (false, true), "{code}");
+        }
     }
 }

@@ -113,7 +113,10 @@ fn a_schedule_is_for_members_of_its_segment_and_has_a_grace() {
     let mut world = World::new("2027-03-01 10:00");
     let mondays = trigger("{ schedule: \"0 9 * * MON\", segment: vip }");
     assert_eq!(world.next(&*mondays, "2027-03-01 09:00"), None);
+    // She came in at 10:00: the time of that morning was not hers.
     world.customer.segments.insert("vip".to_owned(), world.now);
+    assert_eq!(world.next(&*mondays, "2027-03-01 08:59"), some("2027-03-08 09:00", "schedule:2027-03-08T09:00"));
+    world.customer.segments.insert("vip".to_owned(), at("2027-03-01 09:00"));
     assert_eq!(world.next(&*mondays, "2027-03-01 08:59"), some("2027-03-01 09:00", "schedule:2027-03-01T09:00"));
     assert_eq!(world.next(&*mondays, "2027-03-01 09:00"), some("2027-03-08 09:00", "schedule:2027-03-08T09:00"));
     let occurrence = world.ask(|cx| mondays.next(cx, at("2027-03-01 09:00"))).unwrap();

@@ -1,0 +1,39 @@
+//! `send`: events from a file to a running engine.
+
+use super::Done;
+use super::remote::Remote;
+use super::term::Term;
+use super::upload::{Form, Upload};
+use clap::Args;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  autofunnel send events.ndjson
+  echo '{\"id\":\"1\",\"event\":\"purchase\",\"customer\":\"C-17\",\"properties\":{\"amount\":42.50}}' | autofunnel send -
+  AUTOFUNNEL_URL=https://funnels.example.com autofunnel send orders.json --json
+
+An event that is sent again counts once, so a file can be sent again after an interruption.
+Rows that are refused are listed with their lines, and the exit code is 1.";
+
+/// Send events to a running engine
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Send {
+    /// A file with one event per line or a JSON list of events; `-` for standard input
+    file: PathBuf,
+    /// Write the outcome as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Send {
+    pub fn run(self, term: &Term) -> Done {
+        self.remote.run(|api| async move {
+            let upload = Upload { api: &api, term, path: "/v1/events", form: Form::Json, json: self.json };
+            upload.run(&self.file).await
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Forgetting a customer.
+
+use super::super::CustomerRow;
+use super::call::Done;
+use super::change::Change;
+use super::figure::CUSTOMERS_TALLY;
+use super::memory::Flight;
+use super::shape::{Turn, key};
+use super::writer::Core;
+use rusqlite::{OptionalExtension, params};
+
+impl Core {
+    /// Removes everything of hers; only a digest of her id stays, so that she is not made anew by what
+    /// arrives late. False: her version is not the one that was read.
+    pub fn erase(&mut self, turn: &Turn, row: &Flight) -> Done<bool> {
+        if row.num != 0 {
+            let Some(line) = self.line(row.num)? else { return Ok(false) };
+            let gone = self
+                .db
+                .prepare_cached("DELETE FROM customer WHERE num = ?1 AND version = ?2")?
+                .execute(params![row.num, turn.base])?;
+            if gone == 0 {
+                return Ok(false);
+            }
+            self.show(&turn.customer, row.num, &line, &CustomerRow::default())?;
+            self.batch.tally(CUSTOMERS_TALLY.to_owned(), -1);
+            self.erase_rows(row)?;
+        }
+        self.empty_inbox(&turn.customer)?;
+        self.db.prepare_cached("DELETE FROM message WHERE customer = ?1")?.execute([&*turn.customer])?;
+        self.db.prepare_cached("DELETE FROM quarantine WHERE customer = ?1")?.execute([&*turn.customer])?;
+        self.db
+            .prepare_cached("INSERT INTO tombstone VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute(params![key(&[&turn.customer]), self.batch.now.0])?;
+        // Should the transaction fail, the next claim looks once in vain.
+        self.tombstones = true;
+        Ok(true)
+    }
+
+    /// Her facts, along their chain; her runs; her effects (a walk through the outbox: erasures are rare).
+    fn erase_rows(&mut self, row: &Flight) -> Done<()> {
+        let mut at = row.head;
+        while at != 0 {
+            let previous: Option<i64> = self
+                .db
+                .prepare_cached("DELETE FROM fact WHERE seq = ?1 RETURNING previous")?
+                .query_row([at], |row| row.get(0))
+                .optional()?;
+            at = previous.unwrap_or(0);
+        }
+        self.erase_runs(row.num)?;
+        let ids: Vec<String> =
+            self.memory.effects.iter().filter(|(_, flight)| flight.num == row.num).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            if let Some(flight) = self.locate(&id)? {
+                self.remove_effect(&id, flight.seq)?;
+            }
+        }
+        let waiting = self.db.prepare_cached("DELETE FROM outbox WHERE customer = ?1")?.execute([row.num])?;
+        for _ in 0..waiting {
+            self.batch.changes.push(Change::EffectGone { id: String::new() });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! What a document may hold: what is forgotten when nothing needs it any more, and what is refused or
+//! folded when there is too much.
+
+use super::Turn;
+use crate::customer::codec;
+use crate::customer::history::Keep;
+use crate::customer::{Customer, DOCUMENT_BYTES_MAX, Run};
+use crate::event::Event;
+use crate::fact::What;
+use crate::lang::time::DAY_MS;
+use crate::lang::value::{Fields, Value};
+
+/// How long the keys of entries are remembered, in days.
+pub const KEYS_KEPT_DAYS: i64 = 400;
+/// Most keys of entries remembered of one funnel; of more the oldest are forgotten first.
+pub const KEYS_MAX: usize = 500;
+/// Most names of events of which a history is begun though no definition names them.
+pub const HISTORY_NAMES_MAX: usize = 300;
+/// A new run is refused when the document is estimated to be larger than this, in bytes: what is under way
+/// must still have room to go on.
+const ROOM_BYTES: usize = DOCUMENT_BYTES_MAX / 4 * 3;
+/// Single events kept per name while a document that is too large is folded, one try after the other.
+const FOLDS: &[usize] = &[100, 50, 20, 5, 0];
+/// What a part of a document takes beside its texts, about, in bytes.
+const PART_BYTES: usize = 12;
+
+impl Turn<'_> {
+    /// Drops what is remembered longer than anything needs it.
+    pub(super) fn prune(&mut self) {
+        let keys_from = self.now.plus_ms(-KEYS_KEPT_DAYS * DAY_MS);
+        for entries in self.customer.entries.values_mut() {
+            entries.keys.retain(|(_, at)| *at > keys_from);
+            let many = entries.keys.len().saturating_sub(KEYS_MAX);
+            entries.keys.drain(..many);
+        }
+        let sends_from = self.now.minus(super::sending::longest_memory(self.workspace), self.zone);
+        self.customer.sends.retain(|send| send.at > sends_from || send.effect.is_some());
+        let none = Keep::default();
+        for (name, history) in &mut self.customer.history {
+            history.prune(self.workspace.keeps.get(name).unwrap_or(&none), self.now, self.zone);
+        }
+        self.fold();
+    }
+
+    /// Folds single events into day totals until the document fits.
+    fn fold(&mut self) {
+        if weight(&self.customer) < DOCUMENT_BYTES_MAX / 2 {
+            return;
+        }
+        let mut folded = None;
+        for most in FOLDS {
+            if codec::encode(&self.customer).len() <= DOCUMENT_BYTES_MAX {
+                break;
+            }
+            let zone = self.zone;
+            self.customer.history.values_mut().for_each(|history| history.fold(*most, zone));
+            folded = Some(*most);
+        }
+        if let Some(most) = folded {
+            let why = format!(
+                "her document is larger than {} KiB; of each event the last {most} are kept singly, older ones as totals of a day",
+                DOCUMENT_BYTES_MAX / 1024
+            );
+            self.fact(What::Alert, "", why);
+        }
+    }
+
+    /// Whether the document has room for a run that this event starts.
+    pub(super) fn has_room(&self, event: Option<&Event>) -> bool {
+        weight(&self.customer) + event.map_or(0, |event| fields(&event.properties)) <= ROOM_BYTES
+    }
+}
+
+/// About how large a document is, in bytes.
+fn weight(customer: &Customer) -> usize {
+    let history: usize = customer.history.iter().map(|(name, history)| name.len() + history.weight()).sum();
+    let entries: usize = customer.entries.values().map(|entries| (entries.keys.len() + 3) * PART_BYTES * 2).sum();
+    let runs: usize = customer.runs.iter().map(run).sum();
+    let small =
+        customer.consent.len() + customer.segments.len() + customer.sends.len() + customer.marks.len() + customer.watched.len();
+    fields(&customer.profile) + history + entries + runs + small * PART_BYTES * 5
+}
+
+fn run(run: &Run) -> usize {
+    let event = run.event.as_ref().map_or(0, |event| event.id.len() + event.name.len() + fields(&event.properties));
+    let results: usize = run.results.iter().map(|(name, result)| name.len() + value(result)).sum();
+    run.funnel.len() + run.version.len() + run.key.len() + event + results + PART_BYTES * 20
+}
+
+fn fields(all: &Fields) -> usize {
+    all.iter().map(|(name, inner)| name.len() + value(inner)).sum()
+}
+
+fn value(value: &Value) -> usize {
+    PART_BYTES
+        + match value {
+            Value::Text(text) => text.len(),
+            Value::List(items) => items.iter().map(self::value).sum(),
+            Value::Map(inner) => fields(inner),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Dec(_) | Value::Time(_) => 0,
+        }
+}
