@@ -164,7 +164,7 @@ mod tests {
 
     fn fact(funnel: &str, run: u64, at: &str, sentence: &str) -> Json {
         json!({
-            "at": at, "what": "skipped", "sentence": sentence, "seen": [{ "operand": "customer.cups", "value": 1.50 }],
+            "at": at, "what": "skipped", "sentence": sentence, "seen": [{ "operand": "customer.cups", "value": 2 }],
             "run": { "funnel": funnel, "run": run },
         })
     }
@@ -188,12 +188,12 @@ mod tests {
 welcome starts with signed_up
   not entered
     2027-02-01 10:00:00  Did not enter
-        customer.cups = 1.50
+        customer.cups = 2
   run 1: waiting at wait_1 until 2027-03-04 10:00:00
     2027-03-01 10:00:00  First
-        customer.cups = 1.50
+        customer.cups = 2
     2027-03-02 10:00:00  Second
-        customer.cups = 1.50
+        customer.cups = 2
 "
         );
         let none = tell(facts.clone(), &funnels, Some("renewal")).unwrap();

@@ -28,6 +28,9 @@ const ATTEMPTS_MAX: u32 = 5;
 /// Pause before the second attempt; doubled before each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The mark with which some programs begin UTF-8 files.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// The form of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Form {
@@ -283,6 +286,9 @@ impl Rows {
             if row.len() > ROW_BYTES_MAX {
                 bail!("line {begin} is longer than {} MiB; is this the right file?", ROW_BYTES_MAX >> 20);
             }
+            if self.line == 0 && row.starts_with(BOM) {
+                row.drain(..BOM.len());
+            }
             self.line += 1;
             let open = self.form == Form::Csv && row.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
             if read == 0 || !open {
@@ -295,7 +301,7 @@ impl Rows {
 /// Whether the first thing in the file is `[`. Blanks before it are left out.
 fn begins_with_list(reader: &mut Source) -> anyhow::Result<bool> {
     let first = reader.fill_buf().context("cannot read the file")?;
-    let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
+    let first = first.strip_prefix(BOM).unwrap_or(first);
     Ok(first.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
@@ -305,7 +311,7 @@ fn read_list(reader: &mut Source) -> anyhow::Result<Vec<Json>> {
     if text.len() as u64 > LIST_BYTES_MAX {
         bail!("a list of more than {} MiB is too large to be read at once; write one event per line", LIST_BYTES_MAX >> 20);
     }
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let text = text.strip_prefix(BOM).unwrap_or(&text);
     serde_json::from_slice(text).context("the file begins like a JSON list and is none")
 }
 
@@ -324,7 +330,7 @@ mod tests {
 
     #[test]
     fn rows_know_their_lines() {
-        assert_eq!(rows("{}\n\n {\"a\":1}", Form::Json), [(1, "{}".to_owned()), (3, "{\"a\":1}".to_owned())]);
+        assert_eq!(rows("\u{feff}{}\n\n{\"a\":1}", Form::Json), [(1, "{}".to_owned()), (3, "{\"a\":1}".to_owned())]);
         assert_eq!(rows(" [ {\"a\": 1.10}, {} ]", Form::Json), [(1, "{\"a\":1.10}".to_owned()), (2, "{}".to_owned())]);
         let csv = "id,name\n1,\"a\nb\"\n2,c\n";
         assert_eq!(rows(csv, Form::Csv), [(2, "1,\"a\nb\"".to_owned()), (4, "2,c".to_owned())]);

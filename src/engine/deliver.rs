@@ -16,8 +16,10 @@ use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::queue::Handler;
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
 use crate::turn::{self, book};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,10 +49,15 @@ impl Handler<Delivery> for Deliverer {
     fn handle(&self, delivery: Delivery) -> BoxFuture<'static, ()> {
         let engine = self.engine.clone();
         Box::pin(async move {
-            let id = delivery.effect.id.clone();
-            if let Err(error) = engine.deliver(delivery).await {
+            let effect = delivery.effect.clone();
+            // A crash must not leave the effect with nobody: what is known of it is that nothing is known.
+            let done = match AssertUnwindSafe(engine.deliver(delivery)).catch_unwind().await {
+                Ok(done) => done,
+                Err(_) => engine.crashed(&effect).await,
+            };
+            if let Err(error) = done {
                 // The effect stays in the outbox; after a restart it is handed out again.
-                tracing::error!(effect = %id, %error, "an effect could not be delivered because the store failed");
+                tracing::error!(effect = %effect.id, %error, "an effect could not be delivered because the store failed");
             }
         })
     }
@@ -88,6 +95,13 @@ impl Engine {
                 self.again(&live, delivery, &*channel, attempt, Failed { after, why, ambiguous }).await
             }
         }
+    }
+
+    async fn crashed(&self, effect: &Effect) -> Result<(), StoreError> {
+        Meter::add(&self.meter.crashes, 1);
+        tracing::error!(effect = %effect.id, "the delivery of an effect crashed; its outcome is unknown");
+        let outcome = Outcome::Unknown { why: "its delivery crashed; the engine's log says where".to_owned() };
+        self.patiently(|| self.store.settle(effect.id.clone(), effect.customer.clone(), outcome.clone())).await
     }
 
     /// Another attempt later, or the end of trying.

@@ -1,11 +1,15 @@
 //! Between stored records and what turns work with.
 
 use crate::account::Account;
-use crate::customer::{Customer, Run, RunState, codec};
+use crate::customer::{Customer, DOCUMENT_BYTES_MAX, Run, RunState, codec};
+use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::value::Value;
 use crate::store::{Commit, CustomerRow, Record, RunRow};
 use crate::turn::Turned;
+
+/// Single events per name that a document that is too large may keep, tried in this order.
+const FOLD_STEPS: [usize; 4] = [100, 40, 10, 0];
 
 /// A customer's two documents, decoded.
 pub struct Documents {
@@ -31,11 +35,12 @@ pub fn decode(record: &Record) -> Result<Documents, codec::CodecError> {
 }
 
 /// The commit of a turn.
-pub fn commit(definitions: &Definitions, id: String, base: u64, turned: Turned, consumed: Vec<u64>) -> Commit {
+pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turned, consumed: Vec<u64>) -> Commit {
     let runs = rows(definitions, &turned);
+    let document = encode_bounded(definitions, &mut turned);
     Commit {
         base,
-        document: codec::encode(&turned.customer),
+        document,
         account: turned.account.as_ref().map(Account::to_stored),
         consumed,
         settled: None,
@@ -51,6 +56,34 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, turned: Turned, 
         erase: turned.erase,
         customer: id,
     }
+}
+
+/// Encodes the document; one that is too large gives up single events for day sums until it fits.
+fn encode_bounded(definitions: &Definitions, turned: &mut Turned) -> Vec<u8> {
+    let mut document = codec::encode(&turned.customer);
+    if document.len() <= DOCUMENT_BYTES_MAX {
+        return document;
+    }
+    let (before, zone) = (document.len(), turned.customer.zone(definitions.current.settings.zone));
+    for most in FOLD_STEPS {
+        for history in turned.customer.history.values_mut() {
+            history.fold(most, zone);
+        }
+        document = codec::encode(&turned.customer);
+        if document.len() <= DOCUMENT_BYTES_MAX {
+            break;
+        }
+    }
+    turned.facts.push(Fact {
+        at: turned.customer.now,
+        what: What::Alert,
+        about: "document".to_owned(),
+        run: None,
+        why: format!("the document had {before} bytes, the bound is {DOCUMENT_BYTES_MAX}; single events became day sums"),
+        seen: Vec::new(),
+        amount: None,
+    });
+    document
 }
 
 fn index(customer: &Customer) -> CustomerRow {

@@ -204,7 +204,7 @@ fn settings(files: &Files, faults: &mut Faults) -> (Settings, bool) {
         None => {
             faults
                 .error("no-settings", &start(SETTINGS), format!("there is no file {SETTINGS}"))
-                .hint("it begins with `workspace:`, `zone:` and `currency:`; `autofunnel new` writes one");
+                .hint("it begins with `workspace:`, `zone:` and `currency:`; `autofunnel init` writes one");
             None
         }
         Some(text) => node::parse(SETTINGS, text, faults),

@@ -5,8 +5,9 @@
 //! ([`LISTED`]); each is one line such as `2027-03-01 10:00 sent email welcome`, by the clock in her zone.
 //!
 //! ```text
-//! read     the test as written → a script        line   one expected line, and whether a fact is meant by it
-//! data     values and events as the doors take   diff   expected beside actual
+//! read       the test as written → a script        line   one expected line, and whether a fact is meant by it
+//! happening  what may happen beside events         diff   expected beside actual
+//! data       values and events as the doors take   moment instants as a test writes them
 //! ```
 
 use crate::fact::{Fact, What};
@@ -21,6 +22,7 @@ use read::{Act, Script};
 
 mod data;
 mod diff;
+mod happening;
 mod line;
 mod moment;
 mod read;

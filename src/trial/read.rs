@@ -1,16 +1,15 @@
 //! From the test as written to a script: what is given, what happens when, what is expected.
 
-use super::{CUSTOMER, Expected, State, data, line, moment, text_of};
-use crate::event::{ConsentChange, Event, Input, InputBody, MembershipChange, ProfileChange};
+use super::{CUSTOMER, Expected, State, data, line, moment};
+use crate::event::{Event, Input, InputBody, ProfileChange};
 use crate::funnel::Workspace;
-use crate::funnel::schema::{GIVEN_FIELDS, HAPPENING_FIELDS, MEMBERSHIP_FIELDS, STATE_FIELDS, TEST_FIELDS};
-use crate::funnel::settings::{CHANNELS, MembershipOwner};
+use crate::funnel::schema::{GIVEN_FIELDS, HAPPENING_FIELDS, STATE_FIELDS, TEST_FIELDS};
 use crate::lang::cel::Text;
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::{Key, Node, NodeKind};
-use crate::lang::shape::{self, Field, Object};
+use crate::lang::shape::{self, Object};
 use crate::lang::time::{Span, Time, Zone};
-use crate::lang::value::{Fields, Value};
+use crate::lang::value::Fields;
 use crate::play::Failure;
 use std::collections::BTreeSet;
 
@@ -18,8 +17,6 @@ use std::collections::BTreeSet;
 pub const DAYS_MAX: u32 = 400;
 /// Most entries of `events`, of `history`, and lines of `expect`.
 pub const ENTRIES_MAX: usize = 1_000;
-/// How an effect can be made to fail.
-const FAILURES: &[&str] = &["refused", "dead"];
 
 /// A test that can be played.
 #[derive(Debug)]
@@ -44,11 +41,12 @@ pub(super) enum Act {
 }
 
 /// What reading an entry needs.
-struct Reader<'a> {
-    workspace: &'a Workspace,
-    funnel: &'a str,
-    zone: Zone,
-    ids: BTreeSet<String>,
+pub(super) struct Reader<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) funnel: &'a str,
+    pub(super) zone: Zone,
+    /// Ids that were used.
+    pub(super) ids: BTreeSet<String>,
 }
 
 /// Reads a test of a funnel. Everything that is wrong with it is a fault.
@@ -104,7 +102,7 @@ fn customer(given: Option<&Object<'_>>, workspace: &Workspace, faults: &mut Faul
 }
 
 /// The entries of a map; a fault when it is none.
-fn entries<'n>(node: &'n Node, what: &str, faults: &mut Faults) -> Vec<(&'n Key, &'n Node)> {
+pub(super) fn entries<'n>(node: &'n Node, what: &str, faults: &mut Faults) -> Vec<(&'n Key, &'n Node)> {
     match node.map() {
         Some(map) => map.iter().map(|(key, value)| (key, value)).collect(),
         None => {
@@ -244,142 +242,6 @@ impl Reader<'_> {
             return None;
         };
         self.happening(kind, table, node, value, at, faults)
-    }
-
-    fn happening(
-        &mut self,
-        kind: &str,
-        table: &'static [Field],
-        node: &Node,
-        value: &Node,
-        at: Time,
-        faults: &mut Faults,
-    ) -> Option<Act> {
-        let change = |change: ProfileChange| Some(Act::Input(InputBody::Profile(change)));
-        let object = Object::read(node, &[table], &format!("an entry with `{kind}`"), faults)?;
-        match kind {
-            "consent" => change(ProfileChange { consent: self.consent(value, at, faults), ..ProfileChange::default() }),
-            "set" => {
-                let fields = entries(value, "`set`", faults);
-                change(ProfileChange { profile: data::profile(fields, self.workspace, faults), ..ProfileChange::default() })
-            }
-            "membership" => {
-                let (membership, cancelled) = self.membership(value, at, faults)?;
-                if cancelled {
-                    faults
-                        .error("bad-membership", &value.place, "a membership is not cancelled by setting it")
-                        .hint("write `event: membership_cancelled`");
-                }
-                change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
-            }
-            "enrol" => self.enrol(&object, faults),
-            _ => self.fail(value, &object, faults),
-        }
-    }
-
-    /// `[email, sms]`, or `{ sms: false, email:news: true }`.
-    fn consent(&self, node: &Node, time: Time, faults: &mut Faults) -> Vec<ConsentChange> {
-        let said: Vec<(Text, bool)> = match &node.kind {
-            NodeKind::Map(entries) => entries
-                .iter()
-                .filter_map(|(key, node)| {
-                    Some((Text { text: key.text.clone(), place: key.place.clone() }, shape::boolean(node, faults)?))
-                })
-                .collect(),
-            _ => shape::texts(node, faults).into_iter().map(|text| (text, true)).collect(),
-        };
-        let mut out = Vec::new();
-        for (name, granted) in said {
-            let (channel, topic) = match name.text.split_once(':') {
-                Some((channel, topic)) => (channel.to_owned(), Some(topic.to_owned())),
-                None => (name.text.clone(), None),
-            };
-            if !CHANNELS.contains(&channel.as_str()) {
-                faults
-                    .error("unknown-channel", &name.place, format!("there is no channel `{channel}`"))
-                    .did_you_mean(&channel, CHANNELS.iter().copied());
-                continue;
-            }
-            out.push(ConsentChange { channel, topic, granted, source: "test".to_owned(), time });
-        }
-        out
-    }
-
-    /// A membership, and whether it is cancelled. A term that does not say when it began begins at `at`.
-    fn membership(&self, node: &Node, at: Time, faults: &mut Faults) -> Option<(MembershipChange, bool)> {
-        let object = Object::read(node, &[MEMBERSHIP_FIELDS], "a membership", faults)?;
-        let name = object.node("name").and_then(|node| shape::name(node, faults));
-        if let Some(name) = &name
-            && self.workspace.catalog.membership(&name.text).is_none()
-        {
-            faults
-                .error("unknown-membership", &name.place, format!("the catalog has no membership `{}`", name.text))
-                .did_you_mean(&name.text, self.workspace.catalog.memberships.keys().map(String::as_str));
-        }
-        let mut time = |name: &str| object.node(name).map(|node| moment::read(node, self.zone, Some(at), faults));
-        let (started, ends) = (time("started").unwrap_or(Some(at)), time("ends"));
-        let auto_renew = object.bool("auto_renew", false, faults);
-        let cancelled = object.bool("cancelled", false, faults);
-        if cancelled && self.workspace.settings.membership_owner != MembershipOwner::Events {
-            faults
-                .error("bad-membership", &object.place("cancelled"), "only events say that a membership is cancelled")
-                .hint("the settings have `membership_owner: api`; remove the line");
-        }
-        let (name, started, ends) = (name?.text, started?, ends.map_or(Some(None), |ends| ends.map(Some))?);
-        if ends.is_some_and(|ends| ends <= started) {
-            faults.error("bad-time", &object.place("ends"), "the membership ends before it starts").hint("write a later `ends`");
-        }
-        Some((MembershipChange { membership: name, started, ends, auto_renew }, cancelled))
-    }
-
-    /// Somebody asks for a run of the tested funnel.
-    fn enrol(&mut self, object: &Object<'_>, faults: &mut Faults) -> Option<Act> {
-        if !object.bool("enrol", true, faults) {
-            return None;
-        }
-        let id = format!("test-{}", self.ids.len() + 1);
-        let properties = match object.node("properties").map(|node| (node, shape::data(node, faults))) {
-            None => Fields::new(),
-            Some((_, Some(Value::Map(fields)))) => fields,
-            Some((node, _)) => {
-                faults.error("wrong-type", &node.place, "`properties` must be a map").hint("write `properties: { name: value }`");
-                return None;
-            }
-        };
-        self.ids.insert(id.clone());
-        Some(Act::Input(InputBody::Enrol { funnel: self.funnel.to_owned(), id, properties }))
-    }
-
-    /// The next effect of a step fails; the step is named by its id, or by the template that it alone uses.
-    fn fail(&self, node: &Node, object: &Object<'_>, faults: &mut Faults) -> Option<Act> {
-        let named = text_of(node).filter(|step| !step.text.is_empty());
-        let Some(named) = named else {
-            faults.error("wrong-type", &node.place, "`fail` wants the id of a step").hint("write for example `fail: email_1`");
-            return None;
-        };
-        let steps = || self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
-        let by_template: Vec<&str> = steps()
-            .filter(|step| step.step.template().is_some_and(|(template, _)| template == named.text))
-            .map(|step| step.id.as_str())
-            .collect();
-        let by_id = steps().map(|step| step.id.as_str()).find(|id| *id == named.text);
-        let step = match (by_id, by_template.as_slice()) {
-            (Some(id), _) => id,
-            (None, [only]) => only,
-            (None, [..]) => {
-                faults.error("unknown-step", &named.place, format!("the funnel has no step `{}`", named.text));
-                match by_template.is_empty() {
-                    true => faults.did_you_mean(&named.text, steps().map(|step| step.id.as_str())),
-                    false => faults.hint(format!("several steps send this template; name one: {}", by_template.join(", "))),
-                };
-                return None;
-            }
-        };
-        let failure = match object.node("with").map_or(Some("refused"), |node| shape::word(node, FAILURES, faults))? {
-            "dead" => Failure::Dead,
-            _ => Failure::Refused,
-        };
-        Some(Act::Fail(step.to_owned(), failure))
     }
 }
 

@@ -106,6 +106,7 @@ const fn plain(method: Verb, path: &'static str, access: Access, title: &'static
 const INGEST: Access = Access::Token(Scope::Ingest);
 const READ: Access = Access::Token(Scope::Read);
 const OPERATE: Access = Access::Token(Scope::Operate);
+const ADMIN: Access = Access::Token(Scope::Admin);
 
 const LIMIT: (&str, &str) = ("limit", "How many rows, from 1 to 500; 100 when missing");
 
@@ -216,6 +217,13 @@ pub static ROUTES: &[Route] = &[
             r#"{"runs":[{"customer":"C-17","run":1,"funnel":"welcome","version":"4f2a…","state":"waiting","step":"wait_1","entered":"2027-03-01T09:00:00Z","until":"2027-03-04T09:00:00Z"}]}"#,
         )],
         ..plain(Verb::Get, "/v1/runs", READ, "List runs", |call| Box::pin(api::funnels::runs(call)))
+    },
+    Route {
+        doc: "Scopes: `ingest` sends events, `import` imports, `read` reads, `operate` changes customers and starts runs, `admin` may do everything. Only a digest of the token is kept: it cannot be shown again.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"name":"web shop","scopes":["ingest"],"expires":"2999-12-31T00:00:00Z"}"#,
+        answers: &[(201, "The token, shown this one time", r#"{"token":"af_…","name":"web shop"}"#), (400, "Refused", "")],
+        ..plain(Verb::Post, "/v1/tokens", ADMIN, "Make a token", |call| Box::pin(api::tokens::post(call)))
     },
     Route {
         query: &[("from", "First day, 2027-03-01; 365 days ago when missing"), ("to", "Last day; today when missing")],

@@ -7,3 +7,4 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 pub mod messages;
+pub mod tokens;
