@@ -26,6 +26,7 @@ mod serve;
 mod term;
 mod test;
 mod timeline;
+mod token;
 mod upload;
 mod workspace;
 
@@ -80,6 +81,7 @@ enum Command {
     Explain(explain::Explain),
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
+    Token(token::Token),
     Completions(completions::Completions),
 }
 
@@ -99,6 +101,7 @@ impl Command {
             Command::Explain(command) => command.run(term),
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
+            Command::Token(command) => command.run(term),
             Command::Completions(command) => command.run(term),
         }
     }

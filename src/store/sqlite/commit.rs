@@ -180,6 +180,8 @@ impl Core {
                 self.batch.now.0,
                 turn.facts
             ])?;
+            // What is remembered of her goes on from here.
+            row.head = head;
         }
         Ok(written)
     }
