@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// The administrator's token of the engines that are started here.
-const TOKEN: &str = "a-token-for-tests-only";
+pub const TOKEN: &str = "a-token-for-tests-only";
 
 fn autofunnel(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_autofunnel"));
@@ -32,7 +32,7 @@ fn code(output: &Output) -> Option<i32> {
 }
 
 /// A folder with the starter workspace in `shop`.
-fn shop() -> TempDir {
+pub fn shop() -> TempDir {
     let folder = TempDir::new().unwrap();
     let made = run(folder.path(), &["init", "shop"]);
     assert_eq!(code(&made), Some(0), "{}", talk(&made));
@@ -153,9 +153,9 @@ fn schemas_are_json_and_colours_can_be_chosen() {
 }
 
 /// An engine on a free port; ends with the test.
-struct Engine {
+pub struct Engine {
     process: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Drop for Engine {
@@ -167,7 +167,7 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    fn start(folder: &TempDir) -> Engine {
+    pub fn start(folder: &TempDir) -> Engine {
         let mut process = autofunnel(folder.path())
             .args(["serve", "--funnels", "shop", "--listen", "127.0.0.1:0"])
             .env("AUTOFUNNEL_TOKEN", TOKEN)

@@ -1040,7 +1040,9 @@ async fn the_timeline_is_newest_first_and_pages_exactly(stand: &dyn Stand) {
         for customer in ["anna", "bert"] {
             let claim = take(&store, customer).await;
             let facts = (0..3).map(|n| fact(What::Event, START + round * 3 + n, None)).collect();
-            commit(&store, Commit { facts, ..turn(&claim) }).await;
+            // With an effect on its way a store may remember her: her chain of facts must not fork.
+            let effects = vec![effect(customer, u32::try_from(round).unwrap() + 1)];
+            commit(&store, Commit { facts, effects, hand_over: round % 2 == 0, ..turn(&claim) }).await;
         }
     }
     let all = store.timeline("anna".to_owned(), None, 100).await.unwrap();

@@ -1,0 +1,56 @@
+//! The README's lines work as printed: its curl lines against a real engine, its funnel through `check` and
+//! `test`.
+
+use crate::cli::{Engine, TOKEN, shop};
+use std::process::Command;
+
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn the_curl_lines_work_as_printed() {
+    let folder = shop();
+    let engine = Engine::start(&folder);
+    let lines: Vec<&str> = README.lines().filter(|line| line.starts_with("curl ")).collect();
+    assert!(lines.len() >= 3, "the README shows how to send and to read");
+    let mut answers = Vec::new();
+    for line in lines {
+        let line = line.replace("http://127.0.0.1:8080", &engine.url);
+        // A person types more slowly than a customer's first turn takes; this test does not.
+        let command = format!("{line} --silent --show-error --fail --retry 20 --retry-all-errors --retry-delay 1");
+        let done = Command::new("sh").args(["-c", &command]).env("AUTOFUNNEL_TOKEN", TOKEN).output().expect("sh runs");
+        answers.push(String::from_utf8(done.stdout).unwrap());
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    assert!(answers[..2].iter().all(|answer| answer.contains("accepted")), "{answers:?}");
+    assert!(answers.last().is_some_and(|answer| answer.contains("\"facts\"")), "{answers:?}");
+}
+
+#[test]
+fn the_funnel_on_the_first_page_is_sound_and_its_tests_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("funnels");
+    copy(&root, folder.path());
+    // It is a shorter form of the sample's own welcome funnel, so it takes its place.
+    let funnel = README.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(funnel.contains("funnel: Welcome to the roastery"));
+    std::fs::write(folder.path().join("welcome.yaml"), funnel).unwrap();
+    std::fs::remove_file(folder.path().join("tests/welcome.yaml")).unwrap();
+    for command in ["check", "test"] {
+        let done = Command::new(env!("CARGO_BIN_EXE_autofunnel")).arg(command).arg(folder.path()).output().unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{command}: {told}");
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
