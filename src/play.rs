@@ -72,9 +72,9 @@ impl<'a> Player<'a> {
         self.failures.push((step.to_owned(), failure));
     }
 
-    /// Plays up to `at`, then delivers an input there.
+    /// Plays up to `at`, then delivers an input there, before what is due at that very instant.
     pub fn input(&mut self, at: Time, body: InputBody) {
-        self.run_until(at);
+        self.run_until(at.plus_ms(-1));
         self.now = self.now.max(at);
         self.turn(vec![Input { accepted_at: self.now, body }]);
     }

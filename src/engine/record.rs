@@ -49,7 +49,8 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turn
         hand_over: false,
         facts: turned.facts,
         runs,
-        wake: turned.wake,
+        // Clocks show whole milliseconds: what is due at one is over for sure only in the next. Never early.
+        wake: turned.wake.map(|wake| wake.plus_ms(1)),
         gate: turned.customer.gate,
         judged: turned.customer.judged_by.clone(),
         index: index(&turned.customer),

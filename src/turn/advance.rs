@@ -176,7 +176,7 @@ impl Turn<'_> {
     }
 
     fn past(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, was: Time, rule: IfPast) -> Next {
-        let why = format!("{was} is past");
+        let why = format!("{} is past", self.clock_text(was));
         match rule {
             IfPast::Continue => self.go(index, step, NEXT),
             IfPast::Exit => {

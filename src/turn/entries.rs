@@ -109,7 +109,7 @@ impl Turn<'_> {
             fired.extend(firings.into_iter().map(|firing| Fired::new(funnel, firing)));
         }
         if late {
-            let why = format!("it happened {} and is too old to start a run", event.time);
+            let why = format!("it happened {} and is too old to start a run", self.clock_text(event.time));
             self.fact(What::HistoryOnly, event.name.clone(), why);
         }
         fired
@@ -271,28 +271,31 @@ impl Turn<'_> {
         if let Some(days) = funnel.trigger.days_between() {
             let open = entries.last.plus_ms(i64::from(days) * DAY_MS);
             if entries.count > 0 && self.now < open {
-                return Err(Refusal::new(format!("re_entry: the last entry was {}, less than {days} days ago", entries.last)));
+                return Err(Refusal::new(format!(
+                    "re_entry: the last entry was {}, less than {days} days ago",
+                    self.clock_text(entries.last)
+                )));
             }
         }
         self.re_entry(funnel, entries)
     }
 
     fn re_entry(&self, funnel: &Funnel, entries: &Entries) -> Result<(), Refusal> {
-        let last = entries.last;
+        let (last, entered) = (entries.last, self.clock_text(entries.last));
         let closed = |why: String| Err(Refusal::new(format!("re_entry: {why}")));
         match funnel.re_entry {
             _ if entries.count == 0 => Ok(()),
-            ReEntry::Never => closed(format!("never again; she entered {last}")),
+            ReEntry::Never => closed(format!("never again; she entered {entered}")),
             ReEntry::Always => Ok(()),
             ReEntry::After(span) => match last.plus(span, self.zone) {
-                open if self.now < open => closed(format!("not before {open}; she entered {last}")),
+                open if self.now < open => closed(format!("not before {}; she entered {entered}", self.clock_text(open))),
                 _ => Ok(()),
             },
             ReEntry::PerYear if last.date(self.zone).year() == self.now.date(self.zone).year() => {
-                closed(format!("once per calendar year; she entered {last}"))
+                closed(format!("once per calendar year; she entered {entered}"))
             }
             ReEntry::PerTerm if self.customer.membership.as_ref().is_none_or(|membership| membership.started <= last) => {
-                closed(format!("once per term; she entered {last}"))
+                closed(format!("once per term; she entered {entered}"))
             }
             ReEntry::PerYear | ReEntry::PerTerm => Ok(()),
         }

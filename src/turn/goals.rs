@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::fact::{Fact, RunRef, What};
 use crate::funnel::Funnel;
 use crate::lang::value::Value;
+use crate::trigger::LATE_MS;
 use crate::watch::{Flip, Watch};
 use std::sync::Arc;
 
@@ -38,7 +39,11 @@ impl Turn<'_> {
             let amount = minor.and_then(|worth| self.workspace.settings.currency.minor(worth).ok());
             let about = event.map_or_else(|| goal.watch.sentence(), |event| event.name.clone());
             self.run_fact(index, &funnel, What::Goal, about, "").amount = amount;
-            self.customer.runs[index].goal = Some(at);
+            let run = &mut self.customer.runs[index];
+            run.goal = Some(at);
+            if !goal.every {
+                run.watch_until = None;
+            }
             let number = self.customer.runs[index].id;
             self.runs.touched.insert(number);
         }
@@ -101,7 +106,8 @@ impl Turn<'_> {
         pass.flips.iter().any(|(segment, entered)| watch.sees_flip(Flip { segment, entered: *entered }))
     }
 
-    /// Ends a run: takes back its effect, keeps it while its goal window is open.
+    /// Ends a run: takes back its effect, keeps it while its goal window is open, and so long after it as an
+    /// event of then may still arrive.
     pub(super) fn end_run(&mut self, index: usize, how: &'static str) {
         self.take_back(index);
         let now = self.now;
@@ -109,7 +115,8 @@ impl Turn<'_> {
         run.state = RunState::Ended { at: now };
         let goal = self.definitions.funnel(&run.version).and_then(|funnel| funnel.goal.as_ref());
         let watching = goal.filter(|goal| goal.every || run.goal.is_none());
-        run.watch_until = watching.map(|goal| run.entered.plus(goal.within, self.zone)).filter(|until| *until > now);
+        let until = watching.map(|goal| run.entered.plus(goal.within, self.zone).plus_ms(LATE_MS));
+        run.watch_until = until.filter(|until| *until > now);
         self.runs.touched.remove(&run.id);
         self.runs.ended.push((run.clone(), how, now));
         if run.watch_until.is_none() {

@@ -76,6 +76,8 @@ impl Turn<'_> {
 
     fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
         let name = outcome.name();
+        // It is answered: there is nothing to take back when the run ends.
+        self.customer.runs[index].state = RunState::Ready;
         let why = match outcome {
             Outcome::Refused { why } | Outcome::Unknown { why } => format!("{name}: {why}"),
             Outcome::Dead { why, attempts } => format!("{name} after {attempts} attempts: {why}"),

@@ -78,7 +78,7 @@ impl Turn<'_> {
         let now = self.real_now.max(self.now);
         let transactional = plan.transactional.unwrap_or(funnel.transactional);
         if let Some(deadline) = self.customer.runs[index].deadline.filter(|deadline| *deadline <= now) {
-            let why = format!("it expired {deadline}, {} after its decision", plan.expires);
+            let why = format!("it expired {}, {} after its decision", self.clock_text(deadline), plan.expires);
             return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
         }
         let field = if plan.channel == "sms" { "phone" } else { plan.channel };
@@ -169,7 +169,7 @@ impl Turn<'_> {
         match self.customer.consent.get(plan.channel) {
             None => return Some(format!("no consent for {} is on record", plan.channel)),
             Some(consent) if !consent.granted => {
-                return Some(format!("consent for {} was withdrawn {}", plan.channel, consent.time));
+                return Some(format!("consent for {} was withdrawn {}", plan.channel, self.clock_text(consent.time)));
             }
             Some(_) => {}
         }
@@ -177,7 +177,7 @@ impl Turn<'_> {
         match self.customer.consent.get(&format!("{}:{topic}", plan.channel)) {
             None => Some(format!("no consent for {} about {topic} is on record", plan.channel)),
             Some(consent) if !consent.granted => {
-                Some(format!("consent for {} about {topic} was withdrawn {}", plan.channel, consent.time))
+                Some(format!("consent for {} about {topic} was withdrawn {}", plan.channel, self.clock_text(consent.time)))
             }
             Some(_) => None,
         }

@@ -1,0 +1,170 @@
+//! Effects in the outbox: taken back, decided anew, of unknown fate.
+
+use super::stage::{Stage, act, time};
+use autofunnel::account::Account;
+use autofunnel::customer::Customer;
+use autofunnel::effect::{Effect, EffectKind, Outcome};
+use autofunnel::event::{Input, InputBody};
+use autofunnel::fact::What;
+use autofunnel::lang::value::Fields;
+use autofunnel::turn::{Turned, turn};
+
+/// A customer whose effects wait in the outbox until the test answers.
+struct Desk<'a> {
+    stage: &'a Stage,
+    customer: Option<Customer>,
+    count: usize,
+}
+
+impl<'a> Desk<'a> {
+    fn new(stage: &'a Stage, at: &str) -> Desk<'a> {
+        let mut desk = Desk { stage, customer: None, count: 0 };
+        desk.turn(at, &[(at, "set email=ada@example.com phone=+491"), (at, "consent email=yes sms=yes")]);
+        desk
+    }
+
+    fn turn(&mut self, now: &str, acts: &[(&str, &str)]) -> Turned {
+        let mut inputs = Vec::new();
+        for (at, text) in acts {
+            self.count += 1;
+            inputs.push(Input { accepted_at: time(at), body: act(text, &format!("e{}", self.count), time(at)) });
+        }
+        self.inputs(now, inputs)
+    }
+
+    fn answer(&mut self, now: &str, body: InputBody) -> Turned {
+        self.inputs(now, vec![Input { accepted_at: time(now), body }])
+    }
+
+    fn inputs(&mut self, now: &str, inputs: Vec<Input>) -> Turned {
+        let turned = turn(&self.stage.definitions, "ada", self.customer.take(), Account::default(), inputs, time(now));
+        self.customer = Some(turned.customer.clone());
+        turned
+    }
+}
+
+fn whats(turned: &Turned) -> Vec<&'static str> {
+    turned.facts.iter().map(|fact| fact.what.name()).collect()
+}
+
+fn ids(effects: &[Effect]) -> Vec<&str> {
+    effects.iter().map(|effect| effect.id.as_str()).collect()
+}
+
+const MAIL: &str = r#"
+--- autofunnel.yaml
+quiet_hours: { from: "21:00", until: "08:00" }
+caps: [ { channel: email, at_most: 1, within: 7 days } ]
+--- mail.yaml
+funnel: Mail
+trigger: { event: go }
+exit_on: purchase
+steps:
+  - email: { subject: Hi, text: "Hi {{ customer.email }}" }
+    id: mail
+    expires: 12h
+  - grant: 5 points
+    id: points
+"#;
+
+#[test]
+fn a_withdrawal_in_the_same_batch_takes_the_message_back() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 10:00", &[("2027-03-01 09:30", "go"), ("2027-03-01 09:40", "consent email=no")]);
+    assert_eq!(ids(&turned.effects), ["ada/1/points/2"], "{:?}", whats(&turned));
+    assert_eq!(whats(&turned), ["event", "entered", "planned", "consent_withdrawn", "redecided", "skipped", "planned"]);
+    assert_eq!(turned.effects[0].gate, turned.customer.gate, "it can begin");
+    assert!(turned.customer.sends.is_empty(), "its place under the cap is free again");
+}
+
+#[test]
+fn another_withdrawal_sends_what_was_planned_under_the_new_gate() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 10:00", &[("2027-03-01 09:30", "go"), ("2027-03-01 09:40", "consent sms=no")]);
+    assert_eq!(ids(&turned.effects), ["ada/1/mail/1.1"]);
+    assert_eq!((turned.effects[0].gate, turned.customer.gate), (1, 1));
+    assert_eq!(turned.customer.sends.len(), 1);
+}
+
+#[test]
+fn a_stale_decision_is_made_anew_and_keeps_its_deadline() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 20:00", &[("2027-03-01 20:00", "go")]);
+    let first = turned.effects[0].clone();
+    assert_eq!(first.valid_until, Some(time("2027-03-01 21:00")), "it must not begin in the night");
+    let stale = |effect: &str| InputBody::Stale { effect: effect.to_owned(), why: "it came too late".to_owned() };
+    let turned = desk.answer("2027-03-01 21:00", stale(&first.id));
+    assert_eq!(whats(&turned), ["redecided", "held"]);
+    assert_eq!(turned.wake, Some(time("2027-03-02 08:00")));
+    // At eight the twelve hours are over.
+    let turned = desk.turn("2027-03-02 08:00", &[]);
+    assert_eq!(whats(&turned), ["skipped", "planned"], "{:?}", turned.facts);
+    assert_eq!(ids(&turned.effects), ["ada/1/points/2"]);
+    assert!(turned.customer.sends.is_empty());
+    // An answer to what was decided anew changes nothing any more.
+    let turned = desk.answer("2027-03-02 09:00", stale(&first.id));
+    assert!(turned.facts.is_empty() && turned.effects.is_empty());
+}
+
+#[test]
+fn a_run_that_ends_takes_its_effect_back() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]);
+    let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 11:00", "purchase amount=1")]);
+    assert_eq!(turned.withdrawn, ["ada/1/mail/1"]);
+    assert_eq!(whats(&turned), ["event", "exited", "withdrawn"]);
+    assert!(turned.customer.sends.is_empty());
+    // It had begun after all.
+    let accepted = Outcome::Accepted { reference: None, data: Fields::new() };
+    let turned = desk.answer("2027-03-01 11:01", InputBody::Result { effect: "ada/1/mail/1".to_owned(), outcome: accepted });
+    assert_eq!(whats(&turned), ["sent"]);
+    // Planned and taken back in one turn, nothing leaves.
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 10:00", "go"), ("2027-03-01 10:30", "purchase amount=1")]);
+    assert!(turned.effects.is_empty() && turned.withdrawn.is_empty(), "{:?}", whats(&turned));
+}
+
+#[test]
+fn an_unknown_grant_holds_its_run_and_exits_still_act() {
+    let stage = Stage::new(
+        &MAIL.replace("  - email: { subject: Hi, text: \"Hi {{ customer.email }}\" }\n    id: mail\n    expires: 12h\n", ""),
+    );
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]);
+    let effect = turned.effects[0].id.clone();
+    assert!(matches!(turned.effects[0].kind, EffectKind::Grant(_)) && turned.effects[0].valid_until.is_none());
+    let unknown = Outcome::Unknown { why: "the line went dead".to_owned() };
+    let turned = desk.answer("2027-03-01 10:01", InputBody::Result { effect: effect.clone(), outcome: unknown });
+    assert_eq!(whats(&turned), ["failed"]);
+    assert!(turned.customer.runs[0].waits_for(&effect));
+    let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 11:00", "purchase amount=1")]);
+    assert_eq!(whats(&turned), ["event", "exited", "withdrawn"]);
+}
+
+#[test]
+fn a_refused_grant_stops_its_run_and_a_refused_message_does_not() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let first = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
+    let refused = Outcome::Refused { why: "no such address".to_owned() };
+    let turned = desk.answer("2027-03-01 10:01", InputBody::Result { effect: first, outcome: refused.clone() });
+    assert_eq!(whats(&turned), ["failed", "planned"]);
+    let second = turned.effects[0].id.clone();
+    let turned = desk.answer("2027-03-01 10:02", InputBody::Result { effect: second, outcome: refused });
+    assert_eq!(whats(&turned), ["failed", "stopped"]);
+    assert!(turned.customer.runs.is_empty() && turned.wake.is_none());
+    assert!(turned.facts.iter().any(|fact| fact.what == What::Stopped && fact.why.contains("no such address")));
+}
+
+#[test]
+fn what_a_message_names_has_its_bounds() {
+    let stage = Stage::new(&MAIL.replace("{{ customer.email }}", "{{ event.text }}"));
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let long = format!("go text={}", "x".repeat(9_000));
+    let turned = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", &long)]);
+    assert_eq!(whats(&turned), ["event", "entered", "skipped", "planned"]);
+}
