@@ -272,16 +272,6 @@ impl History {
         tally.value()
     }
 
-    /// About how many bytes it takes when it is stored.
-    pub fn weight(&self) -> usize {
-        let texts = |fields: &Fields| -> usize {
-            fields.iter().map(|(name, value)| name.len() + 12 + value.as_text().map_or(0, str::len)).sum()
-        };
-        let singles: usize = self.singles.iter().map(|single| 30 + texts(&single.properties)).sum();
-        let days: usize = self.days.values().map(|bucket| 20 + bucket.weight()).sum();
-        60 + singles + days + self.ever.weight()
-    }
-
     /// Drops what has left the longest window.
     pub fn prune(&mut self, keep: &Keep, now: Time, zone: Zone) {
         let Some(horizon) = horizon(keep, now, zone) else {

@@ -1,12 +1,10 @@
-//! What a document may hold: what is forgotten when nothing needs it any more, and what is refused or
-//! folded when there is too much.
+//! What a document may hold: what is forgotten when nothing needs it any more, and when there is no room for
+//! another run.
 
 use super::Turn;
-use crate::customer::codec;
 use crate::customer::history::Keep;
 use crate::customer::{Customer, DOCUMENT_BYTES_MAX, Run};
 use crate::event::Event;
-use crate::fact::What;
 use crate::lang::time::DAY_MS;
 use crate::lang::value::{Fields, Value};
 
@@ -16,11 +14,9 @@ pub const KEYS_KEPT_DAYS: i64 = 400;
 pub const KEYS_MAX: usize = 500;
 /// Most names of events of which a history is begun though no definition names them.
 pub const HISTORY_NAMES_MAX: usize = 300;
-/// A new run is refused when the document is estimated to be larger than this, in bytes: what is under way
-/// must still have room to go on.
+/// A new run is refused when what cannot be folded is estimated to take more than this, in bytes: what is
+/// under way must still have room to go on, and history to be kept.
 const ROOM_BYTES: usize = DOCUMENT_BYTES_MAX / 4 * 3;
-/// Single events kept per name while a document that is too large is folded, one try after the other.
-const FOLDS: &[usize] = &[100, 50, 20, 5, 0];
 /// What a part of a document takes beside its texts, about, in bytes.
 const PART_BYTES: usize = 12;
 
@@ -39,30 +35,6 @@ impl Turn<'_> {
         for (name, history) in &mut self.customer.history {
             history.prune(self.workspace.keeps.get(name).unwrap_or(&none), self.now, self.zone);
         }
-        self.fold();
-    }
-
-    /// Folds single events into day totals until the document fits.
-    fn fold(&mut self) {
-        if weight(&self.customer) < DOCUMENT_BYTES_MAX / 2 {
-            return;
-        }
-        let mut folded = None;
-        for most in FOLDS {
-            if codec::encode(&self.customer).len() <= DOCUMENT_BYTES_MAX {
-                break;
-            }
-            let zone = self.zone;
-            self.customer.history.values_mut().for_each(|history| history.fold(*most, zone));
-            folded = Some(*most);
-        }
-        if let Some(most) = folded {
-            let why = format!(
-                "her document is larger than {} KiB; of each event the last {most} are kept singly, older ones as totals of a day",
-                DOCUMENT_BYTES_MAX / 1024
-            );
-            self.fact(What::Alert, "", why);
-        }
     }
 
     /// Whether the document has room for a run that this event starts.
@@ -71,14 +43,13 @@ impl Turn<'_> {
     }
 }
 
-/// About how large a document is, in bytes.
+/// About how large a document is without its history, which can be folded; in bytes.
 fn weight(customer: &Customer) -> usize {
-    let history: usize = customer.history.iter().map(|(name, history)| name.len() + history.weight()).sum();
     let entries: usize = customer.entries.values().map(|entries| (entries.keys.len() + 3) * PART_BYTES * 2).sum();
     let runs: usize = customer.runs.iter().map(run).sum();
     let small =
         customer.consent.len() + customer.segments.len() + customer.sends.len() + customer.marks.len() + customer.watched.len();
-    fields(&customer.profile) + history + entries + runs + small * PART_BYTES * 5
+    fields(&customer.profile) + entries + runs + small * PART_BYTES * 5
 }
 
 fn run(run: &Run) -> usize {

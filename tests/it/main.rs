@@ -3,5 +3,6 @@
 mod cli;
 mod contract;
 mod engine;
+mod golden;
 mod readme;
 mod web;

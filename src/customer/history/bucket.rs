@@ -51,13 +51,6 @@ impl Bucket {
         }
     }
 
-    /// About how many bytes it takes when it is stored.
-    pub fn weight(&self) -> usize {
-        let values: usize =
-            self.values.iter().map(|(name, keys)| name.len() + keys.iter().map(|key| key.len() + 2).sum::<usize>()).sum();
-        20 + values + self.sums.keys().map(|name| name.len() + 20).sum::<usize>()
-    }
-
     /// Takes another bucket in.
     pub fn add(&mut self, other: &Bucket) {
         self.count = self.count.saturating_add(other.count);
