@@ -49,14 +49,15 @@ impl Engine {
     /// Drops what has outlived its retention, now and then.
     pub async fn prune(&self, mut stop: watch::Receiver<bool>) {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(PRUNE_SECONDS)) => {}
-                () = queue::stopped(&mut stop) => return,
-            }
+            // At once after a start, too: an engine that is often started anew must not grow without bound.
             match self.store.prune().await {
                 Ok(0) => {}
                 Ok(rows) => tracing::debug!(rows, "dropped what has outlived its retention"),
                 Err(error) => tracing::warn!(%error, "pruning failed; it is tried again"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(PRUNE_SECONDS)) => {}
+                () = queue::stopped(&mut stop) => return,
             }
         }
     }

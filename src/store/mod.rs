@@ -218,7 +218,8 @@ pub enum Begin {
     },
     /// She has unread inputs: her turn goes first; the effect went back to the queue.
     TurnFirst,
-    /// Gate or shelf life: the effect left the outbox and a `Stale` input is in her inbox instead.
+    /// Gate or shelf life: the effect left the outbox and a `Stale` input is in her inbox instead; or, where
+    /// an earlier attempt may have had its effect, its result [`Outcome::Unknown`].
     Stale,
     /// It is not there any more (withdrawn or settled).
     Gone,

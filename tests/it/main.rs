@@ -2,7 +2,9 @@
 
 mod cli;
 mod contract;
+mod crash;
 mod engine;
 mod golden;
+mod provider;
 mod readme;
 mod web;

@@ -1,6 +1,6 @@
 //! What an answer, or none, means.
 
-use super::{Idempotency, SendResult};
+use super::SendResult;
 use crate::lang::time::{HOUR_MS, Time};
 use crate::lang::value::{Fields, Value};
 use crate::wire::secrets::{Secret, mask};
@@ -30,9 +30,15 @@ pub(super) struct Reading {
     pub secrets: Vec<Secret>,
 }
 
+/// Whether an answer leaves open if the request had its effect. 429 and 503 say that it was turned away; what
+/// went wrong behind any other may have gone wrong after the effect.
+fn doubtful(status: u16) -> bool {
+    status == 408 || (status >= 500 && status != 503)
+}
+
 impl Reading {
     /// `now` is asked only for a `Retry-After` that is a date.
-    pub fn read(&self, result: Result<Response, WireError>, idempotency: Idempotency, now: impl Fn() -> Time) -> SendResult {
+    pub fn read(&self, result: Result<Response, WireError>, now: impl Fn() -> Time) -> SendResult {
         let response = match result {
             Ok(response) => response,
             Err(WireError::Invalid(why)) => return SendResult::Refused { why: mask(&why, &self.secrets) },
@@ -46,7 +52,7 @@ impl Reading {
             return self.accepted(&response);
         }
         if matches!(status, 408 | 425 | 429 | 500..=599) || self.retry_on.contains(&status) {
-            let ambiguous = (status >= 500 || status == 408) && idempotency == Idempotency::None;
+            let ambiguous = doubtful(status);
             let after = response.header("retry-after").and_then(|text| retry_after(text, &now));
             return SendResult::Retry { after, why: self.shown(&response), ambiguous };
         }

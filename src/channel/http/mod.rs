@@ -250,7 +250,7 @@ impl Channel for Http {
                 return SendResult::Refused { why: "the call was prepared by another provider".to_owned() };
             };
             let result = tools.client.send(request.clone()).await;
-            self.reading.read(result, self.idempotency, || tools.store.now())
+            self.reading.read(result, || tools.store.now())
         })
     }
 }

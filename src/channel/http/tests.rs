@@ -41,7 +41,7 @@ async fn exchange(yaml: &str, answer: &str) -> (String, SendResult) {
     let client = Client::new().unwrap();
     let (seen, result) = tokio::join!(receiver, client.send(request));
     let now = || Time::parse("2027-01-01T00:00:00Z").unwrap();
-    (seen, http.reading.read(result, http.idempotency, now))
+    (seen, http.reading.read(result, now))
 }
 
 fn whole(seen: &[u8]) -> bool {
@@ -131,7 +131,7 @@ async fn statuses_say_whether_to_try_again() {
 #[test]
 fn failures_of_the_wire_keep_their_meaning() {
     let http = http("kind: http\nurl: http://127.0.0.1:1/\nidempotent: true");
-    let read = |why| http.reading.read(Err(why), http.idempotency, Time::default);
+    let read = |why| http.reading.read(Err(why), Time::default);
     assert!(matches!(read(WireError::BeforeSend("x".to_owned())), SendResult::Retry { ambiguous: false, .. }));
     assert!(matches!(read(WireError::Ambiguous("x".to_owned())), SendResult::Retry { ambiguous: true, .. }));
     assert!(matches!(read(WireError::Invalid("x".to_owned())), SendResult::Refused { .. }));

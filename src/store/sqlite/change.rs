@@ -1,7 +1,7 @@
 //! What memory learns from a committed transaction.
 
 use super::super::Record;
-use super::memory::{EffectFlight, Flight};
+use super::flight::{EffectFlight, Flight};
 use std::sync::Arc;
 
 /// What a committed transaction has changed.

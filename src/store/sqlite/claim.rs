@@ -7,8 +7,8 @@
 use super::super::{CLAIM_CUSTOMERS_MAX, CLAIM_INPUTS_MAX, Claim, Queued, Record, StoreError};
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
+use super::flight::Flight;
 use super::inbox::lost;
-use super::memory::Flight;
 use super::shape::key;
 use super::writer::Core;
 use crate::customer::codec::decode;

@@ -7,7 +7,7 @@ use super::super::{Committed, CustomerRow, Record};
 use super::call::{Call, Done, Phase, Points, let_be};
 use super::change::Change;
 use super::figure::CUSTOMERS_TALLY;
-use super::memory::{EffectFlight, Flight};
+use super::flight::{EffectFlight, Flight};
 use super::shape::{NewEffect, Turn};
 use super::writer::Core;
 use rusqlite::{OptionalExtension, params};
@@ -273,7 +273,7 @@ impl Core {
         let flight = turn.hand_over.then(|| {
             let customer = turn.customer.clone();
             let (gate, valid_until) = (effect.gate, effect.valid_until);
-            (effect.id.clone(), EffectFlight { seq, customer, num, gate, valid_until, attempts: 0 })
+            (effect.id.clone(), EffectFlight { seq, customer, num, gate, valid_until, unsure: false, attempts: 0 })
         });
         self.batch.gone.remove(&effect.id);
         self.batch.changes.push(Change::EffectBorn { seq, due: self.batch.now.0, flight });

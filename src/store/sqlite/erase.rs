@@ -4,7 +4,7 @@ use super::super::CustomerRow;
 use super::call::Done;
 use super::change::Change;
 use super::figure::CUSTOMERS_TALLY;
-use super::memory::Flight;
+use super::flight::Flight;
 use super::shape::{Turn, key};
 use super::writer::Core;
 use rusqlite::{OptionalExtension, params};

@@ -11,6 +11,7 @@
 
 use super::super::{Claim, Record};
 use super::change::Change;
+use super::flight::{Cursor, EffectFlight, Flight, Taken};
 use super::recent::Recent;
 use crate::lang::time::Time;
 use std::collections::{HashMap, VecDeque};
@@ -18,75 +19,6 @@ use std::sync::Arc;
 
 /// Customers whose failed turns without inputs are counted.
 const WAKE_FAULTS_MAX: usize = 1_000;
-
-/// A claimed customer, with what her commit wants to know.
-#[derive(Clone, Debug, Default)]
-pub struct Flight {
-    /// Her row; 0: she has none yet.
-    pub num: i64,
-    /// The version of her record.
-    pub version: i64,
-    /// Her wake as the index has it.
-    pub wake: Option<i64>,
-    /// The newest row of her facts; 0: none.
-    pub head: i64,
-    /// Digest of her line in the list of customers.
-    pub shown: i64,
-    /// Her gate.
-    pub gate: u32,
-    /// Her account.
-    pub account: Arc<[u8]>,
-    /// Inputs whose crash counter was raised when they were handed out.
-    pub counted: Vec<u64>,
-}
-
-/// What memory alone can say to [`super::Store::take`].
-pub enum Taken {
-    /// Her record was here; she is claimed now.
-    Claimed(Box<Claim>),
-    /// She is claimed, or has inputs.
-    No,
-    /// The file has to be asked.
-    Unknown,
-}
-
-/// An effect that was handed out.
-#[derive(Clone, Debug)]
-pub struct EffectFlight {
-    /// Its row.
-    pub seq: i64,
-    /// Whose.
-    pub customer: Arc<str>,
-    /// Her row.
-    pub num: i64,
-    /// The gate under which it was decided.
-    pub gate: u32,
-    /// Its shelf life.
-    pub valid_until: Option<Time>,
-    /// Attempts begun.
-    pub attempts: u32,
-}
-
-/// A position in an index of instants. Rows at or before `at` are handed out or wait for something else.
-#[derive(Debug)]
-pub struct Cursor {
-    /// Instant and row.
-    pub at: (i64, i64),
-    /// No row beyond the position is due before this instant.
-    pub next: i64,
-}
-
-impl Cursor {
-    fn start() -> Cursor {
-        Cursor { at: (i64::MIN, 0), next: i64::MAX }
-    }
-
-    /// A row came to stand at this instant.
-    fn came(&mut self, instant: i64, row: i64) {
-        self.next = self.next.min(instant);
-        self.at = self.at.min((instant, row.saturating_sub(1)));
-    }
-}
 
 #[derive(Default)]
 struct Entry {
@@ -447,6 +379,27 @@ mod tests {
         assert_eq!(memory.fly(&anna, Flight::default(), 100), vec![2, 3]);
         free(&mut memory, "anna", vec![2, 3]);
         assert_eq!((memory.inputs, memory.customers.len(), memory.inbox_rows), (0, 0, 0));
+    }
+
+    #[test]
+    fn memory_alone_gives_out_only_a_free_customer_without_inputs() {
+        let mut memory = Memory::new(10_000);
+        let keep = |memory: &mut Memory| {
+            let recent =
+                Some(Box::new((Flight { num: 1, version: 3, ..Flight::default() }, Record { version: 3, ..Record::default() })));
+            memory.apply(Change::Freed { customer: Arc::from("anna"), num: 1, consumed: vec![], wake: None, recent });
+        };
+        assert!(matches!(memory.take("anna", Time(0)), Taken::Unknown));
+        keep(&mut memory);
+        assert!(matches!(memory.take("anna", Time(0)), Taken::Claimed(claim) if claim.record.version == 3));
+        assert!(matches!(memory.take("anna", Time(0)), Taken::No));
+        keep(&mut memory);
+        arrive(&mut memory, "anna", 1);
+        assert!(matches!(memory.take("anna", Time(0)), Taken::No));
+        free(&mut memory, "anna", vec![1]);
+        keep(&mut memory);
+        memory.far = 1;
+        assert!(matches!(memory.take("anna", Time(0)), Taken::Unknown), "her inputs may lie beyond");
     }
 
     #[test]

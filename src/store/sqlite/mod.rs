@@ -24,8 +24,8 @@ use super::{
 };
 use crate::effect::Outcome;
 use crate::lang::time::Time;
+use flight::Taken;
 use futures_util::future::BoxFuture;
-use memory::Taken;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +37,7 @@ mod claim;
 mod commit;
 mod erase;
 mod figure;
+mod flight;
 mod inbox;
 mod keep;
 mod lists;

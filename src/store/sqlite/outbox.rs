@@ -11,12 +11,12 @@
 use super::super::{Begin, Delivery, Retry, StoreError};
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
+use super::flight::EffectFlight;
 use super::inbox::Letter;
-use super::memory::EffectFlight;
 use super::shape::key;
 use super::writer::Core;
 use crate::customer::codec::{CodecError, decode};
-use crate::effect::Effect;
+use crate::effect::{Effect, Outcome};
 use crate::lang::time::Time;
 use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;
@@ -89,6 +89,7 @@ impl RawDelivery {
             num,
             gate: effect.gate,
             valid_until: effect.valid_until,
+            unsure: self.unsure.is_some(),
             attempts: self.attempts,
         };
         Some((effect.id.clone(), flight))
@@ -165,7 +166,15 @@ impl Core {
         if late || gate != Some(flight.gate) {
             let why = if late { "its time had passed" } else { "something that forbids it was accepted since it was decided" };
             self.remove_effect(effect, flight.seq)?;
-            self.put_in(&Letter::stale(&flight.customer, effect, why))?;
+            // What may have happened must not be decided anew: under another id it could happen twice.
+            let letter = match flight.unsure {
+                false => Letter::stale(&flight.customer, effect, why),
+                true => {
+                    let why = format!("{why}, and an earlier attempt may have had its effect");
+                    Letter::result(&flight.customer, effect, Outcome::Unknown { why })
+                }
+            };
+            self.put_in(&letter)?;
             return Ok(Begin::Stale);
         }
         self.db

@@ -38,6 +38,8 @@ const STEP_ROWS_MAX: i64 = 500;
 /// Rows looked at by one step where they do not lie in the order of their age. An index would find the old
 /// ones at once, and cost more with every row written than the walk does once a day.
 const STEP_ROWS_WALKED: i64 = 5_000;
+/// One page of so many may lie empty: it is filled again soon, and moving pages costs.
+const PAGES_KEPT_OF: i64 = 32;
 /// Pages given back by one step.
 const STEP_PAGES_MAX: i64 = 64;
 
@@ -116,13 +118,15 @@ impl Core {
     }
 
     fn give_back_pages(&mut self) -> Done<Step> {
-        let free: i64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        if free > 0 {
+        let ask = |sql: &str| self.db.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let spare = ask("PRAGMA freelist_count")? - ask("PRAGMA page_count")? / PAGES_KEPT_OF;
+        if spare > 0 {
             // The statement has to be run to its end: it gives back one page with each row.
-            let mut give = self.db.prepare(&format!("PRAGMA incremental_vacuum({STEP_PAGES_MAX})"))?;
+            let pages = spare.min(STEP_PAGES_MAX);
+            let mut give = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
             let mut rows = give.query([])?;
             while rows.next()?.is_some() {}
         }
-        Ok(Step { rows: 0, done: free <= STEP_PAGES_MAX })
+        Ok(Step { rows: 0, done: spare <= STEP_PAGES_MAX })
     }
 }

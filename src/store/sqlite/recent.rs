@@ -4,7 +4,7 @@
 //! when she is claimed and put back by the next commit, so it can never be older than the file.
 
 use super::super::Record;
-use super::memory::Flight;
+use super::flight::Flight;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 

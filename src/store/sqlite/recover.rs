@@ -24,7 +24,7 @@ const POINTS: Option<Points> = Some(Points { before: "sqlite.fault.before", afte
 /// [`super::Store::release`].
 pub const RELEASE: Call<Vec<String>, ()> = Call {
     phase: Phase::Write,
-    points: None,
+    points: Some(Points { before: "sqlite.release.before", after: "sqlite.release.after" }),
     run: |core, customers| customers.iter().try_for_each(|customer| core.free(&Arc::from(customer.as_str()))),
     lost: let_be,
 };

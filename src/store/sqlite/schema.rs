@@ -129,6 +129,10 @@ fn real_path(path: &Path) -> StoreResult<PathBuf> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.exists() {
         private_folder().create(folder).map_err(fail)?;
+        // SQLite sees to it that its files' names outlive a power cut, but not the folder's.
+        if let Some(above) = folder.canonicalize().map_err(fail)?.parent() {
+            File::open(above).and_then(|above| above.sync_all()).map_err(fail)?;
+        }
     }
     match path.canonicalize() {
         Ok(real) => Ok(real),

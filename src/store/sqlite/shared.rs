@@ -3,7 +3,8 @@
 
 use super::super::Work;
 use super::Options;
-use super::memory::{Memory, Taken};
+use super::flight::Taken;
+use super::memory::Memory;
 use crate::lang::time::Time;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,10 +1,11 @@
 //! What is particular to SQLite; the promises of every store are in the contract suite.
 
-use super::super::read::Reads;
+use super::super::read::{KeptMessage, Reads, RunFilter};
 use super::super::{Accepted, Begin, Claim, Commit, Committed, CustomerRow, NewInput, RunRow, Store, StoreError, StoreResult};
 use super::{Options, SCHEMA, SqliteStore, schema};
 use crate::effect::{Effect, EffectKind, Grant, OnUncertain};
 use crate::event::InputBody;
+use crate::fact::{Fact, What};
 use crate::lang::time::{Span, Time};
 use crate::lang::value::Fields;
 use rusqlite::Connection;
@@ -283,6 +284,73 @@ async fn an_input_beyond_memory_is_unread_all_the_same() {
 }
 
 #[tokio::test]
+async fn what_arrives_while_there_is_a_backlog_beyond_memory_stands_behind_it() {
+    let place = Place::new();
+    let store = place.open(Options { window_inputs: 4, ..options() }).unwrap();
+    for (customer, id) in [("b0", "1"), ("b1", "1"), ("b2", "1"), ("b3", "1"), ("z", "1")] {
+        store.accept(vec![enrol(customer, id)]).await.unwrap();
+    }
+    // One place is free again, and it is not for the newcomer.
+    let claim = store.claim(1).await.unwrap().remove(0);
+    assert_eq!(store.commit(vec![turn(&claim)]).await.unwrap(), [Committed::Done]);
+    store.accept(vec![enrol("z", "2")]).await.unwrap();
+    let seen = drain(&store).await;
+    assert_eq!(seen.last().unwrap(), &("z".to_owned(), vec!["1".to_owned(), "2".to_owned()]));
+}
+
+#[tokio::test]
+async fn erasure_leaves_no_row_of_hers_in_any_table() {
+    let place = Place::new();
+    let store = place.open(options()).unwrap();
+    for round in 0..2 {
+        store.accept(vec![enrol("anna", "1")]).await.unwrap();
+        let claim = store.claim(1).await.unwrap().remove(0);
+        let fact = Fact {
+            at: NOW,
+            what: What::Entered,
+            about: "x".to_owned(),
+            run: None,
+            why: String::new(),
+            seen: vec![],
+            amount: None,
+        };
+        let index = CustomerRow {
+            id: "anna".to_owned(),
+            name: "Anna".to_owned(),
+            segments: vec![format!("s{round}"), "t".to_owned()],
+            ..CustomerRow::default()
+        };
+        let (facts, runs) = (vec![fact.clone(), fact], vec![run_row("anna", "waiting")]);
+        let effects = vec![Effect { id: format!("anna/{round}"), ..effect("anna") }];
+        let commit = Commit { facts, runs, effects, index, hand_over: round == 0, wake: Some(NOW), ..turn(&claim) };
+        assert_eq!(store.commit(vec![commit]).await.unwrap(), [Committed::Done]);
+    }
+    let message = KeptMessage {
+        id: "m".to_owned(),
+        customer: "anna".to_owned(),
+        channel: String::new(),
+        to: String::new(),
+        funnel: String::new(),
+        template: String::new(),
+        subject: String::new(),
+        text: String::new(),
+        html: String::new(),
+        at: NOW,
+    };
+    store.keep_message(message).await.unwrap();
+    let claim = store.claim(1).await.unwrap().remove(0);
+    assert_eq!(store.commit(vec![Commit { erase: true, ..turn(&claim) }]).await.unwrap(), [Committed::Done]);
+    store.close().await;
+    let db = Connection::open(place.file()).unwrap();
+    for table in ["customer", "word", "member", "inbox", "outbox", "fact", "run", "message", "quarantine"] {
+        let rows: i64 = db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "{table}");
+    }
+    let left: i64 = db.query_row("SELECT coalesce(sum(n), 0) FROM tally", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "tallies");
+}
+
+#[tokio::test]
 async fn an_input_that_cannot_be_read_is_put_aside() {
     let place = Place::new();
     let store = place.open(options()).unwrap();
@@ -314,6 +382,8 @@ async fn an_operation_that_cannot_be_done_fails_alone() {
     assert!(store.record("anna".to_owned()).await.unwrap().is_none());
     let good = Commit { runs: vec![run_row("anna", "waiting")], ..turn(&claim) };
     assert_eq!(store.commit(vec![good]).await.unwrap(), [Committed::Done]);
+    assert_eq!(store.runs(RunFilter::default(), 9).await.unwrap(), [run_row("anna", "waiting")]);
+    assert_eq!(store.counts().await.unwrap().live_runs, [("f".to_owned(), "waiting".to_owned(), 1)]);
     assert_eq!(drain(&store).await.len(), 50);
 }
 

@@ -1,0 +1,134 @@
+//! What is kept for everybody, and how long.
+
+use super::*;
+
+pub async fn definitions_stay_while_a_live_run_names_them(stand: &dyn Stand) {
+    let store = open(stand);
+    assert!(store.definitions().await.unwrap().is_empty());
+    let put = async |hash: &str, funnels: &[(&str, &str)]| {
+        let funnels = funnels.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect();
+        store.put_definitions(hash.to_owned(), funnels, format!("bundle {hash}").into_bytes()).await.unwrap();
+    };
+    let hashes = async || store.definitions().await.unwrap().into_iter().map(|(hash, _)| hash).collect::<Vec<_>>();
+    put("d1", &[("f", "v1"), ("g", "w1")]).await;
+    put("d1", &[("f", "v1"), ("g", "w1")]).await;
+    assert_eq!(store.definitions().await.unwrap(), [("d1".to_owned(), b"bundle d1".to_vec())]);
+    make_with(&store, "anna", |first| first.runs = vec![run_row("anna", 1, "f", "v1", "waiting", START)]).await;
+    put("d2", &[("f", "v2"), ("g", "w1")]).await;
+    assert_eq!(hashes().await, ["d2", "d1"]);
+    put("d3", &[("f", "v1"), ("g", "w2")]).await;
+    assert_eq!(hashes().await, ["d3"], "the current one holds that version too");
+    put("d2", &[("f", "v2"), ("g", "w1")]).await;
+    assert_eq!(hashes().await, ["d2", "d3"], "made current again; the newest that holds the version");
+    let claim = take(&store, "anna").await;
+    commit(&store, Commit { runs: vec![run_row("anna", 1, "f", "v1", "exited", START)], ..turn(&claim) }).await;
+    assert_eq!(hashes().await, ["d2"]);
+}
+
+pub async fn the_scan_finds_who_was_judged_by_other_definitions(stand: &dyn Stand) {
+    let store = open(stand);
+    for (customer, judged) in [("e", "d1"), ("b", "d2"), ("d", "d1"), ("a", "d3"), ("c", "d1")] {
+        make_with(&store, customer, |first| first.judged = judged.to_owned()).await;
+    }
+    let scan = async |after: &str| store.wake_unjudged("d2".to_owned(), after.to_owned(), 2).await.unwrap();
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let step = scan(&after).await;
+        assert!(step.len() <= 2);
+        let Some(last) = step.last() else { break };
+        after = last.clone();
+        found.extend(step);
+    }
+    let claims = store.claim(9).await.unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.customer.clone()).collect::<Vec<_>>(), found, "marked in the order of the scan");
+    found.sort();
+    assert_eq!(found, ["a", "c", "d", "e"]);
+    for claim in &claims {
+        commit(&store, Commit { judged: "d2".to_owned(), ..turn(claim) }).await;
+    }
+    assert!(scan("").await.is_empty());
+    assert!(claimed(&store).await.is_empty());
+}
+
+pub async fn a_token_replaces_the_one_with_its_digest(stand: &dyn Stand) {
+    let store = open(stand);
+    let token = TokenRow {
+        digest: vec![1],
+        name: "shop".to_owned(),
+        scopes: vec!["ingest".to_owned(), "read".to_owned()],
+        expires: None,
+    };
+    let newer = TokenRow { expires: Some(Time(5)), scopes: vec![], ..token.clone() };
+    let other = TokenRow { digest: vec![2], name: "till".to_owned(), ..token.clone() };
+    for token in [token, other.clone(), newer.clone()] {
+        store.put_token(token).await.unwrap();
+    }
+    drop(store);
+    assert_eq!(open(stand).tokens().await.unwrap(), [newer, other]);
+}
+
+pub async fn a_message_is_kept_once(stand: &dyn Stand) {
+    let store = open(stand);
+    for (id, customer, at) in [("m1", "anna", 1), ("m2", "bert", 2), ("m3", "anna", 3), ("m1", "zoe", 9)] {
+        store.keep_message(message(id, customer, START + at)).await.unwrap();
+    }
+    let list = async |customer: &str, before| {
+        let rows = store.messages(customer.to_owned(), before, 9).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list("", None).await, ["m3", "m2", "m1"]);
+    assert_eq!(list("anna", None).await, ["m3", "m1"]);
+    assert_eq!(list("", Some(Time(START + 3))).await, ["m2", "m1"]);
+    assert_eq!(store.message("m1".to_owned()).await.unwrap(), Some(message("m1", "anna", START + 1)));
+    assert_eq!(store.message("m9".to_owned()).await.unwrap(), None);
+}
+
+pub async fn what_has_outlived_its_retention_goes(stand: &dyn Stand) {
+    let store = open(stand);
+    make_with(&store, "anna", |first| {
+        first.facts = vec![fact(What::Granted, START, Some(1))];
+        first.runs = vec![run_row("anna", 1, "f", "v1", "finished", START), run_row("anna", 2, "f", "v1", "waiting", START)];
+    })
+    .await;
+    store.keep_message(message("m1", "anna", START)).await.unwrap();
+    accept(&store, vec![event("bert", "1")]).await;
+    assert_eq!(store.prune().await.unwrap(), 0);
+    stand.clock().pass(29 * DAY_MS);
+    assert_eq!(store.prune().await.unwrap(), 0);
+    stand.clock().pass(2 * DAY_MS);
+    assert_eq!(store.prune().await.unwrap(), 2, "the ended run and the message");
+    assert_eq!(store.runs(RunFilter::default(), 9).await.unwrap().len(), 1, "a live run stays");
+    assert_eq!(accept(&store, vec![event("bert", "1")]).await, [Accepted::Duplicate]);
+    stand.clock().pass(5 * DAY_MS);
+    assert_eq!(store.prune().await.unwrap(), 1, "the event's id");
+    assert_eq!(accept(&store, vec![event("bert", "1")]).await, [Accepted::New]);
+    stand.clock().pass(60 * DAY_MS);
+    assert_eq!(store.prune().await.unwrap(), 2, "the fact and the event's new id");
+    assert!(store.timeline("anna".to_owned(), None, 9).await.unwrap().is_empty());
+    assert_eq!(
+        store.figures("2027-03-01".to_owned(), "2027-03-01".to_owned()).await.unwrap()[0].amount,
+        1,
+        "figures stay for ever"
+    );
+    assert_eq!(claim_one(&store).await.inputs.len(), 2, "what was accepted is never dropped");
+}
+
+pub async fn a_second_open_is_refused(stand: &dyn Stand) {
+    let store = open(stand);
+    let said = match stand.open() {
+        Err(StoreError::Fatal(said)) => said,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("two stores on the same data"),
+    };
+    assert!(said.contains("in use by another process"), "{said}");
+    store.close().await;
+    open(stand);
+}
+
+pub async fn a_closed_store_takes_nothing(stand: &dyn Stand) {
+    let store = open(stand);
+    store.close().await;
+    store.close().await;
+    assert!(matches!(store.accept(vec![event("anna", "1")]).await, Err(StoreError::Unavailable(_))));
+    assert!(done_at_once(store.wait_for_work(Work::Turns)).await, "whoever waits may leave");
+}

@@ -1,0 +1,181 @@
+//! Nothing accepted is lost and nothing is doubled, however the engine ends: real processes of the real
+//! binary are aborted at every failpoint, killed at random under load, asked to stop in the middle of work.
+//!
+//! After each of them another process does the rest, and [`check`] holds three journals against each other:
+//! what the sender was told 2xx, what the engine has on record, every request that the provider saw.
+//!
+//! A quick slice runs always. `AUTOFUNNEL_LONG=1` runs all of it: every failpoint fifty times, 200 random
+//! kills, 200 restarts; `-- --nocapture` shows its reports.
+
+mod check;
+mod points;
+mod process;
+mod world;
+
+use crate::provider::{Dice, Plan};
+use autofunnel::store::failpoint_names;
+use check::check;
+use points::{Job, play, report};
+use process::{PATIENCE, Process, Setup};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use world::World;
+
+/// Worlds at the same time.
+const AT_ONCE: usize = 4;
+/// Hits of each failpoint in the long run.
+const LONG_HITS: usize = 50;
+/// Rounds in which they must be reached.
+const LONG_ROUNDS_MAX: usize = 100;
+/// How long an engine may take to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// The failpoints outside the stores: around the call of a provider, and before its answer is taken.
+const ENGINE_FAILPOINTS: [&str; 3] = ["provider.call.before", "provider.call.after", "settle.before"];
+
+fn names() -> Vec<&'static str> {
+    failpoint_names().iter().copied().chain(ENGINE_FAILPOINTS).collect()
+}
+
+fn long() -> bool {
+    std::env::var("AUTOFUNNEL_LONG").is_ok_and(|value| value == "1")
+}
+
+#[test]
+fn a_crash_at_any_failpoint_loses_and_doubles_nothing() {
+    let names = names();
+    let job = |(seed, (point, hit)): (usize, (&'static str, u64))| Job { point, hit, seed: seed as u64 };
+    let mut rounds = Vec::new();
+    if long() {
+        let mut hits: BTreeMap<&str, usize> = BTreeMap::new();
+        for round in 0..LONG_ROUNDS_MAX {
+            let open = names.iter().filter(|name| hits.get(*name).is_none_or(|count| *count < LONG_HITS));
+            // Early and late hits in turn; a late one that is not reached costs only its round.
+            let jobs: Vec<Job> = open.map(|name| job((round, (*name, 1 + (round as u64) % 25)))).collect();
+            for played in play(jobs, AT_ONCE) {
+                *hits.entry(played.job.point).or_default() += usize::from(played.hit);
+                rounds.push(played);
+            }
+        }
+    } else {
+        let later = |(at, name): (usize, &&'static str)| (*name, 2 + at as u64 % 3);
+        let wanted = names.iter().map(|name| (*name, 1)).chain(names.iter().enumerate().map(later));
+        rounds = play(wanted.enumerate().map(job).collect(), AT_ONCE);
+    }
+    let (lines, seen, text) = report(&names, &rounds);
+    println!("{text}");
+    for round in &rounds {
+        assert!(round.verdict.is_good(), "{:?}:\n{}\n{text}", round.job, round.verdict.text());
+        assert!(round.hit || long(), "{:?} was not reached\n{text}", round.job);
+    }
+    let wanted = if long() { LONG_HITS } else { 2 };
+    for (name, line) in lines {
+        assert!(line.hits >= wanted, "{name} was hit {} times, not {wanted}\n{text}", line.hits);
+    }
+    // What is never tried is not proved.
+    let tried = [seen.runs, seen.sent_again, seen.repeats, seen.repeats_after_yes, seen.unknown, seen.redecided];
+    assert!(tried.iter().all(|count| *count > 0), "{text}");
+}
+
+#[test]
+fn every_failpoint_of_the_sources_is_tried() {
+    let (mut folders, mut found) = (vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")], BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for begin in ["failpoint(\"", "before: \"", "after: \""] {
+                    let names = text.split(begin).skip(1).filter_map(|rest| rest.split('"').next());
+                    found.extend(names.filter(|name| name.contains('.')).map(str::to_owned));
+                }
+            }
+        }
+    }
+    let tried: BTreeSet<String> = names().into_iter().map(str::to_owned).collect();
+    assert_eq!(found, tried);
+}
+
+#[test]
+fn kills_at_random_under_load_lose_and_double_nothing() {
+    let kills = if long() { 200 } else { 5 };
+    let mut dice = Dice::new(20, "kills");
+    let mut world = World::new(Plan { seed: 20, troubles_percent: 20, troubles_per_key_max: 2 });
+    for _ in 0..kills {
+        world.load(4, 2, 10);
+        let mut engine = world.start(None);
+        after_some_work(&world, &mut dice, &engine);
+        engine.kill();
+    }
+    world.finish();
+    conclude(&world, kills);
+}
+
+#[test]
+fn a_stop_in_the_middle_of_work_is_quick_and_loses_nothing() {
+    let stops = if long() { 200 } else { 4 };
+    let mut dice = Dice::new(30, "stops");
+    let mut world = World::new(Plan { seed: 30, troubles_percent: 20, troubles_per_key_max: 1 });
+    let mut longest = Duration::ZERO;
+    for _ in 0..stops {
+        world.load(4, 2, 10);
+        let mut engine = world.start(None);
+        after_some_work(&world, &mut dice, &engine);
+        let asked = Instant::now();
+        engine.terminate();
+        assert_eq!(engine.status().code(), Some(0), "{}", engine.log());
+        longest = longest.max(asked.elapsed());
+        assert!(asked.elapsed() <= DRAIN_MAX, "it took {:?} to stop\n{}", asked.elapsed(), engine.log());
+    }
+    world.finish();
+    println!("{stops} stops, the longest took {longest:?}");
+    let verdict = conclude(&world, stops);
+    assert_eq!(verdict.seen.repeats_after_yes, 0, "what had begun was not finished before the end");
+}
+
+#[test]
+fn a_second_engine_on_the_same_store_is_refused() {
+    let mut world = World::new(Plan { seed: 40, troubles_percent: 0, troubles_per_key_max: 0 });
+    let mut first = world.start(None);
+    let setup = Setup { folder: world.folder(), number: 1_000, crash_at: None, bell: world.bell.clone() };
+    let mut second = Process::start(setup);
+    assert_eq!(second.status().code(), Some(1));
+    let log = second.log();
+    assert!(log.contains("engine.db is in use by another process"), "{log}");
+    // The first one goes on, and its work with it.
+    assert_eq!(world.ask("/readyz").map(|(status, _)| status), Some(200));
+    world.load(2, 1, 2);
+    assert!(world.until_done(&first));
+    first.terminate();
+    assert_eq!(first.status().code(), Some(0), "{}", first.log());
+    conclude(&world, 0);
+}
+
+/// Lets the engine work until the provider has seen a few more requests, or the senders have been answered
+/// a few more times, or nothing is left to do.
+fn after_some_work(world: &World, dice: &mut Dice, engine: &Process) {
+    let (calls, answers) = (world.provider.count(), world.told.lock().unwrap().answered);
+    let (more_calls, more_answers) = (1 + dice.below(25) as usize, 1 + dice.below(60) as usize);
+    let by_calls = dice.below(2) == 0;
+    let enough = || {
+        let told = world.told.lock().unwrap();
+        let idle = told.pending == 0 && !by_calls;
+        let some = if by_calls { world.provider.count() >= calls + more_calls } else { told.answered >= answers + more_answers };
+        some || idle || engine.has_ended()
+    };
+    assert!(world.bell.until(PATIENCE, enough), "nothing happens:\n{}", engine.log());
+    assert!(!engine.has_ended(), "the engine ended by itself:\n{}", engine.log());
+}
+
+fn conclude(world: &World, ends: usize) -> check::Verdict {
+    let verdict = check(world);
+    println!("{ends} ends, {} processes: {:#?}", world.processes(), verdict.seen);
+    if !verdict.is_good() {
+        world.keep("ends");
+    }
+    assert!(verdict.is_good(), "{}", verdict.text());
+    verdict
+}
