@@ -32,7 +32,8 @@ pub(super) struct Token {
 impl Token {
     pub fn run(self, term: &Term) -> Done {
         let body = json!({ "name": self.name, "scopes": self.scopes, "expires": self.expires }).to_string();
-        let answer = self.remote.run(|api| async move { api.post("/v1/tokens", "application/json", Bytes::from(body)).await?.good() })?;
+        let answer =
+            self.remote.run(|api| async move { api.post("/v1/tokens", "application/json", Bytes::from(body)).await?.good() })?;
         term.line(text(&answer, "token"))?;
         term.say("keep it now: it cannot be shown again");
         Ok(Status::Good)

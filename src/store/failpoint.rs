@@ -19,8 +19,6 @@ const NAMES: &[&str] = &[
     "sqlite.commit.after",
     "sqlite.fault.before",
     "sqlite.fault.after",
-    "sqlite.release.before",
-    "sqlite.release.after",
     "sqlite.begin.before",
     "sqlite.begin.after",
     "sqlite.retry.before",

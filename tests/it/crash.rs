@@ -10,9 +10,10 @@
 mod check;
 mod points;
 mod process;
+mod sender;
 mod world;
 
-use crate::provider::{Dice, Plan};
+use crate::provider::{Dice, Plan, Reply};
 use autofunnel::store::failpoint_names;
 use check::check;
 use points::{Job, play, report};
@@ -103,7 +104,7 @@ fn every_failpoint_of_the_sources_is_tried() {
 fn kills_at_random_under_load_lose_and_double_nothing() {
     let kills = if long() { 200 } else { 5 };
     let mut dice = Dice::new(20, "kills");
-    let mut world = World::new(Plan { seed: 20, troubles_percent: 20, troubles_per_key_max: 2 });
+    let mut world = World::new(Plan::new(20, 20, 2));
     for _ in 0..kills {
         world.load(4, 2, 10);
         let mut engine = world.start(None);
@@ -118,7 +119,7 @@ fn kills_at_random_under_load_lose_and_double_nothing() {
 fn a_stop_in_the_middle_of_work_is_quick_and_loses_nothing() {
     let stops = if long() { 200 } else { 4 };
     let mut dice = Dice::new(30, "stops");
-    let mut world = World::new(Plan { seed: 30, troubles_percent: 20, troubles_per_key_max: 1 });
+    let mut world = World::new(Plan::new(30, 20, 1));
     let mut longest = Duration::ZERO;
     for _ in 0..stops {
         world.load(4, 2, 10);
@@ -137,8 +138,23 @@ fn a_stop_in_the_middle_of_work_is_quick_and_loses_nothing() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_provider_that_is_silent() {
+    let plan = Plan { troubles: &[Reply::SilenceAfter], ..Plan::new(50, 100, 1) };
+    let mut world = World::with_mail_timeout(plan, "60s");
+    world.load(3, 1, 2);
+    let mut engine = world.start(None);
+    assert!(world.bell.until(PATIENCE, || world.provider.count() >= 3), "{}", engine.log());
+    let asked = Instant::now();
+    engine.terminate();
+    assert_eq!(engine.status().code(), Some(0), "{}", engine.log());
+    assert!(asked.elapsed() <= DRAIN_MAX, "it took {:?} to stop\n{}", asked.elapsed(), engine.log());
+    world.finish();
+    conclude(&world, 1);
+}
+
+#[test]
 fn a_second_engine_on_the_same_store_is_refused() {
-    let mut world = World::new(Plan { seed: 40, troubles_percent: 0, troubles_per_key_max: 0 });
+    let mut world = World::new(Plan::new(40, 0, 0));
     let mut first = world.start(None);
     let setup = Setup { folder: world.folder(), number: 1_000, crash_at: None, bell: world.bell.clone() };
     let mut second = Process::start(setup);
@@ -146,7 +162,7 @@ fn a_second_engine_on_the_same_store_is_refused() {
     let log = second.log();
     assert!(log.contains("engine.db is in use by another process"), "{log}");
     // The first one goes on, and its work with it.
-    assert_eq!(world.ask("/readyz").map(|(status, _)| status), Some(200));
+    assert_eq!(world.post.ask("/readyz").map(|(status, _)| status), Some(200));
     world.load(2, 1, 2);
     assert!(world.until_done(&first));
     first.terminate();
@@ -157,11 +173,11 @@ fn a_second_engine_on_the_same_store_is_refused() {
 /// Lets the engine work until the provider has seen a few more requests, or the senders have been answered
 /// a few more times, or nothing is left to do.
 fn after_some_work(world: &World, dice: &mut Dice, engine: &Process) {
-    let (calls, answers) = (world.provider.count(), world.told.lock().unwrap().answered);
+    let (calls, answers) = (world.provider.count(), world.post.told.lock().unwrap().answered);
     let (more_calls, more_answers) = (1 + dice.below(25) as usize, 1 + dice.below(60) as usize);
     let by_calls = dice.below(2) == 0;
     let enough = || {
-        let told = world.told.lock().unwrap();
+        let told = world.post.told.lock().unwrap();
         let idle = told.pending == 0 && !by_calls;
         let some = if by_calls { world.provider.count() >= calls + more_calls } else { told.answered >= answers + more_answers };
         some || idle || engine.has_ended()

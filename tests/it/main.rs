@@ -5,6 +5,8 @@ mod contract;
 mod crash;
 mod engine;
 mod golden;
+
 mod provider;
 mod readme;
+mod story;
 mod web;

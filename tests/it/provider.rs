@@ -84,6 +84,8 @@ pub enum Reply {
     Yes,
     /// 500, without the effect.
     Error,
+    /// 500, after the effect.
+    ErrorAfter,
     /// 429 with `Retry-After`, without the effect.
     Busy,
     /// The connection is reset before anything was done.
@@ -97,7 +99,9 @@ pub enum Reply {
 }
 
 impl Reply {
-    const TROUBLES: [Reply; 5] = [Reply::Error, Reply::Busy, Reply::ResetBefore, Reply::ResetAfter, Reply::SilenceAfter];
+    /// Every kind of trouble.
+    pub const TROUBLES: &'static [Reply] =
+        &[Reply::Error, Reply::ErrorAfter, Reply::Busy, Reply::ResetBefore, Reply::ResetAfter, Reply::SilenceAfter];
 }
 
 /// How often there is trouble.
@@ -109,15 +113,22 @@ pub struct Plan {
     pub troubles_percent: u64,
     /// … until a key has had this many.
     pub troubles_per_key_max: usize,
+    /// The kinds of trouble.
+    pub troubles: &'static [Reply],
 }
 
 impl Plan {
+    /// Every kind of trouble, so often.
+    pub fn new(seed: u64, troubles_percent: u64, troubles_per_key_max: usize) -> Plan {
+        Plan { seed, troubles_percent, troubles_per_key_max, troubles: Reply::TROUBLES }
+    }
+
     fn reply(&self, path: &str, key: &str, earlier: usize) -> Reply {
         let mut dice = Dice::new(self.seed, &format!("{path} {key} {earlier}"));
         if earlier >= self.troubles_per_key_max || dice.below(100) >= self.troubles_percent {
             return Reply::Yes;
         }
-        Reply::TROUBLES[dice.below(Reply::TROUBLES.len() as u64) as usize]
+        self.troubles[dice.below(self.troubles.len() as u64) as usize]
     }
 }
 
@@ -226,7 +237,7 @@ impl Desk {
                     return;
                 }
                 Reply::Yes => answer("200 OK", "", "{\"id\":\"taken\"}"),
-                Reply::Error => answer("500 Internal Server Error", "", "{}"),
+                Reply::Error | Reply::ErrorAfter => answer("500 Internal Server Error", "", "{}"),
                 Reply::Busy => answer("429 Too Many Requests", "retry-after: 1\r\n", "{}"),
                 Reply::OtherBody => answer("422 Unprocessable Content", "", "{}"),
             };
@@ -245,7 +256,7 @@ impl Desk {
         let (first, count) = keys.entry((path.to_owned(), key.clone())).or_insert_with(|| (body.clone(), 0));
         let planned = self.plan.reply(path, &key, *count);
         let reply = if keyed && *first != body { Reply::OtherBody } else { planned };
-        let acts = matches!(reply, Reply::Yes | Reply::ResetAfter | Reply::SilenceAfter);
+        let acts = matches!(reply, Reply::Yes | Reply::ErrorAfter | Reply::ResetAfter | Reply::SilenceAfter);
         let known = keyed && calls.iter().any(|call| call.effect && call.path == path && call.key == key);
         *count += 1;
         calls.push(Call { path: path.to_owned(), key, process, body, reply, effect: acts && !known });
@@ -312,8 +323,7 @@ mod tests {
 
     #[test]
     fn a_key_acts_once_and_never_with_another_body() {
-        let plan = Plan { seed: 1, troubles_percent: 0, troubles_per_key_max: 0 };
-        let provider = Provider::start(plan, Arc::default());
+        let provider = Provider::start(Plan::new(1, 0, 0), Arc::default());
         let sent = [("/mail", "k1", "a"), ("/mail", "k1", "a"), ("/mail", "k1", "b"), ("/text", "k2", "a"), ("/text", "k2", "a")];
         let got: Vec<String> = sent.iter().map(|(path, key, body)| send(&provider, path, key, body)).collect();
         assert_eq!(got, ["200", "200", "422", "200", "200"]);
@@ -323,20 +333,20 @@ mod tests {
 
     #[test]
     fn every_kind_of_trouble_comes_and_then_no_more() {
-        let plan = Plan { seed: 7, troubles_percent: 100, troubles_per_key_max: 1 };
         let bell = Arc::new(Bell::default());
-        let provider = Provider::start(plan, bell.clone());
+        let provider = Provider::start(Plan::new(7, 100, 1), bell.clone());
         let mut seen: BTreeMap<Reply, String> = BTreeMap::new();
         for key in 0..60 {
             let key = format!("k{key}");
             let got = send(&provider, "/mail", &key, "body");
             let call = provider.calls().pop().unwrap();
-            assert_eq!(call.effect, matches!(call.reply, Reply::ResetAfter | Reply::SilenceAfter));
+            assert_eq!(call.effect, matches!(call.reply, Reply::ErrorAfter | Reply::ResetAfter | Reply::SilenceAfter));
             seen.insert(call.reply, got);
             assert_eq!(send(&provider, "/mail", &key, "body"), "200");
         }
         let wanted = [
             (Reply::Error, "500"),
+            (Reply::ErrorAfter, "500"),
             (Reply::Busy, "429"),
             (Reply::ResetBefore, "ConnectionReset"),
             (Reply::ResetAfter, "ConnectionReset"),

@@ -30,10 +30,10 @@ pub(super) struct Reading {
     pub secrets: Vec<Secret>,
 }
 
-/// Whether an answer leaves open if the request had its effect. 429 and 503 say that it was turned away; what
-/// went wrong behind any other may have gone wrong after the effect.
+/// Whether an answer leaves open if the request had its effect: what went wrong behind a 5xx may have gone
+/// wrong after it. A 429 says that the request was turned away.
 fn doubtful(status: u16) -> bool {
-    status == 408 || (status >= 500 && status != 503)
+    status == 408 || status >= 500
 }
 
 impl Reading {

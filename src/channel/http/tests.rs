@@ -107,7 +107,7 @@ async fn statuses_say_whether_to_try_again() {
     for (yaml, answer, expected) in [
         (bare, "429 Too Many\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n", retry(Some(30_000), false)),
         (bare, "503 Down\r\nretry-after: Fri, 01 Jan 2027 00:01:00 GMT\r\ncontent-length: 0\r\n\r\n", retry(Some(60_000), true)),
-        (keyed, "500 Oops\r\ncontent-length: 0\r\n\r\n", retry(None, false)),
+        (keyed, "500 Oops\r\ncontent-length: 0\r\n\r\n", retry(None, true)),
         (bare, "500 Oops\r\ncontent-length: 0\r\n\r\n", retry(None, true)),
         (bare, "408 Late\r\ncontent-length: 0\r\n\r\n", retry(None, true)),
         (bare, "425 Early\r\ncontent-length: 0\r\n\r\n", retry(None, false)),

@@ -1,7 +1,8 @@
 //! The checker: reads three journals and holds them against each other. What the sender was told, what
 //! the engine has on record, what the provider saw.
 
-use super::world::{POINTS, Sent, World, block_on};
+use super::sender::Sent;
+use super::world::{POINTS, World, block_on};
 use crate::provider::{Call, KEYED_PATH, Reply};
 use autofunnel::account::Account;
 use autofunnel::engine::clock::system_now;
@@ -99,7 +100,7 @@ impl Records {
 
 /// Reads everything after the last engine has ended.
 pub fn check(world: &World) -> Verdict {
-    let told = world.told.lock().unwrap();
+    let told = world.post.told.lock().unwrap();
     let mut verdict = Verdict { wrong: told.refused.clone(), ..Verdict::default() };
     verdict.seen.sent_again = told.repeated;
     if told.pending > 0 {

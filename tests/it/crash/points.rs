@@ -1,7 +1,7 @@
 //! One failpoint, one hit: an engine that ends there, another that does the rest, and the check.
 
 use super::check::{Seen, Verdict, check};
-use super::process::Process;
+use super::process::{PATIENCE, Process};
 use super::world::World;
 use crate::provider::{Dice, Plan};
 use std::collections::VecDeque;
@@ -11,6 +11,8 @@ use std::sync::Mutex;
 const HELPINGS_MAX: usize = 6;
 /// Inputs of as many customers wait when the engine of a `claim` round comes back.
 const TOGETHER: usize = 12;
+/// Customers who all wait for a turn when the engine of a `release` round is asked to stop.
+const CROWD: usize = 600;
 
 /// A place and a time.
 #[derive(Clone, Debug)]
@@ -52,12 +54,12 @@ pub fn play(jobs: Vec<Job>, at_once: usize) -> Vec<Round> {
 fn round(job: Job) -> Round {
     let mut dice = Dice::new(job.seed, job.point);
     let troubles_percent = if job.point.contains("retry") { 60 } else { 25 };
-    let plan = Plan { seed: dice.below(u64::MAX), troubles_percent, troubles_per_key_max: 1 };
-    let mut world = World::new(plan);
+    let mut world = World::new(Plan::new(dice.below(u64::MAX), troubles_percent, 1));
     let hit = match job.point {
         "sqlite.open.before" | "sqlite.open.after" | "sqlite.prune.before" | "sqlite.prune.after" => at_start(&mut world, &job),
         "sqlite.claim.before" | "sqlite.claim.after" => at_claim(&mut world, &job),
         "sqlite.close.before" | "sqlite.close.after" => at_close(&mut world, &job),
+        "sqlite.release.before" | "sqlite.release.after" => at_release(&mut world, &job),
         "sqlite.fault.before" | "sqlite.fault.after" => at_fault(&mut world, &job),
         _ => under_load(&mut world, &job, job.hit),
     };
@@ -93,7 +95,7 @@ fn at_start(world: &mut World, job: &Job) -> bool {
     if job.hit > 1 {
         let mut before = world.start(None);
         let some = job.hit as usize;
-        world.bell.until(super::process::PATIENCE, || world.provider.count() > some || world.told.lock().unwrap().pending == 0);
+        world.bell.until(PATIENCE, || world.provider.count() > some || world.post.told.lock().unwrap().pending == 0);
         before.kill();
     }
     // A part of one pruning is enough to be hit later; a file is opened once per process.
@@ -129,10 +131,26 @@ fn at_close(world: &mut World, job: &Job) -> bool {
         assert!(world.until_done(&engine));
     } else {
         let some = (job.hit / 2) as usize % 12;
-        world.bell.until(super::process::PATIENCE, || world.provider.count() > some);
+        world.bell.until(PATIENCE, || world.provider.count() > some);
     }
     stop(&mut engine);
     engine.crashed()
+}
+
+/// Asked to stop while claimed customers still wait for a worker: they are given back.
+fn at_release(world: &mut World, job: &Job) -> bool {
+    world.load(3, 2, 4);
+    for _ in 0..HELPINGS_MAX {
+        let mut engine = world.start(Some(&format!("{}:1", job.point)));
+        world.load_at_once(CROWD);
+        let sent = || world.post.told.lock().unwrap().pending == 0;
+        assert!(world.bell.until(PATIENCE, sent), "{}", engine.log());
+        stop(&mut engine);
+        if engine.crashed() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Turns fail where a document cannot be read.

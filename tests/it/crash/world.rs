@@ -1,20 +1,16 @@
 //! A world around one store: a workspace, a fake provider, senders that never give up, and one engine
 //! process after another.
 
-use super::process::{PATIENCE, Process, Setup, TOKEN};
+use super::process::{PATIENCE, Process, Setup};
+use super::sender::{Letter, Post, forbid, introduce, letter_of_events};
 use crate::provider::{Bell, EFFECT_HEADER, KEY_HEADER, PROCESS_HEADER, Plan, Provider};
 use autofunnel::engine::clock::system_now;
 use autofunnel::event::{Event, InputBody};
 use autofunnel::store::sqlite::{Options, SqliteStore};
 use autofunnel::store::{Commit, NewInput, Store};
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// Points of the one grant of a run.
@@ -22,8 +18,6 @@ pub const POINTS: i64 = 10;
 /// Of so many customers one takes a word of consent back as soon as her first mail is on its way, and one
 /// right after her first event.
 const FORBIDS_EVERY: usize = 3;
-/// No answer of the engine takes this long; a sender then sends again.
-const ANSWER_MS: u64 = 10_000;
 /// Lanes of senders; those of the second kind send what starts no run.
 const LANES: usize = 3;
 const NOISE_LANES: usize = 3;
@@ -43,7 +37,7 @@ providers:
     idempotency_header: KEY
     headers: { PROCESS: "${env:AUTOFUNNEL_PROCESS}" }
     json: { to: "{{ message.to }}", text: "{{ message.text }}" }
-    timeout: 800ms
+    timeout: MAIL_TIMEOUT
   text:                      # takes no key and must not be doubled
     kind: http
     url: http://PROVIDER/text
@@ -88,40 +82,6 @@ steps:
     id: gift
 "#;
 
-/// An event that the engine was sent.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    /// Whose.
-    pub customer: String,
-    /// Its name.
-    pub name: &'static str,
-}
-
-/// What senders were told.
-#[derive(Default)]
-pub struct Told {
-    /// Events answered with 2xx, by id.
-    pub accepted: BTreeMap<String, Sent>,
-    /// Answers that no sender should get.
-    pub refused: Vec<String>,
-    /// Requests answered with 2xx.
-    pub answered: usize,
-    /// Requests that were answered so and had been sent more than once.
-    pub repeated: usize,
-    /// Requests not answered yet.
-    pub pending: usize,
-}
-
-/// A request that is sent until it is answered.
-struct Letter {
-    method: &'static str,
-    path: String,
-    body: String,
-    events: Vec<(String, Sent)>,
-    /// Not sent before the provider has seen this text.
-    after: Option<String>,
-}
-
 /// See the module.
 pub struct World {
     folder: TempDir,
@@ -129,14 +89,12 @@ pub struct World {
     pub bell: Arc<Bell>,
     /// The outside.
     pub provider: Arc<Provider>,
-    /// What senders were told.
-    pub told: Arc<Mutex<Told>>,
+    /// The senders.
+    pub post: Arc<Post>,
     /// Customers that will take a word of consent back.
     pub forbids: Vec<String>,
     /// Customers whose documents are damaged.
     pub damaged: Vec<String>,
-    door: Arc<Mutex<Option<SocketAddr>>>,
-    closed: Arc<AtomicBool>,
     senders: Vec<JoinHandle<()>>,
     processes: usize,
     customers: usize,
@@ -145,6 +103,11 @@ pub struct World {
 impl World {
     /// A world without any engine yet.
     pub fn new(plan: Plan) -> World {
+        World::with_mail_timeout(plan, "800ms")
+    }
+
+    /// The same, with an engine that waits so long for an answer to a mail.
+    pub fn with_mail_timeout(plan: Plan, timeout: &str) -> World {
         let folder = tempfile::Builder::new().prefix("autofunnel-crash-").tempdir().unwrap();
         let bell = Arc::new(Bell::default());
         let provider = Arc::new(Provider::start(plan, bell.clone()));
@@ -152,19 +115,18 @@ impl World {
         std::fs::create_dir(&funnels).unwrap();
         let settings = SETTINGS.replace("http://PROVIDER", &format!("http://{}", provider.address()));
         let settings = settings.replace("KEY", KEY_HEADER).replace("{ PROCESS:", &format!("{{ {PROCESS_HEADER}:"));
-        let settings = settings.replace("EFFECT:", &format!("{EFFECT_HEADER}:"));
+        let settings = settings.replace("MAIL_TIMEOUT", timeout).replace("EFFECT:", &format!("{EFFECT_HEADER}:"));
         for (name, text) in [("autofunnel.yaml", settings.as_str()), ("catalog.yaml", CATALOG), ("joined.yaml", FUNNEL)] {
             std::fs::write(funnels.join(name), text).unwrap();
         }
+        let post = Arc::new(Post::new(provider.clone(), bell.clone()));
         World {
             folder,
             bell,
             provider,
-            told: Arc::default(),
+            post,
             forbids: Vec::new(),
             damaged: Vec::new(),
-            door: Arc::default(),
-            closed: Arc::default(),
             senders: Vec::new(),
             processes: 0,
             customers: 0,
@@ -186,7 +148,7 @@ impl World {
         let to = std::env::temp_dir().join(format!("autofunnel-crash-{name}-{}", std::process::id()));
         let copied: std::io::Result<()> = std::fs::create_dir_all(&to).and_then(|()| {
             let files = std::fs::read_dir(self.folder.path())?.flatten().filter(|entry| entry.path().is_file());
-            files.map(|entry| std::fs::copy(entry.path(), to.join(entry.file_name())).map(|_| ())).collect()
+            files.map(|entry| std::fs::copy(entry.path(), to.join(entry.file_name()))).try_for_each(|copied| copied.map(drop))
         });
         println!("store and logs are kept in {} ({copied:?})", to.display());
     }
@@ -225,8 +187,7 @@ impl World {
         let process = Process::start(setup);
         let address = process.address();
         assert!(address.is_some() || crash_at.is_some(), "the engine did not start:\n{}", process.log());
-        *self.door.lock().unwrap() = address;
-        self.bell.ring();
+        self.post.goes_to(address);
         process
     }
 
@@ -235,16 +196,19 @@ impl World {
         let mut lanes: Vec<Vec<Letter>> = (0..LANES + NOISE_LANES).map(|_| Vec::new()).collect();
         for number in self.customers..self.customers + customers {
             let customer = format!("c{number}");
+            let joined = |join: usize| letter_of_events(&[(format!("{customer}-join-{join}"), "joined", customer.clone())]);
             let lane = &mut lanes[number % LANES];
             lane.push(introduce(&customer));
             for join in 0..joins {
                 if join == 1 && number % FORBIDS_EVERY < 2 {
                     let after = (number % FORBIDS_EVERY == 0).then(|| format!("mail for {customer}-join-0"));
-                    lane.push(Letter { after, ..forbid(&customer) });
+                    lane.push(forbid(&customer, after));
                     self.forbids.push(customer.clone());
                 }
-                lane.push(letter_of_events(&[(format!("{customer}-join-{join}"), "joined", customer.clone())]));
+                lane.push(joined(join));
             }
+            // What was taken in is sent once more all the same.
+            lane.push(joined(0));
             for n in 0..noise {
                 let id = format!("{customer}-noise-{n}");
                 lanes[LANES + n % NOISE_LANES].push(letter_of_events(&[(id, "noise", customer.clone())]));
@@ -273,21 +237,12 @@ impl World {
     }
 
     fn send(&mut self, letters: Vec<Letter>) {
-        self.told.lock().unwrap().pending += letters.len();
-        let (door, told, bell, closed) = (self.door.clone(), self.told.clone(), self.bell.clone(), self.closed.clone());
-        let provider = self.provider.clone();
-        self.senders.push(std::thread::spawn(move || {
-            for letter in letters {
-                let seen = |text: &String| provider.has_seen(text) || closed.load(Ordering::Acquire);
-                while letter.after.as_ref().is_some_and(|text| !bell.until(PATIENCE, || seen(text))) {}
-                deliver(letter, &door, &told, &bell, &closed);
-            }
-        }));
+        self.senders.push(self.post.send(letters));
     }
 
     /// Waits until all is sent and done; false when the engine ended before.
     pub fn until_done(&self, engine: &Process) -> bool {
-        let sent = || self.told.lock().unwrap().pending == 0;
+        let sent = || self.post.told.lock().unwrap().pending == 0;
         assert!(self.bell.until(PATIENCE, || sent() || engine.has_ended()), "senders get no answer:\n{}", engine.log());
         // Twice, because the figures of one answer are not all of one instant.
         let mut idle = 0;
@@ -310,25 +265,19 @@ impl World {
     fn is_idle(&self) -> bool {
         let Some(text) = self.metrics() else { return false };
         let gauge = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
-        ["autofunnel_inbox_inputs ", "autofunnel_outbox_effects ", "autofunnel_live_runs "].iter().all(|name| gauge(name) == Some(0))
+        ["autofunnel_inbox_inputs ", "autofunnel_outbox_effects ", "autofunnel_live_runs "]
+            .iter()
+            .all(|name| gauge(name) == Some(0))
     }
 
     fn metrics(&self) -> Option<String> {
-        let address = (*self.door.lock().unwrap())?;
-        call(address, "GET", "/metrics", "").filter(|(status, _)| *status == 200).map(|(_, text)| text)
-    }
-
-    /// Asks the engine something.
-    pub fn ask(&self, path: &str) -> Option<(u16, String)> {
-        let address = (*self.door.lock().unwrap())?;
-        call(address, "GET", path, "")
+        self.post.ask("/metrics").filter(|(status, _)| *status == 200).map(|(_, text)| text)
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.closed.store(true, Ordering::Release);
-        self.bell.ring();
+        self.post.close();
         for sender in self.senders.drain(..) {
             // A sender that panicked has said so already.
             let _said = sender.join();
@@ -342,82 +291,12 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn event(id: &str) -> Event {
-    Event { id: id.to_owned(), name: "noise".to_owned(), time: system_now(), properties: Default::default(), minor: None, depth: 0 }
-}
-
-fn introduce(customer: &str) -> Letter {
-    let body = format!(
-        r#"{{"profile":{{"email":"{customer}@example.com","phone":"+4930123456","push":"device-{customer}","chat":"chat-{customer}"}}}}"#
-    );
-    Letter { method: "PUT", path: format!("/v1/customers/{customer}"), body, events: Vec::new(), after: None }
-}
-
-/// Raises her gate: what was decided before is to be decided anew.
-fn forbid(customer: &str) -> Letter {
-    let body = r#"{"consent":{"email":false}}"#.to_owned();
-    Letter { method: "PUT", path: format!("/v1/customers/{customer}"), body, events: Vec::new(), after: None }
-}
-
-fn letter_of_events(events: &[(String, &'static str, String)]) -> Letter {
-    let one = |(id, name, customer): &(String, &'static str, String)| {
-        let properties = if *name == "joined" { format!(r#"{{"order":"{id}"}}"#) } else { r#"{"n":1}"#.to_owned() };
-        format!(r#"{{"id":"{id}","event":"{name}","customer":"{customer}","properties":{properties}}}"#)
-    };
-    let texts: Vec<String> = events.iter().map(one).collect();
-    let body = if texts.len() == 1 { texts[0].clone() } else { format!("[{}]", texts.join(",")) };
-    let sent = |(id, name, customer): &(String, &'static str, String)| (id.clone(), Sent { customer: customer.clone(), name });
-    Letter { method: "POST", path: "/v1/events".to_owned(), body, events: events.iter().map(sent).collect(), after: None }
-}
-
-/// Sends a letter until it is answered with 2xx, as every good sender does.
-fn deliver(letter: Letter, door: &Mutex<Option<SocketAddr>>, told: &Mutex<Told>, bell: &Bell, closed: &AtomicBool) {
-    let mut tries = 0;
-    while !closed.load(Ordering::Acquire) {
-        let address = *door.lock().unwrap();
-        tries += usize::from(address.is_some());
-        let got = address.and_then(|address| call(address, letter.method, &letter.path, &letter.body));
-        match got {
-            Some((200 | 202, text)) if letter.events.len() < 2 || text.contains(r#""refused":0"#) => {
-                let mut told = told.lock().unwrap();
-                told.accepted.extend(letter.events);
-                told.answered += 1;
-                told.repeated += usize::from(tries > 1);
-                told.pending -= 1;
-                drop(told);
-                bell.ring();
-                return;
-            }
-            Some((status, text)) if !matches!(status, 429 | 503) => {
-                let mut told = told.lock().unwrap();
-                told.refused.push(format!("{status} {text} to {}", letter.body));
-                told.pending -= 1;
-                drop(told);
-                bell.ring();
-                return;
-            }
-            // No answer, or "not now": a moment later, or as soon as another engine is up.
-            _ => drop(bell.until(Duration::from_millis(30), || {
-                *door.lock().unwrap() != address || closed.load(Ordering::Acquire)
-            })),
-        }
+    Event {
+        id: id.to_owned(),
+        name: "noise".to_owned(),
+        time: system_now(),
+        properties: Default::default(),
+        minor: None,
+        depth: 0,
     }
-}
-
-/// One request on a connection of its own; `None` when there was no whole answer.
-fn call(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-    let limit = Duration::from_millis(ANSWER_MS);
-    let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
-    stream.set_read_timeout(Some(limit)).ok()?;
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let status = text.split(' ').nth(1)?.parse().ok()?;
-    let (_, body) = text.split_once("\r\n\r\n")?;
-    Some((status, body.to_owned()))
 }
