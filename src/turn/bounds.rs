@@ -10,8 +10,9 @@ use crate::lang::value::{Fields, Value};
 
 /// How long the keys of entries are remembered, in days.
 pub const KEYS_KEPT_DAYS: i64 = 400;
-/// Most keys of entries remembered of one funnel; of more the oldest are forgotten first.
-pub const KEYS_MAX: usize = 500;
+/// Most keys of entries remembered, shared evenly by the funnels that she has entered; of more the oldest are
+/// forgotten first.
+pub const KEYS_MAX: usize = 1_000;
 /// Most names of events of which a history is begun though no definition names them.
 pub const HISTORY_NAMES_MAX: usize = 300;
 /// A new run is refused when what cannot be folded is estimated to take more than this, in bytes: what is
@@ -24,9 +25,10 @@ impl Turn<'_> {
     /// Drops what is remembered longer than anything needs it.
     pub(super) fn prune(&mut self) {
         let keys_from = self.now.plus_ms(-KEYS_KEPT_DAYS * DAY_MS);
+        let share = (KEYS_MAX / self.customer.entries.len().max(1)).max(1);
         for entries in self.customer.entries.values_mut() {
             entries.keys.retain(|(_, at)| *at > keys_from);
-            let many = entries.keys.len().saturating_sub(KEYS_MAX);
+            let many = entries.keys.len().saturating_sub(share);
             entries.keys.drain(..many);
         }
         let sends_from = self.now.minus(super::sending::longest_memory(self.workspace), self.zone);

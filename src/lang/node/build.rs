@@ -207,6 +207,8 @@ impl Builder<'_> {
     fn place(&self, span: Span, length: usize) -> Place {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (line, column) = (number(span.start.line().max(1)), number(span.start.col() + 1));
+        // What is missing at the end of the text is told at its last line, not at one behind it.
+        let line = line.min(self.lines.count());
         Place { file: self.file.clone(), line, column, length: number(length.max(1)) }
     }
 

@@ -31,6 +31,11 @@ impl<'a> Lines<'a> {
         self.text.get(*start as usize..end).unwrap_or("").trim_end_matches(['\r', '\n'])
     }
 
+    /// How many lines there are.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.starts.len()).unwrap_or(u32::MAX).max(1)
+    }
+
     /// Number of the last line that holds anything but blanks.
     pub fn last(&self) -> u32 {
         (1..=self.starts.len() as u32).rev().find(|n| !self.line(*n).trim().is_empty()).unwrap_or(1)

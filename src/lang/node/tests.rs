@@ -217,6 +217,13 @@ fn big_honest_files_are_read() {
     assert_eq!(first(&format!("[{deep}]")).0, "too-deep");
 }
 
+#[test]
+fn what_is_missing_at_the_end_is_told_at_the_last_line() {
+    let (_, faults) = read("a: 1\nb:\n  c: 2\n? ");
+    let lines: Vec<u32> = faults.iter().map(|fault| fault.place.line).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| *line <= 4), "{faults:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

@@ -74,6 +74,16 @@ fn at_the_very_instant_at_which_it_gives_up_what_comes_still_counts() {
 }
 
 #[test]
+fn a_wait_is_not_over_a_moment_early_whatever_happens() {
+    let stage = Stage::new("--- wait.yaml\nfunnel: Wait\ntrigger: { event: go }\nsteps: [ { wait: 1 hour }, { stop: done } ]\n");
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 09:00", "go").at("2027-03-01 09:59:59.999", "noise").at("2027-03-01 09:59:59.999", "set name=Eve");
+    assert_eq!(her.player.count(autofunnel::fact::What::Stopped), 0);
+    her.at("2027-03-01 10:00", "noise");
+    assert_eq!(her.player.count(autofunnel::fact::What::Stopped), 1);
+}
+
+#[test]
 fn a_run_leaves_in_the_middle_of_a_wait_and_out_of_a_held_message() {
     let stage = Stage::new(WAITING);
     let mut her = stage.customer("2027-03-01 08:00");
