@@ -5,8 +5,8 @@ mod contract;
 mod crash;
 mod engine;
 mod golden;
+mod laws;
 
 mod provider;
 mod readme;
-mod story;
 mod web;
