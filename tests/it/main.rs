@@ -6,7 +6,6 @@ mod crash;
 mod engine;
 mod golden;
 mod laws;
-
 mod provider;
 mod readme;
 mod web;

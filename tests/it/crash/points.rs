@@ -51,7 +51,19 @@ pub fn play(jobs: Vec<Job>, at_once: usize) -> Vec<Round> {
     rounds.into_inner().unwrap()
 }
 
+/// Says which round it was when one ends by a panic.
+struct Said<'a>(&'a Job);
+
+impl Drop for Said<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this was {:?}", self.0);
+        }
+    }
+}
+
 fn round(job: Job) -> Round {
+    let said = Said(&job);
     let mut dice = Dice::new(job.seed, job.point);
     let troubles_percent = if job.point.contains("retry") { 60 } else { 25 };
     let mut world = World::new(Plan::new(dice.below(u64::MAX), troubles_percent, 1));
@@ -68,6 +80,7 @@ fn round(job: Job) -> Round {
     if !verdict.is_good() {
         world.keep(&format!("{}-{}", job.point, job.hit));
     }
+    drop(said);
     Round { job, hit, verdict }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The administrator's token of these tests.
 pub const TOKEN: &str = "a-token-for-crash-tests";
 /// Nothing that is waited for takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Signals, as an exit status names them.
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
