@@ -18,6 +18,9 @@ use std::collections::VecDeque;
 /// Most wakes that one call of [`Player::run_until`] plays.
 pub const WAKES_MAX: usize = 10_000;
 
+/// Most effects that are answered after one turn: funnels that message each other must not hang a test.
+pub const EFFECTS_MAX: usize = 10_000;
+
 /// A customer on a virtual clock.
 #[derive(Clone, Debug)]
 pub struct Player<'a> {
@@ -98,7 +101,8 @@ impl<'a> Player<'a> {
     /// One turn and the answers to its effects, until none is left.
     fn turn(&mut self, inputs: Vec<Input>) {
         let mut effects: VecDeque<Effect> = self.commit(inputs);
-        while let Some(effect) = effects.pop_front() {
+        for _ in 0..EFFECTS_MAX {
+            let Some(effect) = effects.pop_front() else { break };
             let waiting =
                 self.customer.as_ref().is_some_and(|customer| customer.runs.iter().any(|run| run.waits_for(&effect.id)));
             if !waiting {

@@ -49,27 +49,26 @@ impl Handler<Delivery> for Deliverer {
     fn handle(&self, delivery: Delivery) -> BoxFuture<'static, ()> {
         let engine = self.engine.clone();
         Box::pin(async move {
-            let effect = delivery.effect.clone();
             // A crash must not leave the effect with nobody: what is known of it is that nothing is known.
-            let done = match AssertUnwindSafe(engine.deliver(delivery)).catch_unwind().await {
+            let done = match AssertUnwindSafe(engine.deliver(&delivery)).catch_unwind().await {
                 Ok(done) => done,
-                Err(_) => engine.crashed(&effect).await,
+                Err(_) => engine.crashed(&delivery.effect).await,
             };
             if let Err(error) = done {
                 // The effect stays in the outbox; after a restart it is handed out again.
-                tracing::error!(effect = %effect.id, %error, "an effect could not be delivered because the store failed");
+                tracing::error!(effect = %delivery.effect.id, %error, "an effect could not be delivered because the store failed");
             }
         })
     }
 }
 
 impl Engine {
-    async fn deliver(&self, delivery: Delivery) -> Result<(), StoreError> {
+    async fn deliver(&self, delivery: &Delivery) -> Result<(), StoreError> {
         let live = self.live.get();
         if book_is_for(&delivery.effect) {
-            return self.book(&live, delivery.effect).await;
+            return self.book(&live, &delivery.effect).await;
         }
-        let (channel, prepared) = match prepare(&live, &delivery) {
+        let (channel, prepared) = match prepare(&live, delivery) {
             Ok(ready) => ready,
             Err(outcome) => return self.settle(&live, &delivery.effect, outcome).await,
         };
@@ -108,14 +107,14 @@ impl Engine {
     async fn again(
         &self,
         live: &Live,
-        delivery: Delivery,
+        delivery: &Delivery,
         channel: &dyn Channel,
         attempt: u32,
         failed: Failed,
     ) -> Result<(), StoreError> {
         let now = self.store.now();
         let ambiguous = failed.ambiguous || delivery.ambiguous;
-        if ambiguous && let Some(outcome) = give_up(&delivery, channel, now, &failed.why) {
+        if ambiguous && let Some(outcome) = give_up(delivery, channel, now, &failed.why) {
             return self.settle(live, &delivery.effect, outcome).await;
         }
         if attempt >= ATTEMPTS_MAX {
@@ -124,18 +123,19 @@ impl Engine {
         Meter::add(&self.meter.retries, 1);
         let pause = failed.after.unwrap_or(0).max(backoff(&delivery.effect.id, attempt));
         tracing::debug!(effect = %delivery.effect.id, attempt, pause, why = %failed.why, "an attempt failed; trying again");
-        let retry = Retry { effect: delivery.effect.id, due: now.plus_ms(pause), why: failed.why, ambiguous: failed.ambiguous };
+        let retry =
+            Retry { effect: delivery.effect.id.clone(), due: now.plus_ms(pause), why: failed.why, ambiguous: failed.ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
     }
 
     /// Books an effect of the built-in account, with the turn that it causes, in one commit.
-    async fn book(&self, live: &Live, effect: Effect) -> Result<(), StoreError> {
+    async fn book(&self, live: &Live, effect: &Effect) -> Result<(), StoreError> {
         let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? else {
             let due = self.store.now().plus_ms(BUSY_MS);
-            let retry = Retry { effect: effect.id, due, why: "the customer was busy".to_owned(), ambiguous: false };
+            let retry = Retry { effect: effect.id.clone(), due, why: "the customer was busy".to_owned(), ambiguous: false };
             return self.patiently(|| self.store.retry(retry.clone())).await;
         };
-        self.settle_with(live, claim, &effect, None).await
+        self.settle_with(live, claim, effect, None).await
     }
 
     /// Returns an answer to the customer: at once if she is free, else through her inbox.
@@ -177,7 +177,7 @@ impl Engine {
     }
 
     /// Repeats a store call while the store is not available; every call may be repeated as it is.
-    async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+    pub(super) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         mut call: impl FnMut() -> F,
     ) -> Result<T, StoreError> {

@@ -8,10 +8,8 @@ use futures_util::future::BoxFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// Tries of a commit while the store is not available; then the customers are given back.
-const COMMIT_TRIES_MAX: u32 = 20;
-/// Pause between them, in milliseconds.
-const COMMIT_PAUSE_MS: u64 = 50;
+/// Pause after a commit that the store did not take, in milliseconds.
+const COMMIT_PAUSE_MS: u64 = 200;
 
 /// A turn that could not be done.
 #[derive(Debug)]
@@ -74,7 +72,11 @@ impl Engine {
             commit.hand_over = permits.is_some() && !commit.effects.is_empty();
             handed.push(if commit.hand_over { commit.effects.clone() } else { Vec::new() });
         }
-        let outcomes = self.commit_patiently(&commits).await;
+        let customers: Vec<String> = commits.iter().map(|commit| commit.customer.clone()).collect();
+        let outcomes = match self.store.commit(commits).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => self.give_back(customers, error).await,
+        };
         if let Some(mut permits) = permits {
             for (effects, outcome) in handed.into_iter().zip(&outcomes) {
                 if *outcome == Committed::Done {
@@ -98,25 +100,16 @@ impl Engine {
         outcomes
     }
 
-    async fn commit_patiently(&self, commits: &[Commit]) -> Vec<Committed> {
-        for attempt in 1..=COMMIT_TRIES_MAX {
-            match self.store.commit(commits.to_vec()).await {
-                Ok(outcomes) => return outcomes,
-                Err(error) if attempt < COMMIT_TRIES_MAX && matches!(error, StoreError::Unavailable(_)) => {
-                    tracing::warn!(%error, attempt, "the store did not take a commit; trying again");
-                    tokio::time::sleep(Duration::from_millis(COMMIT_PAUSE_MS)).await;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "turns could not be committed; their customers are given back");
-                    break;
-                }
-            }
-        }
-        let customers = commits.iter().map(|commit| commit.customer.clone()).collect();
-        if let Err(error) = self.store.release(customers).await {
+    /// The store did not take a commit: after a pause the customers are free to be claimed again. What is
+    /// tried again is the turn, not the commit, so that no copy has to be kept of every commit.
+    async fn give_back(&self, customers: Vec<String>, error: StoreError) -> Vec<Committed> {
+        tracing::warn!(%error, customers = customers.len(), "turns could not be committed; they are done again");
+        let count = customers.len();
+        tokio::time::sleep(Duration::from_millis(COMMIT_PAUSE_MS)).await;
+        if let Err(error) = self.patiently(|| self.store.release(customers.clone())).await {
             tracing::error!(%error, "customers could not be given back; they are claimed again after a restart");
         }
-        vec![Committed::Conflict; commits.len()]
+        vec![Committed::Conflict; count]
     }
 }
 

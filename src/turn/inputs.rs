@@ -139,7 +139,7 @@ impl Turn<'_> {
         };
         if let Some(held) = self.customer.consent.get(&key) {
             if held.time > change.time {
-                let why = format!("an older word than the one of {} holds already", held.time);
+                let why = format!("the word of {} is newer and holds", self.clock_text(held.time));
                 self.fact(What::Refused, format!("consent {key}"), why);
                 return;
             }

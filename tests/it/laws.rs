@@ -251,7 +251,7 @@ fn shown(facts: &[Fact]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A backlog in one turn, any batches, and one by one with every wake in between come to the same document
     /// and tell the same story.

@@ -11,8 +11,6 @@ use std::sync::Mutex;
 const HELPINGS_MAX: usize = 6;
 /// Inputs of as many customers wait when the engine of a `claim` round comes back.
 const TOGETHER: usize = 12;
-/// Customers who all wait for a turn when the engine of a `release` round is asked to stop.
-const CROWD: usize = 600;
 
 /// A place and a time.
 #[derive(Clone, Debug)]
@@ -71,7 +69,6 @@ fn round(job: Job) -> Round {
         "sqlite.open.before" | "sqlite.open.after" | "sqlite.prune.before" | "sqlite.prune.after" => at_start(&mut world, &job),
         "sqlite.claim.before" | "sqlite.claim.after" => at_claim(&mut world, &job),
         "sqlite.close.before" | "sqlite.close.after" => at_close(&mut world, &job),
-        "sqlite.release.before" | "sqlite.release.after" => at_release(&mut world, &job),
         "sqlite.fault.before" | "sqlite.fault.after" => at_fault(&mut world, &job),
         _ => under_load(&mut world, &job, job.hit),
     };
@@ -108,7 +105,7 @@ fn at_start(world: &mut World, job: &Job) -> bool {
     if job.hit > 1 {
         let mut before = world.start(None);
         let some = job.hit as usize;
-        world.bell.until(PATIENCE, || world.provider.count() > some || world.post.told.lock().unwrap().pending == 0);
+        world.bell.until(PATIENCE, || world.provider.count() > some || world.post.counts().1 == 0);
         before.kill();
     }
     // A part of one pruning is enough to be hit later; a file is opened once per process.
@@ -148,22 +145,6 @@ fn at_close(world: &mut World, job: &Job) -> bool {
     }
     stop(&mut engine);
     engine.crashed()
-}
-
-/// Asked to stop while claimed customers still wait for a worker: they are given back.
-fn at_release(world: &mut World, job: &Job) -> bool {
-    world.load(3, 2, 4);
-    for _ in 0..HELPINGS_MAX {
-        let mut engine = world.start(Some(&format!("{}:1", job.point)));
-        world.load_at_once(CROWD);
-        let sent = || world.post.told.lock().unwrap().pending == 0;
-        assert!(world.bell.until(PATIENCE, sent), "{}", engine.log());
-        stop(&mut engine);
-        if engine.crashed() {
-            return true;
-        }
-    }
-    false
 }
 
 /// Turns fail where a document cannot be read.

@@ -85,6 +85,12 @@ impl Post {
         std::thread::spawn(move || letters.into_iter().for_each(|letter| post.deliver(letter)))
     }
 
+    /// Requests that were answered, and those that were not yet.
+    pub fn counts(&self) -> (usize, usize) {
+        let told = self.told.lock().unwrap();
+        (told.answered, told.pending)
+    }
+
     /// Asks the engine something.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
         let address = (*self.door.lock().unwrap())?;

@@ -242,7 +242,7 @@ impl World {
 
     /// Waits until all is sent and done; false when the engine ended before.
     pub fn until_done(&self, engine: &Process) -> bool {
-        let sent = || self.post.told.lock().unwrap().pending == 0;
+        let sent = || self.post.counts().1 == 0;
         assert!(self.bell.until(PATIENCE, || sent() || engine.has_ended()), "senders get no answer:\n{}", engine.log());
         // Twice, because the figures of one answer are not all of one instant.
         let mut idle = 0;
@@ -262,7 +262,8 @@ impl World {
         assert_eq!(engine.status().code(), Some(0), "{}", engine.log());
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether the engine has nothing to do now.
+    pub fn is_idle(&self) -> bool {
         let Some(text) = self.metrics() else { return false };
         let gauge = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
         ["autofunnel_inbox_inputs ", "autofunnel_outbox_effects ", "autofunnel_live_runs "]

@@ -86,6 +86,11 @@ fn another_withdrawal_sends_what_was_planned_under_the_new_gate() {
     assert_eq!(ids(&turned.effects), ["ada/1/mail/1.1"]);
     assert_eq!((turned.effects[0].gate, turned.customer.gate), (1, 1));
     assert_eq!(turned.customer.sends.len(), 1);
+    // So do points, which ask nobody's consent.
+    let stage = Stage::new("--- gift.yaml\nfunnel: Gift\ntrigger: { event: go }\nsteps: [ { grant: 5 points } ]\n");
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 10:00", &[("2027-03-01 09:30", "go"), ("2027-03-01 09:40", "consent sms=no")]);
+    assert_eq!((ids(&turned.effects), turned.effects[0].gate), (vec!["ada/1/grant_1/1"], turned.customer.gate));
 }
 
 #[test]

@@ -128,6 +128,25 @@ fn who_becomes_a_member_in_the_middle_of_the_series_joins_it_at_the_next_date() 
 }
 
 #[test]
+fn who_was_refused_at_the_trigger_does_not_join_because_something_else_changes() {
+    let stage = Stage::new(
+        &RENEWAL
+            .replace("profile: { trial_ends: date }", "profile: { roast: text }")
+            .replace("steps:", "only_if: customer.roast == \"dark\"\nsteps:"),
+    );
+    let mut her = stage.customer("2027-04-01 08:00");
+    her.at("2027-04-01 09:00", "member club 2026-06-15 2027-06-15").at("2027-05-20 12:00", "set roast=dark").until("2027-05-30");
+    assert_snapshot!(her.story(), @"2027-05-16 09:00 not_entered renewal#0 | only_if: customer.roast is not known");
+    // A date that moves is another matter.
+    her.at("2027-05-30 12:00", "member club 2026-06-15 2027-06-16").until("2027-06-01");
+    assert_snapshot!(her.story(), @"
+    2027-05-16 09:00 not_entered renewal#0 | only_if: customer.roast is not known
+    2027-05-30 12:00 entered renewal#1 | 30 days before renewal, at 09:00
+    2027-05-30 12:00 skipped renewal#1 early | it was due 2027-05-17 09:00; the steps up to the next wait_until are not done late
+    ");
+}
+
+#[test]
 fn without_a_date_nothing_is_sent_that_is_about_it() {
     let stage = Stage::new(RENEWAL);
     let mut her = stage.customer("2027-04-01 08:00");
