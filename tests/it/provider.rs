@@ -5,7 +5,7 @@
 //! after the effect. Under [`KEYED_PATH`] it knows a key again and acts once, as a provider with an
 //! idempotency header does; under every other path it acts on each request that it takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -153,11 +153,20 @@ pub struct Call {
     pub effect: bool,
 }
 
+/// What is known of a key.
+struct Known {
+    body: String,
+    requests: usize,
+    acted: bool,
+}
+
 struct Desk {
     plan: Plan,
     calls: Mutex<Vec<Call>>,
-    /// First body by path and key, and how many requests there were.
-    keys: Mutex<HashMap<(String, String), (String, usize)>>,
+    /// What is known by path and key.
+    keys: Mutex<HashMap<(String, String), Known>>,
+    /// The texts of all messages seen.
+    texts: Mutex<HashSet<String>>,
     bell: Arc<Bell>,
     closed: AtomicBool,
 }
@@ -174,7 +183,8 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let closed = AtomicBool::new(false);
-        let desk = Arc::new(Desk { plan, calls: Mutex::default(), keys: Mutex::default(), bell, closed });
+        let (calls, keys, texts) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let desk = Arc::new(Desk { plan, calls, keys, texts, bell, closed });
         let at = desk.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -198,9 +208,9 @@ impl Provider {
         self.desk.calls.lock().unwrap().clone()
     }
 
-    /// Whether a body with this text was seen.
+    /// Whether a message with this text was seen.
     pub fn has_seen(&self, text: &str) -> bool {
-        self.desk.calls.lock().unwrap().iter().any(|call| call.body.contains(text))
+        self.desk.texts.lock().unwrap().contains(text)
     }
 
     /// How many requests were seen so far.
@@ -257,13 +267,18 @@ impl Desk {
         let keyed = path == KEYED_PATH;
         let mut keys = self.keys.lock().unwrap();
         let mut calls = self.calls.lock().unwrap();
-        let (first, count) = keys.entry((path.to_owned(), key.clone())).or_insert_with(|| (body.clone(), 0));
-        let planned = self.plan.reply(path, &key, *count);
-        let reply = if keyed && *first != body { Reply::OtherBody } else { planned };
+        let new = || Known { body: body.clone(), requests: 0, acted: false };
+        let known = keys.entry((path.to_owned(), key.clone())).or_insert_with(new);
+        let planned = self.plan.reply(path, &key, known.requests);
+        let reply = if keyed && known.body != body { Reply::OtherBody } else { planned };
         let acts = matches!(reply, Reply::Yes | Reply::ErrorAfter | Reply::ResetAfter | Reply::SilenceAfter);
-        let known = keyed && calls.iter().any(|call| call.effect && call.path == path && call.key == key);
-        *count += 1;
-        calls.push(Call { path: path.to_owned(), key, process, body, reply, effect: acts && !known });
+        let effect = acts && !(keyed && known.acted);
+        known.requests += 1;
+        known.acted |= acts;
+        if let Some(text) = body.split(r#""text":""#).nth(1).and_then(|rest| rest.split('"').next()) {
+            self.texts.lock().unwrap().insert(text.to_owned());
+        }
+        calls.push(Call { path: path.to_owned(), key, process, body, reply, effect });
         drop((keys, calls));
         self.bell.ring();
         reply
