@@ -36,6 +36,7 @@ const PURE_UP_TO: &str = "trial";
 /// Outside crates and the only modules that may name them.
 const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
+    ("redis", &["store"]),
     ("reqwest", &["wire"]),
     ("rustls", &["wire"]),
     ("axum", &["web"]),
@@ -50,7 +51,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["app", "cli"]),
-    ("getrandom", &["web", "app", "cli"]),
+    ("getrandom", &["store", "web", "app", "cli"]),
     ("rmp_serde", &["customer", "store"]),
 ];
 

@@ -18,6 +18,7 @@ mod explain;
 mod import;
 mod inbox;
 mod init;
+mod quarantine;
 mod remote;
 mod runs;
 mod schema;
@@ -81,6 +82,7 @@ enum Command {
     Explain(explain::Explain),
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
+    Quarantine(quarantine::Quarantine),
     Token(token::Token),
     Completions(completions::Completions),
 }
@@ -101,6 +103,7 @@ impl Command {
             Command::Explain(command) => command.run(term),
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
+            Command::Quarantine(command) => command.run(term),
             Command::Token(command) => command.run(term),
             Command::Completions(command) => command.run(term),
         }

@@ -102,6 +102,14 @@ impl Api {
         self.call(Method::Post, path, &[], Some((kind, body))).await
     }
 
+    /// Removes something.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
+        self.call(Method::Delete, path, &[], None).await
+    }
+
     /// All rows of a list, page by page, at most `max`; `position` names the parameter of the next page.
     ///
     /// # Errors

@@ -17,9 +17,12 @@ use crate::lang::time::Time;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+mod digest;
 pub mod failpoint;
 pub mod read;
+pub mod redis;
 pub mod sqlite;
+pub mod told;
 
 pub use failpoint::{failpoint, failpoint_names};
 
@@ -136,6 +139,8 @@ pub struct Commit {
     pub facts: Vec<Fact>,
     /// Runs that began, changed or ended, for the read side.
     pub runs: Vec<RunRow>,
+    /// Numbers of those that began in this turn.
+    pub began: Vec<u64>,
     /// Her next wake.
     pub wake: Option<Time>,
     /// Her gate, compared by [`Store::begin`]; the kept one never goes down.
@@ -238,6 +243,15 @@ pub struct Retry {
     pub ambiguous: bool,
 }
 
+/// What becomes of an input that was put aside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It goes back into the inbox, behind everything that is there, as if it had just been accepted.
+    Retry,
+    /// It is dropped for good.
+    Drop,
+}
+
 /// What a store promises. All calls are durable when they return `Ok`.
 ///
 /// # Errors
@@ -268,6 +282,11 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// Counts a crash against the first of a customer's inputs and frees her; at [`QUARANTINE_AFTER`] that
     /// input is put aside with its cause.
     fn fault(&self, customer: String, seq: Option<u64>, cause: String) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// Takes an input off the list of what was put aside. False: it is not on it, or not any more. A retried
+    /// one is accepted anew: at the present instant, without a crash counted against it, and without the
+    /// question whether it came before.
+    fn unquarantine(&self, customer: String, seq: u64, fate: Fate) -> BoxFuture<'_, StoreResult<bool>>;
 
     /// Effects that are due and not handed out, at most `max`.
     fn claim_effects(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>>;

@@ -87,6 +87,8 @@ pub struct OutboxRow {
 /// An input put aside because turns on it crashed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct QuarantineRow {
+    /// Its number, unique within the customer: what [`super::Store::unquarantine`] names it by.
+    pub seq: u64,
     /// Whose.
     pub customer: String,
     /// The input as JSON.
@@ -126,10 +128,9 @@ pub struct RunFilter {
 }
 
 /// Questions to the read side. Lists return at most `max` (and never more than [`PAGE_ROWS_MAX`]) rows.
-pub trait Reads: Send + Sync {
-    /// A customer's record; `None` when she is unknown.
-    fn record(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Record>>>;
-
+///
+/// What is read from a SQLite file has this by way of [`super::sqlite::FileBacked`].
+pub trait ReadSide: Send + Sync {
     /// Facts of one customer, newest first, before position `before`.
     fn timeline(&self, customer: String, before: Option<u64>, max: usize) -> BoxFuture<'_, StoreResult<Vec<TimelineRow>>>;
 
@@ -150,6 +151,12 @@ pub trait Reads: Send + Sync {
 
     /// One kept message.
     fn message(&self, id: String) -> BoxFuture<'_, StoreResult<Option<KeptMessage>>>;
+}
+
+/// All questions of people: those to the read side, and what only the store itself knows.
+pub trait Reads: ReadSide {
+    /// A customer's record; `None` when she is unknown.
+    fn record(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Record>>>;
 
     /// The outbox, next due first.
     fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>>;

@@ -209,6 +209,7 @@ impl Turn<'_> {
             watch_until: None,
         };
         self.runs.touched.insert(run.id);
+        self.runs.began.insert(run.id);
         self.customer.runs.push(run);
         let index = self.customer.runs.len() - 1;
         let fact = self.run_fact(index, &funnel, What::Entered, "", funnel.trigger.sentence());

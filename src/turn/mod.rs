@@ -85,6 +85,8 @@ pub struct Turned {
 /// Changes of runs within a turn.
 #[derive(Debug, Default)]
 pub struct RunChanges {
+    /// Numbers of runs that began.
+    pub began: BTreeSet<u64>,
     /// Numbers of runs that began or changed.
     pub touched: BTreeSet<u64>,
     /// Runs that ended: as they were, and `finished`, `exited` or `stopped`.

@@ -244,6 +244,34 @@ pub static ROUTES: &[Route] = &[
         ..plain(Verb::Get, "/v1/messages", READ, "List kept messages", |call| Box::pin(api::messages::list(call)))
     },
     Route {
+        query: &[LIMIT],
+        answers: &[(
+            200,
+            "Inputs put aside because turns on them failed again and again, newest first, with the cause",
+            r#"{"inputs":[{"customer":"C-17","seq":4711,"at":"2027-03-01T09:00:00Z","cause":"the process ended while handling it (3 times)","input":{"accepted_at":1803891600000,"body":"Erase"}}]}"#,
+        )],
+        ..plain(Verb::Get, "/v1/quarantine", READ, "List inputs put aside", |call| Box::pin(api::quarantine::list(call)))
+    },
+    Route {
+        doc: "The input is accepted anew, behind everything that waits for this customer.",
+        answers: &[
+            (202, "Accepted and durable", r#"{"status":"accepted"}"#),
+            (404, "No such input is put aside, or not any more", ""),
+        ],
+        ..plain(Verb::Post, "/v1/customers/{id}/quarantine/{seq}/retry", OPERATE, "Retry an input put aside", |call| {
+            Box::pin(api::quarantine::retry(call))
+        })
+    },
+    Route {
+        answers: &[
+            (200, "It is dropped for good", r#"{"status":"dropped"}"#),
+            (404, "No such input is put aside, or not any more", ""),
+        ],
+        ..plain(Verb::Delete, "/v1/customers/{id}/quarantine/{seq}", OPERATE, "Drop an input put aside", |call| {
+            Box::pin(api::quarantine::discard(call))
+        })
+    },
+    Route {
         doc: "Fills history and fires nothing. One JSON document per line (application/x-ndjson) or comma-separated rows (text/csv); a row with `event` is an event of the past, any other a customer. Sending the same rows again does no harm.",
         body_bytes_max: BODY_BYTES_MAX,
         example: r#"{"customer":"C-17","profile":{"name":"Ada Lovelace"},"consent":{"email":true}}"#,

@@ -6,6 +6,8 @@ mod crash;
 mod engine;
 mod golden;
 mod laws;
+mod mirror;
 mod provider;
 mod readme;
+mod redis;
 mod web;

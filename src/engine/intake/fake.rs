@@ -98,6 +98,8 @@ pub struct Rows {
     pub figures: Vec<Figure>,
     pub messages: Vec<KeptMessage>,
     pub counts: Counts,
+    pub quarantine: Vec<QuarantineRow>,
+    pub fates: Vec<Fate>,
     pub tokens: Vec<TokenRow>,
 }
 
@@ -136,11 +138,7 @@ impl FakeStore {
     }
 }
 
-impl Reads for FakeStore {
-    fn record(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Record>>> {
-        self.read(|rows| rows.records.get(&customer).cloned())
-    }
-
+impl ReadSide for FakeStore {
     fn timeline(&self, customer: String, before: Option<u64>, max: usize) -> BoxFuture<'_, StoreResult<Vec<TimelineRow>>> {
         self.read(|rows| {
             let hers =
@@ -182,13 +180,19 @@ impl Reads for FakeStore {
     fn message(&self, id: String) -> BoxFuture<'_, StoreResult<Option<KeptMessage>>> {
         self.read(|rows| rows.messages.iter().find(|m| m.id == id).cloned())
     }
+}
+
+impl Reads for FakeStore {
+    fn record(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Record>>> {
+        self.read(|rows| rows.records.get(&customer).cloned())
+    }
 
     fn outbox(&self, _max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>> {
         self.read(|_| Vec::new())
     }
 
-    fn quarantine(&self, _max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
-        self.read(|_| Vec::new())
+    fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
+        self.read(|rows| rows.quarantine.iter().take(max).cloned().collect())
     }
 
     fn counts(&self) -> BoxFuture<'_, StoreResult<Counts>> {
@@ -244,6 +248,18 @@ impl Store for FakeStore {
 
     fn fault(&self, _customer: String, _seq: Option<u64>, _cause: String) -> BoxFuture<'_, StoreResult<()>> {
         self.nothing()
+    }
+
+    fn unquarantine(&self, customer: String, seq: u64, fate: Fate) -> BoxFuture<'_, StoreResult<bool>> {
+        let found = {
+            let mut rows = self.rows.lock().unwrap();
+            let before = rows.quarantine.len();
+            rows.quarantine.retain(|row| row.customer != customer || row.seq != seq);
+            let found = rows.quarantine.len() < before;
+            rows.fates.extend(found.then_some(fate));
+            found
+        };
+        self.read(move |_| found)
     }
 
     fn claim_effects(&self, _max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>> {

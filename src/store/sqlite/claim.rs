@@ -2,7 +2,8 @@
 //!
 //! Inputs that were in the inbox when the process ended without a close are suspects: one of them may
 //! have ended it. Their crash counter is raised, durably, before they are handed out; those that have a
-//! count already go out alone, one input of one customer at a time, so that the next end tells which.
+//! count already go out alone, one input of one customer at a time and the least counted first, so that the
+//! next end tells which.
 
 use super::super::{CLAIM_CUSTOMERS_MAX, CLAIM_INPUTS_MAX, Claim, Queued, Record, StoreError};
 use super::call::{Call, Done, Fail, Phase, Points, let_be};

@@ -8,8 +8,9 @@ use super::call::{Call, Done, Phase, Points, let_be};
 use super::change::Change;
 use super::figure::CUSTOMERS_TALLY;
 use super::flight::{EffectFlight, Flight};
-use super::shape::{NewEffect, Turn};
+use super::shape::{Facts, NewEffect, Turn};
 use super::writer::Core;
+use crate::lang::time::Time;
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
 
@@ -25,6 +26,28 @@ const UPDATE: &str = "UPDATE customer SET version = version + 1, gate = max(gate
     account = coalesce(?5, account), document = ?6, judged = ?7 WHERE num = ?1 AND version = ?2";
 const UPDATE_WITH_WAKE: &str = "UPDATE customer SET version = version + 1, gate = max(gate, ?3), head = ?4,
     account = coalesce(?5, account), document = ?6, judged = ?7, wake = ?8 WHERE num = ?1 AND version = ?2";
+
+/// The first row of a customer.
+pub struct Birth<'a> {
+    /// Her id.
+    pub id: &'a str,
+    /// Her gate.
+    pub gate: u32,
+    /// Her wake.
+    pub wake: Option<i64>,
+    /// Digest of the hash of the definitions that judged her.
+    pub judged: i64,
+    /// The newest row of her facts; 0: none.
+    pub head: i64,
+    /// Digest of her line.
+    pub shown: i64,
+    /// Her line in the list of customers.
+    pub index: &'a CustomerRow,
+    /// Her encoded account.
+    pub account: &'a [u8],
+    /// Her encoded document.
+    pub document: &'a [u8],
+}
 
 impl Core {
     fn commit_turn(&mut self, turn: &Turn) -> Done<Committed> {
@@ -65,19 +88,11 @@ impl Core {
 
     /// Everything besides her own row.
     fn write_rest(&mut self, turn: &Turn, row: &Flight) -> Done<()> {
-        self.write_runs(turn, row.num)?;
+        self.write_runs(&turn.runs, row.num)?;
         self.withdraw(turn)?;
         self.write_effects(turn, row.num)?;
         for seq in &turn.consumed {
             self.db.prepare_cached("DELETE FROM inbox WHERE seq = ?1")?.execute([*seq as i64])?;
-        }
-        for (key, count, amount) in &turn.figures {
-            match self.batch.figures.get_mut(key) {
-                Some(sum) => *sum = (sum.0 + count, sum.1.saturating_add(*amount)),
-                None => {
-                    self.batch.figures.insert(key.clone(), (*count, *amount));
-                }
-            }
         }
         Ok(())
     }
@@ -167,29 +182,64 @@ impl Core {
 
     /// Writes her row if its version is still the one that was read; false: it is not.
     fn write_customer(&mut self, turn: &Turn, row: &mut Flight) -> Done<bool> {
-        let head = if turn.facts_count > 0 { self.numbers(turn.facts_count)? } else { row.head };
+        let head = self.next_head(&turn.facts, row.head)?;
         let written = match turn.base {
             0 => self.insert_customer(turn, row, head)?,
             _ => self.update_customer(turn, row, head)?,
         };
-        if written && turn.facts_count > 0 {
-            self.db.prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-                head,
-                row.head,
-                row.num,
-                self.batch.now.0,
-                turn.facts
-            ])?;
+        if written {
+            self.write_facts(&turn.facts, row.num, (head, row.head), self.batch.now)?;
             // What is remembered of her goes on from here.
             row.head = head;
         }
         Ok(written)
     }
 
+    /// The number of the row that her facts will stand in; the present one when there are none.
+    pub fn next_head(&mut self, facts: &Facts, head: i64) -> Done<i64> {
+        if facts.count > 0 { self.numbers(facts.count) } else { Ok(head) }
+    }
+
+    /// Appends a turn's facts as row `head`, behind her row `previous`, and adds them to the figures.
+    pub fn write_facts(&mut self, facts: &Facts, num: i64, (head, previous): (i64, i64), at: Time) -> Done<()> {
+        if facts.count == 0 {
+            return Ok(());
+        }
+        self.db
+            .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![head, previous, num, at.0, facts.body])?;
+        for (key, count, amount) in &facts.figures {
+            match self.batch.figures.get_mut(key) {
+                Some(sum) => *sum = (sum.0 + count, sum.1.saturating_add(*amount)),
+                None => {
+                    self.batch.figures.insert(key.clone(), (*count, *amount));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn insert_customer(&mut self, turn: &Turn, row: &mut Flight, head: i64) -> Done<bool> {
+        let birth = Birth {
+            id: &turn.customer,
+            gate: turn.gate,
+            wake: turn.wake,
+            judged: turn.judged,
+            head,
+            shown: turn.shown,
+            index: &turn.index,
+            account: turn.account.as_deref().unwrap_or_default(),
+            document: &turn.document,
+        };
+        let num = self.bear(&birth)?;
+        row.num = num.unwrap_or(row.num);
+        Ok(num.is_some())
+    }
+
+    /// Writes the first row of a customer and returns its number; `None`: she has one.
+    pub fn bear(&mut self, birth: &Birth<'_>) -> Done<Option<i64>> {
         let num = self.next_customer;
         self.next_customer += 1;
-        let segments = segments_text(&turn.index.segments);
         let written = self
             .db
             .prepare_cached(
@@ -197,26 +247,25 @@ impl Core {
             )?
             .execute(params![
                 num,
-                &*turn.customer,
-                turn.gate,
-                turn.wake,
-                turn.judged,
-                head,
-                turn.shown,
-                turn.index.name,
-                turn.index.email,
-                turn.index.phone,
-                segments,
-                turn.account.as_deref().unwrap_or_default(),
-                turn.document,
+                birth.id,
+                birth.gate,
+                birth.wake,
+                birth.judged,
+                birth.head,
+                birth.shown,
+                birth.index.name,
+                birth.index.email,
+                birth.index.phone,
+                segments_text(&birth.index.segments),
+                birth.account,
+                birth.document,
             ])?;
         if written == 0 {
-            return Ok(false);
+            return Ok(None);
         }
-        row.num = num;
         self.batch.tally(CUSTOMERS_TALLY.to_owned(), 1);
-        self.show(&turn.customer, num, &CustomerRow::default(), &turn.index)?;
-        Ok(true)
+        self.show(birth.id, num, &CustomerRow::default(), birth.index)?;
+        Ok(Some(num))
     }
 
     /// The wake has an index: naming it costs the index's work, so it is named only when it changes.
@@ -231,7 +280,7 @@ impl Core {
                 .execute(params![num, base, gate, head, account, document, judged, turn.wake])?,
         };
         if count > 0 && row.shown != turn.shown {
-            self.show_again(turn, num)?;
+            self.show_again(&turn.customer, num, turn.shown, &turn.index)?;
         }
         Ok(count > 0)
     }

@@ -7,6 +7,7 @@ use super::figure::CUSTOMERS_TALLY;
 use super::flight::Flight;
 use super::shape::{Turn, key};
 use super::writer::Core;
+use crate::lang::time::Time;
 use rusqlite::{OptionalExtension, params};
 
 impl Core {
@@ -22,24 +23,43 @@ impl Core {
             if gone == 0 {
                 return Ok(false);
             }
-            self.show(&turn.customer, row.num, &line, &CustomerRow::default())?;
-            self.batch.tally(CUSTOMERS_TALLY.to_owned(), -1);
-            self.erase_rows(row)?;
+            self.unlist(&turn.customer, (row.num, row.head), &line)?;
+            self.erase_effects(row)?;
         }
         self.empty_inbox(&turn.customer)?;
-        self.db.prepare_cached("DELETE FROM message WHERE customer = ?1")?.execute([&*turn.customer])?;
         self.db.prepare_cached("DELETE FROM quarantine WHERE customer = ?1")?.execute([&*turn.customer])?;
-        self.db
-            .prepare_cached("INSERT INTO tombstone VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![key(&[&turn.customer]), self.batch.now.0])?;
-        // Should the transaction fail, the next claim looks once in vain.
-        self.tombstones = true;
+        self.bury(&turn.customer, self.batch.now)?;
         Ok(true)
     }
 
-    /// Her facts, along their chain; her runs; her effects (a walk through the outbox: erasures are rare).
-    fn erase_rows(&mut self, row: &Flight) -> Done<()> {
-        let mut at = row.head;
+    /// Removes everything of hers from a file that holds the read side only.
+    pub fn erase_shown(&mut self, customer: &str, row: Option<(i64, i64)>, at: Time) -> Done<()> {
+        if let Some((num, head)) = row
+            && let Some(line) = self.line(num)?
+        {
+            self.db.prepare_cached("DELETE FROM customer WHERE num = ?1")?.execute([num])?;
+            self.unlist(customer, (num, head), &line)?;
+        }
+        self.bury(customer, at)
+    }
+
+    /// Her messages go; a digest of her id stays.
+    fn bury(&mut self, customer: &str, at: Time) -> Done<()> {
+        self.db.prepare_cached("DELETE FROM message WHERE customer = ?1")?.execute([customer])?;
+        self.db
+            .prepare_cached("INSERT INTO tombstone VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute(params![key(&[customer]), at.0])?;
+        // Should the transaction fail, the next claim looks once in vain.
+        self.tombstones = true;
+        Ok(())
+    }
+
+    /// What lists and timelines hold of her, given her row's number and the newest row of her facts: her
+    /// line; her facts, along their chain; her runs.
+    fn unlist(&mut self, customer: &str, (num, head): (i64, i64), line: &CustomerRow) -> Done<()> {
+        self.show(customer, num, line, &CustomerRow::default())?;
+        self.batch.tally(CUSTOMERS_TALLY.to_owned(), -1);
+        let mut at = head;
         while at != 0 {
             let previous: Option<i64> = self
                 .db
@@ -48,7 +68,11 @@ impl Core {
                 .optional()?;
             at = previous.unwrap_or(0);
         }
-        self.erase_runs(row.num)?;
+        self.erase_runs(num)
+    }
+
+    /// Her effects: a walk through the outbox, for erasures are rare.
+    fn erase_effects(&mut self, row: &Flight) -> Done<()> {
         let ids: Vec<String> =
             self.memory.effects.iter().filter(|(_, flight)| flight.num == row.num).map(|(id, _)| id.clone()).collect();
         for id in ids {

@@ -40,16 +40,11 @@ pub struct Letter {
 impl Letter {
     /// Prepares an input on the caller's thread.
     pub fn new(input: NewInput) -> Letter {
-        let raises_gate = match &input.body {
-            InputBody::Erase => true,
-            InputBody::Profile(change) => change.consent.iter().any(|consent| !consent.granted),
-            _ => false,
-        };
         Letter {
             key: input.id.as_deref().map(|id| key(&[&input.source, &input.customer, id])),
             customer: Arc::from(input.customer),
             digest: input.digest,
-            raises_gate,
+            raises_gate: takes_permissions(&input.body),
             body: encode(&input.body),
         }
     }
@@ -64,8 +59,27 @@ impl Letter {
         Letter::own(customer, &InputBody::Stale { effect: effect.to_owned(), why: why.to_owned() })
     }
 
+    /// An input that was accepted before and put aside since.
+    pub fn again(customer: &str, body: &InputBody) -> Letter {
+        Letter { raises_gate: takes_permissions(body), ..Letter::own(customer, body) }
+    }
+
+    /// Bytes of an input that could not be read.
+    pub fn raw(customer: &str, body: Vec<u8>) -> Letter {
+        Letter { customer: Arc::from(customer), key: None, digest: 0, raises_gate: false, body }
+    }
+
     fn own(customer: &str, body: &InputBody) -> Letter {
-        Letter { customer: Arc::from(customer), key: None, digest: 0, raises_gate: false, body: encode(body) }
+        Letter::raw(customer, encode(body))
+    }
+}
+
+/// Whether what is under way for her must be decided anew.
+fn takes_permissions(body: &InputBody) -> bool {
+    match body {
+        InputBody::Erase => true,
+        InputBody::Profile(change) => change.consent.iter().any(|consent| !consent.granted),
+        _ => false,
     }
 }
 
@@ -84,6 +98,12 @@ impl Core {
                 return Ok(if kept == letter.digest { Accepted::Duplicate } else { Accepted::Conflict });
             }
         }
+        self.receive(letter)?;
+        Ok(Accepted::New)
+    }
+
+    /// Takes an input in that is new, or as good as new.
+    pub fn receive(&mut self, letter: &Letter) -> Done<()> {
         self.put_in(letter)?;
         if letter.raises_gate {
             let raised =
@@ -92,7 +112,7 @@ impl Core {
                 self.batch.changes.push(Change::Gate { customer: letter.customer.clone() });
             }
         }
-        Ok(Accepted::New)
+        Ok(())
     }
 
     /// Appends to the inbox.

@@ -59,7 +59,8 @@ impl Core {
         Ok(())
     }
 
-    fn keep_message(&mut self, message: &KeptMessage) -> Done<()> {
+    /// Keeps a message; one of the same id stays as it is.
+    pub fn keep_message(&mut self, message: &KeptMessage) -> Done<()> {
         self.db
             .prepare_cached("INSERT INTO message (id, customer, at, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")?
             .execute(params![message.id, message.customer, message.at.0, encode(message)])?;

@@ -1,10 +1,12 @@
 //! The read side's questions.
 
-use super::super::read::{Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, Reads, RunFilter, TimelineRow};
+use super::super::read::{
+    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+};
 use super::super::{CustomerRow, Record, RunRow, StoreResult};
 use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY};
 use super::show::{customer_row, fold};
-use super::{SqliteStore, run};
+use super::{Readers, SqliteStore, run};
 use crate::customer::codec::{CodecError, decode};
 use crate::effect::Effect;
 use crate::fact::Fact;
@@ -24,6 +26,65 @@ fn page(max: usize) -> usize {
     max.min(PAGE_ROWS_MAX)
 }
 
+/// Who has the file of a read side at hand: all its lists, searches, timelines and figures come from there.
+pub trait FileBacked: Send + Sync {
+    /// The file's readers, or why there are none.
+    ///
+    /// # Errors
+    /// Whatever the questions are to be answered with instead.
+    fn readers(&self) -> StoreResult<&Readers>;
+}
+
+/// Asks the file, if there is one.
+fn ask<'a, T, Q>(readers: StoreResult<&Readers>, question: Q) -> BoxFuture<'a, StoreResult<T>>
+where
+    T: Send + 'static,
+    Q: FnOnce(&Connection) -> Rows<T> + Send + 'static,
+{
+    match readers {
+        Ok(readers) => readers.ask(question),
+        Err(why) => Box::pin(std::future::ready(Err(why))),
+    }
+}
+
+impl FileBacked for SqliteStore {
+    fn readers(&self) -> StoreResult<&Readers> {
+        Ok(&self.readers)
+    }
+}
+
+impl<B: FileBacked + ?Sized> ReadSide for B {
+    fn timeline(&self, customer: String, before: Option<u64>, max: usize) -> BoxFuture<'_, StoreResult<Vec<TimelineRow>>> {
+        ask(self.readers(), move |db| timeline(db, &customer, before, page(max)))
+    }
+
+    fn facts_after(&self, after: u64, max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>> {
+        ask(self.readers(), move |db| facts_after(db, after, page(max)))
+    }
+
+    fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
+        ask(self.readers(), move |db| customers(db, &query, &after, page(max)))
+    }
+
+    fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
+        ask(self.readers(), move |db| run::list(db, &filter, page(max)))
+    }
+
+    fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
+        ask(self.readers(), move |db| figures(db, &from, &to))
+    }
+
+    fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {
+        ask(self.readers(), move |db| messages(db, &customer, before, page(max)))
+    }
+
+    fn message(&self, id: String) -> BoxFuture<'_, StoreResult<Option<KeptMessage>>> {
+        ask(self.readers(), move |db| {
+            db.prepare_cached("SELECT body FROM message WHERE id = ?1")?.query_row([id], |row| decoded(row, 0)).optional()
+        })
+    }
+}
+
 impl Reads for SqliteStore {
     fn record(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Record>>> {
         self.readers.ask(move |db| {
@@ -33,36 +94,6 @@ impl Reads for SqliteStore {
                     Ok(Record { version, gate: row.get(1)?, account: row.get(2)?, document: row.get(3)?, erased: false })
                 })
                 .optional()
-        })
-    }
-
-    fn timeline(&self, customer: String, before: Option<u64>, max: usize) -> BoxFuture<'_, StoreResult<Vec<TimelineRow>>> {
-        self.readers.ask(move |db| timeline(db, &customer, before, page(max)))
-    }
-
-    fn facts_after(&self, after: u64, max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>> {
-        self.readers.ask(move |db| facts_after(db, after, page(max)))
-    }
-
-    fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
-        self.readers.ask(move |db| customers(db, &query, &after, page(max)))
-    }
-
-    fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
-        self.readers.ask(move |db| run::list(db, &filter, page(max)))
-    }
-
-    fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
-        self.readers.ask(move |db| figures(db, &from, &to))
-    }
-
-    fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {
-        self.readers.ask(move |db| messages(db, &customer, before, page(max)))
-    }
-
-    fn message(&self, id: String) -> BoxFuture<'_, StoreResult<Option<KeptMessage>>> {
-        self.readers.ask(move |db| {
-            db.prepare_cached("SELECT body FROM message WHERE id = ?1")?.query_row([id], |row| decoded(row, 0)).optional()
         })
     }
 
@@ -82,18 +113,24 @@ impl Reads for SqliteStore {
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
         self.readers.ask(move |db| {
-            let sql = "SELECT customer, input, cause, at FROM quarantine ORDER BY at DESC, seq DESC LIMIT ?1";
+            let sql = "SELECT seq, customer, input, cause, at FROM quarantine ORDER BY at DESC, seq DESC LIMIT ?1";
             let mut read = db.prepare_cached(sql)?;
             let rows = read.query_map([page(max) as i64], |row| {
-                Ok(QuarantineRow { customer: row.get(0)?, input: row.get(1)?, cause: row.get(2)?, at: Time(row.get(3)?) })
+                Ok(QuarantineRow {
+                    seq: row.get::<_, i64>(0)? as u64,
+                    customer: row.get(1)?,
+                    input: row.get(2)?,
+                    cause: row.get(3)?,
+                    at: Time(row.get(4)?),
+                })
             })?;
             rows.collect()
         })
     }
 
     fn counts(&self) -> BoxFuture<'_, StoreResult<Counts>> {
-        let inbox = self.shared.inbox_rows.load(Ordering::Acquire);
-        let outbox = self.shared.outbox_rows.load(Ordering::Acquire);
+        let inbox = self.thread.shared.inbox_rows.load(Ordering::Acquire);
+        let outbox = self.thread.shared.outbox_rows.load(Ordering::Acquire);
         self.readers.ask(move |db| Ok(Counts { inbox, outbox, ..counts(db)? }))
     }
 }
@@ -245,7 +282,8 @@ fn messages(db: &Connection, customer: &str, before: Option<Time>, max: usize) -
     read.query_map(params![before, customer, max as i64], |row| decoded(row, 0))?.collect()
 }
 
-fn counts(db: &Connection) -> Rows<Counts> {
+/// How many customers, live runs, members and inputs put aside the file knows.
+pub fn counts(db: &Connection) -> Rows<Counts> {
     let mut counts = Counts::default();
     let mut runs: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut kind = db.prepare_cached("SELECT funnel FROM kind WHERE num = ?1")?;

@@ -14,7 +14,7 @@ use super::change::Change;
 use super::flight::{Cursor, EffectFlight, Flight, Taken};
 use super::recent::Recent;
 use crate::lang::time::Time;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Customers whose failed turns without inputs are counted.
@@ -33,8 +33,10 @@ struct Entry {
 pub struct Memory {
     customers: HashMap<Arc<str>, Entry>,
     ready: VecDeque<Arc<str>>,
-    /// Customers whose first input has crashed before: one at a time.
-    alone: VecDeque<Arc<str>>,
+    /// Customers whose first input has crashed before, by its count and place: one at a time, and the one
+    /// with the fewest first. So one that ends the process whenever it runs is soon the only one left, and
+    /// those that were merely in hand when it did are done before they can be taken for it.
+    alone: BTreeSet<(u32, u64, Arc<str>)>,
     alone_out: Option<Arc<str>>,
     /// Known inputs.
     pub inputs: usize,
@@ -68,7 +70,7 @@ impl Memory {
         Memory {
             customers: HashMap::new(),
             ready: VecDeque::new(),
-            alone: VecDeque::new(),
+            alone: BTreeSet::new(),
             alone_out: None,
             inputs: 0,
             far: 0,
@@ -173,7 +175,13 @@ impl Memory {
     }
 
     fn crashed(&self, entry: &Entry) -> bool {
-        entry.seqs.front().is_some_and(|seq| self.crashes.contains_key(seq))
+        self.first_crashed(entry).is_some()
+    }
+
+    /// Count and place of the first input, if it has crashed.
+    fn first_crashed(&self, entry: &Entry) -> Option<(u32, u64)> {
+        let seq = *entry.seqs.front()?;
+        Some((*self.crashes.get(&seq)?, seq))
     }
 
     /// How many customers a claim would find besides due wakes.
@@ -185,7 +193,7 @@ impl Memory {
     /// The next customer whose input has crashed before, if none such is out.
     pub fn next_alone(&mut self) -> Option<Arc<str>> {
         while self.alone_out.is_none()
-            && let Some(customer) = self.alone.pop_front()
+            && let Some((_, _, customer)) = self.alone.pop_first()
         {
             if self.unqueue(&customer) {
                 self.alone_out = Some(customer.clone());
@@ -338,8 +346,12 @@ impl Memory {
         if entry.queued || entry.flight.is_some() || (entry.seqs.is_empty() && !entry.nudged) {
             return;
         }
-        let queue = if self.crashed(entry) { &mut self.alone } else { &mut self.ready };
-        queue.push_back(customer.clone());
+        match self.first_crashed(entry) {
+            Some((count, seq)) => {
+                self.alone.insert((count, seq, customer.clone()));
+            }
+            None => self.ready.push_back(customer.clone()),
+        }
         if let Some(entry) = self.customers.get_mut(customer) {
             entry.queued = true;
         }
@@ -414,7 +426,31 @@ mod tests {
         assert_eq!(memory.next_alone(), None);
         assert_eq!(memory.next_ready().as_deref(), Some("carl"));
         free(&mut memory, "anna", vec![1]);
+        let anna = memory.next_alone().unwrap();
+        assert_eq!(memory.fly(&anna, Flight::default(), 100), vec![2]);
+        free(&mut memory, "anna", vec![2]);
         assert_eq!(memory.next_alone().as_deref(), Some("bert"));
+    }
+
+    #[test]
+    fn what_has_crashed_least_is_handed_out_first() {
+        let mut memory = Memory::new(1_000);
+        for (customer, seq, count) in [("anna", 1, 2), ("bert", 2, 1), ("carl", 3, 1)] {
+            memory.apply(Change::Crashes { seq, count });
+            arrive(&mut memory, customer, seq);
+        }
+        let mut order = Vec::new();
+        for count in [2, 2, 3] {
+            let who = memory.next_alone().unwrap();
+            let seqs = memory.fly(&who, Flight::default(), 100);
+            order.push(who.to_string());
+            // It was in hand once more, and is given back.
+            memory.apply(Change::Crashes { seq: seqs[0], count });
+            free(&mut memory, &who, vec![]);
+        }
+        assert_eq!(order, ["bert", "carl", "anna"]);
+        let left: Vec<&str> = memory.alone.iter().map(|(_, _, who)| &**who).collect();
+        assert_eq!((left, memory.claimable()), (vec!["bert", "carl", "anna"], 3));
     }
 
     #[test]

@@ -19,18 +19,20 @@
 //! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
 
 use super::{
-    Accepted, Begin, Bundle, Claim, Commit, Committed, Delivery, NewInput, Retry, Store, StoreError, StoreResult, TokenRow, Work,
-    read,
+    Accepted, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Store, StoreResult, TokenRow, Work, read,
 };
 use crate::effect::Outcome;
 use crate::lang::time::Time;
 use flight::Taken;
 use futures_util::future::BoxFuture;
+use schema::Role;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use thread::Thread;
 
+mod aside;
 mod call;
 mod change;
 mod claim;
@@ -38,10 +40,12 @@ mod commit;
 mod erase;
 mod figure;
 mod flight;
+mod follow;
 mod inbox;
 mod keep;
 mod lists;
 mod memory;
+mod mirror;
 mod outbox;
 mod prune;
 mod reader;
@@ -54,8 +58,12 @@ mod shared;
 mod show;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod writer;
 
+pub use lists::FileBacked;
+pub use mirror::Mirror;
+pub use reader::Readers;
 pub use schema::SCHEMA;
 
 /// Operations that wait for the writer before callers have to wait in front of the channel.
@@ -122,10 +130,8 @@ impl Options {
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
-    sender: Option<call::Sender>,
-    writer: Option<std::thread::JoinHandle<()>>,
-    readers: reader::Readers,
-    shared: Arc<shared::Shared>,
+    thread: Thread,
+    readers: Readers,
 }
 
 impl SqliteStore {
@@ -135,30 +141,13 @@ impl SqliteStore {
     /// [`StoreError::Fatal`] when another process uses the file, when a newer engine wrote it, when it is
     /// no database of ours, or when the disk refuses.
     pub fn open(path: &Path, options: Options) -> StoreResult<Arc<SqliteStore>> {
-        let opened = schema::open(path, &options)?;
-        let readers = reader::Readers::new(opened.path.clone());
-        let shared = Arc::new(shared::Shared::new(options));
-        let core = recover::recover(opened, shared.clone())?;
-        let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_OPERATIONS_MAX);
-        let writer =
-            std::thread::Builder::new().name("store".to_owned()).spawn(move || writer::run(core, receiver)).map_err(|why| {
-                StoreError::Fatal(format!("cannot start the store's thread: {why}; check the limits of this process"))
-            })?;
-        Ok(Arc::new(SqliteStore { sender: Some(sender), writer: Some(writer), readers, shared }))
-    }
-
-    /// Runs an operation on the writer's thread and waits for its answer.
-    async fn run<I, T>(&self, call: call::Call<I, T>, input: I, weight: usize) -> StoreResult<T>
-    where
-        I: Send + 'static,
-        T: Send + 'static,
-    {
-        let sender = self.sender.as_ref().ok_or_else(call::closed)?;
-        call::ask(sender, call, input, weight).await
+        let opened = schema::open(path, &options, Role::Store)?;
+        let readers = Readers::new(opened.path.clone());
+        Ok(Arc::new(SqliteStore { thread: Thread::start(opened, options)?, readers }))
     }
 
     async fn claims(&self, max: usize) -> StoreResult<Vec<Claim>> {
-        let raw = self.run(claim::CLAIM, max, 1).await?;
+        let raw = self.thread.run(claim::CLAIM, max, 1).await?;
         let mut claims = Vec::with_capacity(raw.len());
         for raw in raw {
             claims.push(self.readable(raw).await?);
@@ -171,7 +160,7 @@ impl SqliteStore {
     async fn readable(&self, raw: claim::RawClaim) -> StoreResult<Claim> {
         let (claim, unreadable) = raw.decode();
         for (seq, cause) in unreadable {
-            self.run(recover::PUT_ASIDE, (claim.customer.clone(), seq, cause), 1).await?;
+            self.thread.run(aside::PUT_ASIDE, (claim.customer.clone(), seq, cause), 1).await?;
         }
         Ok(claim)
     }
@@ -183,7 +172,7 @@ impl SqliteStore {
         while let Some(start) = from {
             let slice = self.readers.ask(move |db| claim::unjudged(db, judged, start, max)).await?;
             if !slice.ids.is_empty() {
-                self.run(claim::NUDGE, slice.ids.clone(), 1).await?;
+                self.thread.run(claim::NUDGE, slice.ids.clone(), 1).await?;
                 return Ok(slice.ids);
             }
             from = slice.next;
@@ -193,47 +182,35 @@ impl SqliteStore {
 
     async fn wait(&self, which: Work) {
         loop {
-            let signal = self.shared.signal(which);
+            let signal = self.thread.shared.signal(which);
             let woken = signal.changed.notified();
             tokio::pin!(woken);
             // Registered before the look: a change between the look and the sleep is not missed.
             woken.as_mut().enable();
-            if self.shared.closed.load(Ordering::Acquire) || signal.ready.load(Ordering::Acquire) > 0 {
+            if self.thread.shared.closed.load(Ordering::Acquire) || signal.ready.load(Ordering::Acquire) > 0 {
                 return;
             }
-            let ahead = signal.next.load(Ordering::Acquire).saturating_sub(self.shared.now().0);
+            let ahead = signal.next.load(Ordering::Acquire).saturating_sub(self.thread.shared.now().0);
             if ahead <= 0 {
                 return;
             }
-            let real = (ahead as f64 / self.shared.options.scale).ceil().clamp(1.0, WAIT_MS_MAX as f64);
+            let real = (ahead as f64 / self.thread.shared.options.scale).ceil().clamp(1.0, WAIT_MS_MAX as f64);
             // Which of the two it was is found by looking again.
             let _elapsed = tokio::time::timeout(Duration::from_millis(real as u64), woken).await;
         }
     }
 }
 
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        // Without senders the thread ends after what is under way; waiting for it frees the file's lock.
-        self.sender = None;
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the store's thread had ended by a panic");
-        }
-    }
-}
-
 impl Store for SqliteStore {
     fn now(&self) -> Time {
-        self.shared.now()
+        self.thread.shared.now()
     }
 
     fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>> {
         Box::pin(async move {
             let weight = inputs.len();
             let letters: Vec<inbox::Letter> = inputs.into_iter().map(inbox::Letter::new).collect();
-            self.run(inbox::ACCEPT, letters, weight).await
+            self.thread.run(inbox::ACCEPT, letters, weight).await
         })
     }
 
@@ -243,12 +220,12 @@ impl Store for SqliteStore {
 
     fn take(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Claim>>> {
         Box::pin(async move {
-            match self.shared.take(&customer) {
+            match self.thread.shared.take(&customer) {
                 Taken::Claimed(claim) => return Ok(Some(*claim)),
                 Taken::No => return Ok(None),
                 Taken::Unknown => {}
             }
-            match self.run(claim::TAKE, customer, 1).await? {
+            match self.thread.run(claim::TAKE, customer, 1).await? {
                 Some(raw) => Ok(Some(self.readable(raw).await?)),
                 None => Ok(None),
             }
@@ -259,42 +236,46 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let weight = commits.len();
             let turns: Vec<shape::Turn> = commits.into_iter().map(shape::Turn::new).collect();
-            self.run(commit::COMMIT, turns, weight).await
+            self.thread.run(commit::COMMIT, turns, weight).await
         })
     }
 
     fn release(&self, customers: Vec<String>) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.run(recover::RELEASE, customers, 1))
+        Box::pin(self.thread.run(recover::RELEASE, customers, 1))
     }
 
     fn fault(&self, customer: String, seq: Option<u64>, cause: String) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.run(recover::FAULT, (customer, seq, cause), 1))
+        Box::pin(self.thread.run(recover::FAULT, (customer, seq, cause), 1))
+    }
+
+    fn unquarantine(&self, customer: String, seq: u64, fate: Fate) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.thread.run(aside::UNQUARANTINE, (customer, seq, fate), 1))
     }
 
     fn claim_effects(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>> {
         Box::pin(async move {
-            let raw = self.run(outbox::CLAIM_EFFECTS, max, 1).await?;
+            let raw = self.thread.run(outbox::CLAIM_EFFECTS, max, 1).await?;
             Ok(raw.into_iter().filter_map(outbox::RawDelivery::decode).collect())
         })
     }
 
     fn begin(&self, effect: String, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
-        Box::pin(self.run(outbox::BEGIN, (effect, body_digest), 1))
+        Box::pin(self.thread.run(outbox::BEGIN, (effect, body_digest), 1))
     }
 
     fn retry(&self, retry: Retry) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.run(outbox::RETRY, retry, 1))
+        Box::pin(self.thread.run(outbox::RETRY, retry, 1))
     }
 
     fn settle(&self, effect: String, customer: String, outcome: Outcome) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(async move {
             let letter = inbox::Letter::result(&customer, &effect, outcome);
-            self.run(outbox::SETTLE, (effect, letter), 1).await
+            self.thread.run(outbox::SETTLE, (effect, letter), 1).await
         })
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.run(keep::PUT_DEFINITIONS, (hash, funnels, bundle), 1))
+        Box::pin(self.thread.run(keep::PUT_DEFINITIONS, (hash, funnels, bundle), 1))
     }
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
@@ -306,7 +287,7 @@ impl Store for SqliteStore {
     }
 
     fn put_token(&self, token: TokenRow) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.run(keep::PUT_TOKEN, token, 1))
+        Box::pin(self.thread.run(keep::PUT_TOKEN, token, 1))
     }
 
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
@@ -314,7 +295,7 @@ impl Store for SqliteStore {
     }
 
     fn keep_message(&self, message: read::KeptMessage) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.run(keep::KEEP_MESSAGE, message, 1))
+        Box::pin(self.thread.run(keep::KEEP_MESSAGE, message, 1))
     }
 
     fn wait_for_work(&self, which: Work) -> BoxFuture<'_, ()> {
@@ -322,28 +303,10 @@ impl Store for SqliteStore {
     }
 
     fn prune(&self) -> BoxFuture<'_, StoreResult<u64>> {
-        Box::pin(async move {
-            let mut gone = 0;
-            for (part, steps) in prune::PLAN {
-                for _ in 0..*steps {
-                    let step = self.run(prune::PRUNE, *part, 1).await?;
-                    gone += step.rows;
-                    if step.done {
-                        break;
-                    }
-                }
-            }
-            Ok(gone)
-        })
+        Box::pin(self.thread.prune())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            if let Err(why) = self.run(writer::CLOSE, (), 1).await
-                && !self.shared.closed.load(Ordering::Acquire)
-            {
-                tracing::error!("the store did not close cleanly: {why}");
-            }
-        })
+        Box::pin(self.thread.close())
     }
 }

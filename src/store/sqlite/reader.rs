@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 /// Questions answered at one time; further ones wait.
 const READERS_MAX: usize = 4;
 
-/// The pool. Connections are opened when first needed.
+/// The connections to one file. They are opened when first needed.
 #[derive(Clone)]
 pub struct Readers {
     path: Arc<PathBuf>,
@@ -21,7 +21,7 @@ pub struct Readers {
 
 impl Readers {
     /// A pool for a file.
-    pub fn new(path: PathBuf) -> Readers {
+    pub(super) fn new(path: PathBuf) -> Readers {
         Readers {
             path: Arc::new(path),
             idle: Arc::new(Mutex::new(Vec::with_capacity(READERS_MAX))),
@@ -30,7 +30,7 @@ impl Readers {
     }
 
     /// Asks a question on a thread that may block, in one short read transaction.
-    pub fn ask<T, Q>(&self, question: Q) -> BoxFuture<'static, StoreResult<T>>
+    pub(super) fn ask<T, Q>(&self, question: Q) -> BoxFuture<'static, StoreResult<T>>
     where
         T: Send + 'static,
         Q: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

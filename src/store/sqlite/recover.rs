@@ -1,6 +1,7 @@
 //! Coming back: after a restart, after a crash of a turn, after a worker gave up.
 
 use super::super::{QUARANTINE_AFTER, StoreError, StoreResult};
+use super::aside::HER_WAKE;
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
 use super::figure::{Figures, Kinds};
@@ -10,8 +11,6 @@ use super::schema::{Opened, meta};
 use super::shape::Batch;
 use super::shared::Shared;
 use super::writer::Core;
-use crate::customer::codec::decode;
-use crate::event::{Input, InputBody};
 use crate::lang::time::Time;
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
@@ -19,7 +18,8 @@ use std::sync::Arc;
 /// How long a customer whose turn failed without any input is left alone, in milliseconds.
 const WAKE_FAULT_MS: i64 = 60_000;
 
-const POINTS: Option<Points> = Some(Points { before: "sqlite.fault.before", after: "sqlite.fault.after" });
+/// The failpoints of what deals with inputs that fail.
+pub const POINTS: Option<Points> = Some(Points { before: "sqlite.fault.before", after: "sqlite.fault.after" });
 
 /// [`super::Store::release`].
 pub const RELEASE: Call<Vec<String>, ()> = Call {
@@ -35,14 +35,6 @@ pub const FAULT: Call<(String, Option<u64>, String), ()> = Call {
     phase: Phase::Write,
     points: POINTS,
     run: |core, (customer, seq, cause)| core.fault(&Arc::from(customer.as_str()), *seq, cause),
-    lost: let_be,
-};
-
-/// Puts an input aside at once, because it cannot be read; its customer stays claimed.
-pub const PUT_ASIDE: Call<(String, u64, String), ()> = Call {
-    phase: Phase::Write,
-    points: POINTS,
-    run: |core, (customer, seq, cause)| core.put_aside(&Arc::from(customer.as_str()), *seq, cause),
     lost: let_be,
 };
 
@@ -176,7 +168,7 @@ impl Core {
         let count = self.memory.wake_fault(customer);
         if count == QUARANTINE_AFTER {
             let at = self.numbers(1)?;
-            self.list(at, customer, cause, "\"her wake\"")?;
+            self.list(at, customer, cause, HER_WAKE)?;
         }
         Ok(())
     }
@@ -195,41 +187,5 @@ impl Core {
             recent: None,
         });
         Ok(())
-    }
-
-    /// Moves an input from the inbox to the list of what a person has to look at.
-    fn put_aside(&mut self, customer: &Arc<str>, seq: u64, cause: &str) -> Done<()> {
-        let found: Option<(i64, Vec<u8>)> = self
-            .db
-            .prepare_cached("DELETE FROM inbox WHERE seq = ?1 RETURNING at, body")?
-            .query_row([seq as i64], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((at, body)) = found else { return Ok(()) };
-        self.list(seq as i64, customer, cause, &readable(at, &body))?;
-        self.batch.changes.push(Change::PutAside { customer: customer.clone(), seq });
-        Ok(())
-    }
-
-    fn list(&mut self, seq: i64, customer: &str, cause: &str, input: &str) -> Done<()> {
-        self.db.prepare_cached("INSERT INTO quarantine VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-            seq,
-            customer,
-            self.batch.now.0,
-            cause,
-            input
-        ])?;
-        Ok(())
-    }
-}
-
-/// An input as JSON; one that cannot be read as its bytes in hexadecimal.
-fn readable(at: i64, body: &[u8]) -> String {
-    let input = decode::<InputBody>(body).ok().map(|body| Input { accepted_at: Time(at), body });
-    match input.and_then(|input| serde_json::to_string(&input).ok()) {
-        Some(json) => json,
-        None => {
-            let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{{\"unreadable\":\"{hex}\"}}")
-        }
     }
 }

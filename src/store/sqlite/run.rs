@@ -7,7 +7,6 @@ use super::super::read::RunFilter;
 use super::super::{RunRow, StoreError};
 use super::call::{Done, Fail};
 use super::figure::RUN_TALLY;
-use super::shape::Turn;
 use super::writer::Core;
 use crate::lang::time::Time;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -23,11 +22,20 @@ const RUN_BITS: u32 = 20;
 fn state_number(state: &str) -> Done<i64> {
     match STATES.iter().position(|name| *name == state) {
         Some(number) => Ok(number as i64),
-        None => Err(Fail::Refused(StoreError::Unavailable(format!(
-            "a run cannot be `{state}`; its state is one of {}",
-            STATES.join(", ")
-        )))),
+        None => Err(Fail::Refused(StoreError::Unavailable(unknown(state)))),
     }
+}
+
+/// Whether a run can be written: its state is one that we know.
+pub fn known(run: &RunRow) -> Result<(), String> {
+    match STATES.contains(&run.state.as_str()) {
+        true => Ok(()),
+        false => Err(unknown(&run.state)),
+    }
+}
+
+fn unknown(state: &str) -> String {
+    format!("a run cannot be `{state}`; its state is one of {}", STATES.join(", "))
 }
 
 fn place(customer: i64, run: u64) -> i64 {
@@ -36,8 +44,8 @@ fn place(customer: i64, run: u64) -> i64 {
 
 impl Core {
     /// Writes the runs that a turn changed.
-    pub fn write_runs(&mut self, turn: &Turn, customer: i64) -> Done<()> {
-        for run in &turn.runs {
+    pub fn write_runs(&mut self, runs: &[RunRow], customer: i64) -> Done<()> {
+        for run in runs {
             self.write_run(run, customer)?;
         }
         Ok(())

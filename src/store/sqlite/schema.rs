@@ -7,6 +7,7 @@
 use super::super::{StoreError, StoreResult};
 use super::Options;
 use crate::customer::codec::FORMAT;
+use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ CREATE INDEX customer_wake ON customer (wake) WHERE wake IS NOT NULL;
 CREATE TABLE word (text TEXT NOT NULL, customer TEXT NOT NULL, PRIMARY KEY (text, customer)) WITHOUT ROWID;
 CREATE TABLE member (segment TEXT NOT NULL, customer INTEGER NOT NULL, PRIMARY KEY (segment, customer)) WITHOUT ROWID;
 CREATE TABLE tombstone (digest INTEGER PRIMARY KEY, at INTEGER NOT NULL);
+CREATE TABLE followed (shard INTEGER PRIMARY KEY, ms INTEGER NOT NULL, seq INTEGER NOT NULL);
 
 CREATE TABLE inbox (
   seq INTEGER PRIMARY KEY, customer TEXT NOT NULL, at INTEGER NOT NULL, far INTEGER NOT NULL,
@@ -85,6 +87,19 @@ CREATE INDEX message_at ON message (at);
 CREATE INDEX message_customer ON message (customer, at);
 ";
 
+/// What a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// An engine's own store.
+    Store,
+    /// The read side of a store that is somewhere else.
+    Mirror,
+}
+
+/// The setting that marks a read side, and names it: a text that no other has. A store has none: so it was
+/// before there were others.
+pub const ROLE: &str = "role";
+
 /// An opened file: the writer's connection and the lock that makes it ours.
 #[derive(Debug)]
 pub struct Opened {
@@ -99,7 +114,7 @@ pub struct Opened {
 }
 
 /// Opens or creates the file, and marks it as in use.
-pub fn open(path: &Path, options: &Options) -> StoreResult<Opened> {
+pub fn open(path: &Path, options: &Options, role: Role) -> StoreResult<Opened> {
     let path = real_path(path)?;
     let lock = lock(&path)?;
     create_private(&path)?;
@@ -107,9 +122,23 @@ pub fn open(path: &Path, options: &Options) -> StoreResult<Opened> {
         .and_then(|db| settle_in(&db, options).map(|()| db))
         .map_err(|why| cannot_open(&path, &why))?;
     super::super::failpoint("sqlite.open.before");
-    let clean = check_or_create(&db, &path)?;
+    let clean = check_or_create(&db, &path, role)?;
     super::super::failpoint("sqlite.open.after");
     Ok(Opened { db, lock, path, clean })
+}
+
+/// Makes sure that there is a read side to be read beside the process that writes it; returns its real path.
+pub fn open_beside(path: &Path) -> StoreResult<PathBuf> {
+    let missing = || {
+        let said = format!("there is no read side at {} yet; start the engine that writes it", path.display());
+        StoreError::Unavailable(said)
+    };
+    let real = path.canonicalize().map_err(|_| missing())?;
+    let db = open_reader(&real).map_err(|why| cannot_open(&real, &why))?;
+    match tables(&db, &real)? {
+        0 => Err(missing()),
+        _ => check(&db, &real, Role::Mirror).map(|()| real),
+    }
 }
 
 /// Opens a connection that can only read.
@@ -240,19 +269,31 @@ fn settle_in(db: &Connection, options: &Options) -> rusqlite::Result<()> {
 }
 
 /// Creates the tables or checks that they are ours and known; returns whether the last use ended cleanly.
-fn check_or_create(db: &Connection, path: &Path) -> StoreResult<bool> {
+fn check_or_create(db: &Connection, path: &Path, role: Role) -> StoreResult<bool> {
     let fail = |why: rusqlite::Error| cannot_open(path, &why);
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
-    if tables == 0 {
-        create(db).map_err(fail)?;
+    if tables(db, path)? == 0 {
+        create(db, role).map_err(fail)?;
         return Ok(true);
     }
+    check(db, path, role)?;
+    let clean = meta(db, "clean").map_err(fail)? == Some(1);
+    set_meta(db, "clean", 0).map_err(fail)?;
+    Ok(clean)
+}
+
+fn tables(db: &Connection, path: &Path) -> StoreResult<i64> {
+    db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|why| cannot_open(path, &why))
+}
+
+/// The tables are ours, known, and of this role.
+fn check(db: &Connection, path: &Path, role: Role) -> StoreResult<()> {
+    let fail = |why: rusqlite::Error| cannot_open(path, &why);
     let application: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(fail)?;
     if application != APPLICATION_ID {
         return Err(StoreError::Fatal(format!("{} is a database of another program; name another file", path.display())));
     }
     for (name, known) in [("schema", SCHEMA), ("format", i64::from(FORMAT))] {
-        let found = meta(db, name).map_err(fail)?.unwrap_or(0);
+        let found: i64 = meta(db, name).map_err(fail)?.unwrap_or(0);
         if found > known {
             return Err(StoreError::Fatal(format!(
                 "the database {} was written by a newer engine ({name} {found}, this engine knows {known}); start the newer engine",
@@ -260,28 +301,35 @@ fn check_or_create(db: &Connection, path: &Path) -> StoreResult<bool> {
             )));
         }
     }
-    let clean = meta(db, "clean").map_err(fail)? == Some(1);
-    set_meta(db, "clean", 0).map_err(fail)?;
-    Ok(clean)
+    let said = match (meta::<String>(db, ROLE).map_err(fail)?.is_some(), role) {
+        (false, Role::Mirror) => "is an engine's own store, not the read side of one; name another file for the read side",
+        (true, Role::Store) => "is the read side of a store that is somewhere else, not a store; name another file for the store",
+        _ => return Ok(()),
+    };
+    Err(StoreError::Fatal(format!("{} {said}", path.display())))
 }
 
-fn create(db: &Connection) -> rusqlite::Result<()> {
+fn create(db: &Connection, role: Role) -> rusqlite::Result<()> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
     db.execute_batch(TABLES)?;
     for (name, value) in [("schema", SCHEMA), ("format", i64::from(FORMAT)), ("clean", 0), ("seq", 1)] {
         set_meta(db, name, value)?;
     }
+    if role == Role::Mirror {
+        let name: String = db.query_row("SELECT 'mirror-' || lower(hex(randomblob(8)))", [], |row| row.get(0))?;
+        set_meta(db, ROLE, name)?;
+    }
     db.execute_batch("COMMIT")
 }
 
-/// A number in the table of settings.
-pub fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+/// A value in the table of settings.
+pub fn meta<T: FromSql>(db: &Connection, name: &str) -> rusqlite::Result<Option<T>> {
     db.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
 }
 
-/// Sets a number in the table of settings.
-pub fn set_meta(db: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+/// Sets a value in the table of settings.
+pub fn set_meta(db: &Connection, name: &str, value: impl ToSql) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")?
         .execute(rusqlite::params![name, value])
         .map(|_| ())

@@ -7,6 +7,7 @@ use super::super::{Commit, CustomerRow, RunRow};
 use super::change::Change;
 use super::figure::{FigureKey, count};
 use crate::customer::codec::encode;
+use crate::fact::Fact;
 use crate::lang::time::Time;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -32,12 +33,8 @@ pub struct Turn {
     pub effects: Vec<NewEffect>,
     /// New effects are handed out to the committer.
     pub hand_over: bool,
-    /// Encoded facts; empty when there are none.
-    pub facts: Vec<u8>,
-    /// How many facts.
-    pub facts_count: i64,
-    /// What they add to the figures.
-    pub figures: Vec<(FigureKey, i64, i64)>,
+    /// What happened.
+    pub facts: Facts,
     /// Runs that changed.
     pub runs: Vec<RunRow>,
     /// Next wake.
@@ -52,6 +49,27 @@ pub struct Turn {
     pub index: CustomerRow,
     /// Remove her.
     pub erase: bool,
+}
+
+/// The facts of one turn, ready to be written.
+pub struct Facts {
+    /// Encoded; empty when there are none.
+    pub body: Vec<u8>,
+    /// How many.
+    pub count: i64,
+    /// What they add to the figures.
+    pub figures: Vec<(FigureKey, i64, i64)>,
+}
+
+impl Facts {
+    /// Prepares facts.
+    pub fn new(facts: &[Fact]) -> Facts {
+        Facts {
+            body: if facts.is_empty() { Vec::new() } else { encode(&facts) },
+            count: i64::try_from(facts.len()).unwrap_or(i64::MAX),
+            figures: count(facts),
+        }
+    }
 }
 
 /// An effect, ready to be written.
@@ -88,9 +106,7 @@ impl Turn {
             settled: commit.settled,
             withdrawn: commit.withdrawn,
             hand_over: commit.hand_over,
-            facts: if commit.facts.is_empty() { Vec::new() } else { encode(&commit.facts) },
-            facts_count: i64::try_from(commit.facts.len()).unwrap_or(i64::MAX),
-            figures: count(&commit.facts),
+            facts: Facts::new(&commit.facts),
             runs: commit.runs,
             wake: commit.wake.map(|wake| wake.0),
             gate: commit.gate,
@@ -131,7 +147,7 @@ pub fn judged(hash: &str) -> i64 {
 }
 
 /// Digest of a line of the list of customers.
-fn shown(row: &CustomerRow) -> i64 {
+pub fn shown(row: &CustomerRow) -> i64 {
     let fields = [&row.name, &row.email, &row.phone].into_iter().chain(&row.segments);
     fields.fold(QUICK_START, |hash, field| quick(hash, field)) as i64
 }

@@ -4,7 +4,6 @@ use super::super::CustomerRow;
 use super::call::Done;
 use super::commit::segments_text;
 use super::figure::SEGMENT_TALLY;
-use super::shape::Turn;
 use super::writer::Core;
 use rusqlite::{OptionalExtension, params};
 
@@ -23,13 +22,12 @@ impl Core {
     }
 
     /// Writes her line anew, with what it changes in the word list and the segments.
-    pub fn show_again(&mut self, turn: &Turn, num: i64) -> Done<()> {
+    pub fn show_again(&mut self, id: &str, num: i64, shown: i64, new: &CustomerRow) -> Done<()> {
         let old = self.line(num)?.unwrap_or_default();
-        let new = &turn.index;
         self.db
             .prepare_cached("UPDATE customer SET shown = ?2, name = ?3, email = ?4, phone = ?5, segments = ?6 WHERE num = ?1")?
-            .execute(params![num, turn.shown, new.name, new.email, new.phone, segments_text(&new.segments)])?;
-        self.show(&turn.customer, num, &old, new)
+            .execute(params![num, shown, new.name, new.email, new.phone, segments_text(&new.segments)])?;
+        self.show(id, num, &old, new)
     }
 
     /// Moves the word list and the segments from one line to another.

@@ -1,7 +1,9 @@
 //! What is particular to SQLite; the promises of every store are in the contract suite.
 
-use super::super::read::{KeptMessage, Reads, RunFilter};
-use super::super::{Accepted, Begin, Claim, Commit, Committed, CustomerRow, NewInput, RunRow, Store, StoreError, StoreResult};
+use super::super::read::{KeptMessage, ReadSide, Reads, RunFilter};
+use super::super::{
+    Accepted, Begin, Claim, Commit, Committed, CustomerRow, Fate, NewInput, RunRow, Store, StoreError, StoreResult,
+};
 use super::{Options, SCHEMA, SqliteStore, schema};
 use crate::effect::{Effect, EffectKind, Grant, OnUncertain};
 use crate::event::InputBody;
@@ -184,7 +186,7 @@ async fn two_names_of_one_file_are_one_file() {
 #[tokio::test]
 async fn the_settings_that_safety_rests_on_are_in_force() {
     let place = Place::new();
-    let opened = schema::open(&place.file(), &options()).unwrap();
+    let opened = schema::open(&place.file(), &options(), schema::Role::Store).unwrap();
     let ask = |name: &str| -> String {
         let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
         opened.db.query_row(&sql, [], |row| row.get(0)).unwrap()
@@ -365,6 +367,20 @@ async fn an_input_that_cannot_be_read_is_put_aside() {
     assert_eq!((rows.len(), rows[0].input.as_str()), (1, "{\"unreadable\":\"01ff\"}"));
     assert_eq!(store.commit(vec![turn(&claims[0])]).await.unwrap(), [Committed::Done]);
     assert_eq!(store.counts().await.unwrap().inbox, 0);
+    // It goes back byte for byte: a newer engine may be able to read it.
+    assert!(store.unquarantine("anna".to_owned(), rows[0].seq, Fate::Retry).await.unwrap());
+    let claims = store.claim(9).await.unwrap();
+    assert_eq!((claims.len(), claims[0].inputs.len()), (1, 0));
+    let again = store.quarantine(9).await.unwrap();
+    assert_eq!((again.len(), &again[0].input, again[0].seq > rows[0].seq), (1, &rows[0].input, true));
+    store.close().await;
+    drop(store);
+    // A line that no engine wrote is not lost by trying.
+    place.change("UPDATE quarantine SET input = 'scribble'");
+    let store = place.open(options()).unwrap();
+    let damaged = || store.unquarantine("anna".to_owned(), again[0].seq, Fate::Retry);
+    assert!(matches!(damaged().await, Err(StoreError::Unavailable(said)) if said.contains("damaged")));
+    assert!(store.unquarantine("anna".to_owned(), again[0].seq, Fate::Drop).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

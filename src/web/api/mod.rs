@@ -7,4 +7,5 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 pub mod messages;
+pub mod quarantine;
 pub mod tokens;

@@ -19,7 +19,7 @@ pub async fn show(call: Call) -> Answer {
         h1 { "Funnels" }
         p class="soft" { "Figures of the last " (FIGURE_DAYS) " days." }
         @if recent.quarantined > 0 {
-            p class="bad" role="status" { (recent.quarantined) " inputs were put aside because turns on them failed; the engine's log says why." }
+            p class="bad" role="status" { (recent.quarantined) " inputs were put aside because turns on them failed; " code { "autofunnel quarantine list" } " shows them." }
         }
         @if views.is_empty() { p { "This workspace has no funnels yet." } }
         ul class="cards" { @for view in views.iter() { li class="card" { (card(view, &recent)) } } }

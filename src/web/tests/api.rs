@@ -6,8 +6,8 @@ use crate::event::InputBody;
 use crate::fact::{Fact, RunRef, What};
 use crate::lang::time::Time;
 use crate::lang::value::Value;
-use crate::store::CustomerRow;
-use crate::store::read::{Figure, TimelineRow};
+use crate::store::read::{Figure, QuarantineRow, TimelineRow};
+use crate::store::{CustomerRow, Fate};
 
 fn at(text: &str) -> Time {
     Time::parse(text).unwrap()
@@ -55,6 +55,35 @@ async fn a_store_that_is_away_means_try_again() {
     assert!(!got.body.contains("told to fail"), "the store's own words stay in the log");
     assert_eq!(server.get("/readyz", "").await.status, 503);
     assert_eq!(server.get("/livez", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_put_aside_is_listed_retried_and_dropped() {
+    let server = Server::start().await;
+    let (read, operate) = (server.token(Scope::Read), server.token(Scope::Operate));
+    let row = |seq, input: &str| QuarantineRow {
+        seq,
+        customer: "a/b".to_owned(),
+        input: input.to_owned(),
+        cause: "panic".to_owned(),
+        at: at("2027-03-01T09:00:00Z"),
+    };
+    server.store.rows.lock().unwrap().quarantine = vec![row(9, r#"{"body":"Erase"}"#), row(7, "no JSON")];
+    let listed = server.get("/v1/quarantine", read).await.json();
+    assert_eq!((listed["inputs"][0]["seq"].as_u64(), listed["inputs"][0]["customer"].as_str()), (Some(9), Some("a/b")));
+    assert_eq!((&listed["inputs"][0]["input"]["body"], &listed["inputs"][1]["input"]), (&"Erase".into(), &"no JSON".into()));
+    assert_eq!(server.get("/v1/quarantine?limit=1", read).await.json()["inputs"].as_array().unwrap().len(), 1);
+    let retry = "/v1/customers/a%2Fb/quarantine/9/retry";
+    assert_eq!(server.post(retry, read, "").await.status, 404, "who may only read may not retry");
+    let got = server.post(retry, operate, "").await;
+    assert_eq!((got.status, got.body.as_str()), (202, r#"{"status":"accepted"}"#));
+    let again = server.post(retry, operate, "").await;
+    assert_eq!(again.status, 404);
+    assert!(again.json()["error"].as_str().unwrap().contains("put aside"));
+    for (path, status) in [("a%2Fb/quarantine/x", 404), ("b/quarantine/7", 404), ("a%2Fb/quarantine/7", 200)] {
+        assert_eq!(server.send("DELETE", &format!("/v1/customers/{path}"), operate, "", "").await.status, status, "{path}");
+    }
+    assert_eq!(server.store.rows.lock().unwrap().fates, [Fate::Retry, Fate::Drop]);
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ async fn every_route_keeps_to_the_table() {
     let mut asked = 0;
     for who in whos {
         for route in ROUTES {
-            let path = route.path.replace("{id}", "c1").replace("{name}", "welcome").replace("{source}", "shop");
+            let path =
+                route.path.replace("{id}", "c1").replace("{name}", "welcome").replace("{source}", "shop").replace("{seq}", "1");
             let token = match who {
                 Who::Nobody => "",
                 Who::Wrong => "af_wrong",

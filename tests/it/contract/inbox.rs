@@ -55,6 +55,15 @@ pub async fn inputs_come_in_the_order_of_acceptance(stand: &dyn Stand) {
 
 pub async fn every_kind_of_input_comes_back_as_it_went_in(stand: &dyn Stand) {
     let store = open(stand);
+    let bodies = every_kind_of_body();
+    let inputs = bodies.iter().map(|body| NewInput { id: None, body: body.clone(), ..event("anna", "1") });
+    accept(&store, inputs.collect()).await;
+    let back: Vec<InputBody> = claim_one(&store).await.inputs.into_iter().map(|queued| queued.input.body).collect();
+    assert_eq!(back, bodies);
+}
+
+/// One of each kind, with everything that can be in it.
+pub fn every_kind_of_body() -> Vec<InputBody> {
     let decimal = autofunnel::money::Dec::parse("10.5").unwrap();
     let rich = Event {
         properties: Fields::from([
@@ -66,7 +75,7 @@ pub async fn every_kind_of_input_comes_back_as_it_went_in(stand: &dyn Stand) {
         ..Event { id: "1".to_owned(), name: "e".to_owned(), time: Time(-5), properties: Fields::new(), minor: None, depth: 3 }
     };
     let gone = ProfileChange { membership: Some(None), import: true, ..ProfileChange::default() };
-    let bodies = vec![
+    vec![
         InputBody::Event(rich.clone()),
         InputBody::History(rich),
         InputBody::Profile(gone),
@@ -76,11 +85,7 @@ pub async fn every_kind_of_input_comes_back_as_it_went_in(stand: &dyn Stand) {
         InputBody::Result { effect: "e".to_owned(), outcome: Outcome::Dead { why: "w".to_owned(), attempts: 3 } },
         InputBody::Stale { effect: "e".to_owned(), why: "w".to_owned() },
         InputBody::Erase,
-    ];
-    let inputs = bodies.iter().map(|body| NewInput { id: None, body: body.clone(), ..event("anna", "1") });
-    accept(&store, inputs.collect()).await;
-    let back: Vec<InputBody> = claim_one(&store).await.inputs.into_iter().map(|queued| queued.input.body).collect();
-    assert_eq!(back, bodies);
+    ]
 }
 
 pub async fn accepted_at_never_goes_back(stand: &dyn Stand) {

@@ -7,7 +7,7 @@ use crate::provider::{Call, KEYED_PATH, Reply};
 use autofunnel::account::Account;
 use autofunnel::engine::clock::system_now;
 use autofunnel::fact::{Fact, What};
-use autofunnel::store::read::{Counts, KeptMessage, PAGE_ROWS_MAX, QuarantineRow, Reads, RunFilter};
+use autofunnel::store::read::{Counts, KeptMessage, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter};
 use autofunnel::store::sqlite::{Options, SqliteStore};
 use autofunnel::store::{RunRow, Store};
 use std::collections::{BTreeMap, BTreeSet};

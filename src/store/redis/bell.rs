@@ -1,0 +1,51 @@
+//! The bell: other processes tell this one that its shards have work, so that nobody has to look in vain.
+
+use super::Inner;
+use super::key::bell;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause before the channel is opened again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Inner {
+    /// Listens until the store is closed. What may have been missed while nobody listened is looked for.
+    pub async fn listen(self: Arc<Inner>) {
+        let mut told = false;
+        while !self.closed() {
+            match self.dialer.listen().await {
+                Ok(mut listening) => match listening.subscribe(bell(&self.told.me)).await {
+                    Ok(()) => {
+                        told = false;
+                        self.memory().look_everywhere();
+                        self.notify(true, true);
+                        let mut messages = listening.on_message();
+                        while let Some(message) = messages.next().await {
+                            self.rung(message.get_payload_bytes());
+                        }
+                    }
+                    Err(why) => tell(&mut told, &why),
+                },
+                Err(why) => tell(&mut told, &why),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn rung(&self, payload: &[u8]) {
+        let shard = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u16>().ok());
+        let Some(shard) = shard.filter(|shard| *shard < super::key::SHARDS) else {
+            tracing::warn!("a message on this worker's channel names no shard; check that no other program uses it");
+            return;
+        };
+        self.memory().ready(shard, self.clock.now().0);
+        self.notify(true, false);
+    }
+}
+
+fn tell(told: &mut bool, why: &redis::RedisError) {
+    if !std::mem::replace(told, true) {
+        tracing::warn!(%why, "other processes cannot tell this one of work at once; it looks now and then");
+    }
+}

@@ -1,0 +1,423 @@
+//! The commit of a turn, and giving customers back.
+
+use super::super::digest;
+use super::super::told::Told;
+use super::super::{Commit, Committed, Fate, QUARANTINE_AFTER, RunRow, StoreResult};
+use super::key::{Keys, shard_of};
+use super::memory::{EffectFlight, Flight};
+use super::pump::{Op, Reply};
+use super::recent::Kept;
+use super::record::{write_effect, write_record};
+use super::script::Script;
+use super::{Inner, value};
+use crate::lang::time::Time;
+use std::sync::Arc;
+
+/// How long a customer whose turn failed without any input is left alone, in milliseconds.
+const WAKE_FAULT_MS: i64 = 60_000;
+/// Customers with failed wakes that are remembered; beyond it all counts begin anew.
+const WAKE_FAULTS_MAX: usize = 1_000;
+/// Most bytes of a cause that are kept.
+const CAUSE_BYTES_MAX: usize = 1_000;
+
+/// What is to be known of a commit when its answer comes.
+struct Sent {
+    customer: Arc<str>,
+    shard: u16,
+    epoch: u64,
+    wake: Option<i64>,
+    effects: Vec<String>,
+    handed: bool,
+    settled: Option<String>,
+    withdrawn: Vec<String>,
+    consumed: Vec<u64>,
+    recent: Option<Kept>,
+}
+
+impl Inner {
+    /// [`super::super::Store::commit`].
+    pub async fn commit(&self, commits: Vec<Commit>) -> StoreResult<Vec<Committed>> {
+        let mut outcomes = vec![Committed::Conflict; commits.len()];
+        let (mut sent, mut ops) = (Vec::with_capacity(commits.len()), Vec::with_capacity(commits.len()));
+        for (place, commit) in commits.into_iter().enumerate() {
+            let shard = shard_of(&commit.customer);
+            // Not ours any more: whoever owns it does the turn anew.
+            let Some(epoch) = self.epoch(shard) else { continue };
+            let flight = self.memory().customers.get(commit.customer.as_str()).cloned().unwrap_or_default();
+            let erased = if commit.erase { self.effects_of(shard, &commit.customer).await? } else { Vec::new() };
+            let (note, op) = prepare(commit, flight, Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms }, erased);
+            sent.push((place, note));
+            ops.push(op);
+        }
+        let replies = self.all(ops).await?;
+        let (mut turns, mut effects) = (false, false);
+        for ((place, note), reply) in sent.into_iter().zip(replies) {
+            let (outcome, ready) = read(&reply);
+            match outcome {
+                0 => {
+                    outcomes[place] = Committed::Done;
+                    effects |= !note.handed && !note.effects.is_empty();
+                    turns |= ready || note.wake.is_some();
+                    self.done(note, ready, reply.now);
+                }
+                2 => self.lose(note.shard, note.epoch),
+                _ => {
+                    let mut memory = self.memory();
+                    memory.landed(&note.customer);
+                    memory.ready(note.shard, reply.now);
+                    memory.wakes(note.shard, i64::MIN);
+                    turns = true;
+                }
+            }
+        }
+        self.notify(turns, effects);
+        self.follower.told();
+        Ok(outcomes)
+    }
+
+    fn done(&self, note: Sent, ready: bool, now: i64) {
+        let mut memory = self.memory();
+        memory.landed(&note.customer);
+        for seq in &note.consumed {
+            memory.crashes.remove(&(note.shard, *seq));
+        }
+        for effect in note.settled.iter().chain(&note.withdrawn) {
+            // One that is being sent was not withdrawn; its flight goes when its answer comes.
+            if note.settled.as_ref() == Some(effect) {
+                memory.effects.remove(effect);
+            }
+        }
+        for effect in note.effects {
+            match note.handed {
+                true => {
+                    let flight = EffectFlight { shard: note.shard, customer: note.customer.clone(), unsure: 0 };
+                    memory.effects.insert(effect, flight);
+                }
+                false => {
+                    memory.effects.remove(&effect);
+                    memory.effect_due(note.shard, now);
+                }
+            }
+        }
+        if note.handed {
+            memory.effect_due(note.shard, now + self.options.lease_ms);
+        }
+        if let Some(wake) = note.wake {
+            memory.wakes(note.shard, wake);
+        }
+        match note.recent {
+            Some(kept) if !ready => memory.recent.put(note.customer, kept),
+            _ => {
+                memory.recent.take(&note.customer);
+            }
+        }
+        if ready {
+            memory.ready(note.shard, now);
+        }
+    }
+
+    /// [`super::super::Store::release`].
+    pub async fn release(&self, customers: Vec<String>) -> StoreResult<()> {
+        let mut ops = Vec::new();
+        {
+            let memory = self.memory();
+            for customer in &customers {
+                let Some(flight) = memory.customers.get(customer.as_str()) else { continue };
+                ops.push(free(customer, flight));
+            }
+        }
+        let now = self.clock.now().0;
+        self.all(ops).await?;
+        let mut memory = self.memory();
+        for customer in &customers {
+            let shard = shard_of(customer);
+            let Some(flight) = memory.landed(customer) else { continue };
+            for seq in &flight.counted {
+                let count = memory.crashes.entry((shard, *seq)).or_default();
+                *count = count.saturating_sub(1);
+            }
+            memory.ready(shard, now);
+            memory.wakes(shard, value::instant(&flight.wake_at).unwrap_or(super::memory::NEVER));
+        }
+        drop(memory);
+        self.notify(true, false);
+        Ok(())
+    }
+
+    /// Gives customers back whose claimer has gone away.
+    pub fn release_later(self: &Arc<Inner>, customers: Vec<String>) {
+        let inner = self.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(why) = inner.release(customers).await {
+                    tracing::warn!(%why, "customers could not be given back; they are handed out again after the lease");
+                }
+            });
+        }
+    }
+
+    /// [`super::super::Store::fault`].
+    pub async fn fault(&self, customer: String, seq: Option<u64>, cause: String) -> StoreResult<()> {
+        let shard = shard_of(&customer);
+        let (flight, seq, wake_faults) = {
+            let mut memory = self.memory();
+            let Some(flight) = memory.customers.get(customer.as_str()).cloned() else { return Ok(()) };
+            let seq = seq.or_else(|| flight.inputs.first().copied());
+            let faults = if seq.is_none() { wake_fault(&mut memory.wake_faults, &customer) } else { 0 };
+            (flight, seq, faults)
+        };
+        // What was counted against her other inputs at the claim is taken back.
+        let others: Vec<u64> = flight.counted.iter().copied().filter(|counted| Some(*counted) != seq).collect();
+        let by = u32::from(!seq.is_some_and(|seq| flight.counted.contains(&seq)));
+        let until = self.clock.now().0 + WAKE_FAULT_MS;
+        let wake_at = match (seq, flight.wake_at.is_empty()) {
+            (None, false) => until.to_string(),
+            _ => flight.wake_at.clone(),
+        };
+        let list = seq.is_some() || wake_faults == QUARANTINE_AFTER;
+        let cause = if list { cause.as_str() } else { "" };
+        let reply = self.call(fault(&customer, shard, &flight, Blame { seq, by, wake_at: &wake_at, cause, keep: false })).await?;
+        if !others.is_empty() {
+            self.uncount(shard, flight.epoch, &customer, &others).await?;
+        }
+        let mut memory = self.memory();
+        memory.landed(&customer);
+        if let Some(seq) = seq {
+            match u32::try_from(value::int(&reply.value)) {
+                Ok(0) => memory.crashes.remove(&(shard, seq)),
+                Ok(count) => memory.crashes.insert((shard, seq), count),
+                Err(_) => None,
+            };
+        }
+        memory.ready(shard, reply.now);
+        memory.wakes(shard, value::instant(&wake_at).unwrap_or(super::memory::NEVER));
+        drop(memory);
+        self.notify(true, false);
+        Ok(())
+    }
+
+    /// [`super::super::Store::unquarantine`].
+    pub async fn unquarantine(&self, customer: String, seq: u64, fate: Fate) -> StoreResult<bool> {
+        let shard = shard_of(&customer);
+        let keys = Keys::new(shard).of(&["lease", "head"]).with("inbox:", &customer).of(&["ready", "quarantine"]).list;
+        let mut op = Op { script: Script::Aside, shard, keys, args: Default::default() };
+        op.args.int(i64::from(shard)).int(seq).push(&customer).push(if fate == Fate::Drop { "1" } else { "" });
+        let reply = self.call(op).await?;
+        let there = value::int(&reply.value) == 1;
+        if there && fate == Fate::Retry {
+            self.memory().ready(shard, reply.now);
+            self.notify(true, false);
+        }
+        Ok(there)
+    }
+
+    async fn uncount(&self, shard: u16, epoch: u64, customer: &str, seqs: &[u64]) -> StoreResult<()> {
+        let flight = Flight { epoch, counted: seqs.to_vec(), ..Flight::default() };
+        self.call(free(customer, &flight)).await?;
+        let mut memory = self.memory();
+        for seq in seqs {
+            let count = memory.crashes.entry((shard, *seq)).or_default();
+            *count = count.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// Puts an input aside at once; its customer stays claimed.
+    pub async fn put_aside(&self, customer: &str, shard: u16, epoch: u64, seq: u64, cause: &str) -> StoreResult<()> {
+        tracing::error!(%customer, %cause, "an input was put aside; `autofunnel quarantine list` shows it");
+        let flight = Flight { epoch, ..Flight::default() };
+        let blame = Blame { seq: Some(seq), by: QUARANTINE_AFTER, wake_at: "", cause, keep: true };
+        self.call(fault(customer, shard, &flight, blame)).await?;
+        self.memory().crashes.remove(&(shard, seq));
+        Ok(())
+    }
+}
+
+/// Outcome and whether she is ready again.
+fn read(reply: &Reply) -> (i64, bool) {
+    match &reply.value {
+        redis::Value::Array(parts) => (parts.first().map_or(1, value::int), parts.get(1).is_some_and(|ready| value::int(ready) == 1)),
+        _ => (1, false),
+    }
+}
+
+struct Where {
+    shard: u16,
+    epoch: u64,
+    now: Time,
+    term: i64,
+}
+
+/// The script's item for a commit, and what has to be known when its answer comes.
+fn prepare(commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -> (Sent, Op) {
+    let customer = commit.customer.as_str();
+    let (judged, shown) = (digest::judged(&commit.judged), digest::shown(&commit.index));
+    let told = tell(&commit, flight.shown != shown || commit.base == 0, at.now);
+    let document = write_record(commit.base + 1, commit.gate, judged, shown, &commit.document);
+    let withdrawn: Vec<String> = if commit.erase { erased } else { commit.withdrawn.clone() };
+    let mut keys = Keys::new(at.shard).of(&["lease", "head"]).with("customer:", customer).with("account:", customer);
+    keys = keys.with("inbox:", customer).of(&["ready", "wake", "outbox", "facts", "live", "crashes", "erased", "quarantine"]);
+    for effect in commit.settled.iter().chain(&withdrawn).chain(commit.effects.iter().map(|effect| &effect.id)) {
+        keys.add("effect:", effect);
+    }
+    let mut op = Op { script: Script::Commit, shard: at.shard, keys: keys.list, args: Default::default() };
+    let (first, scattered) = consumed(&commit.consumed, &flight.inputs);
+    let versions = live_runs(&commit.runs, &commit.began);
+    let args = &mut op.args;
+    args.int(at.epoch).push(customer).push(commit.base.to_be_bytes()).push(flags(&commit, flight.taken)).push(&document);
+    args.push(commit.account.as_deref().unwrap_or_default());
+    args.push(commit.wake.map(|wake| wake.0.to_string()).unwrap_or_default());
+    args.push(told.map(|told| told.encode()).unwrap_or_default()).push(&flight.wake_at).push(&flight.ready_at).count(first);
+    args.count(scattered.len());
+    scattered.iter().for_each(|seq| {
+        args.push(seq.to_be_bytes());
+    });
+    args.count(versions.len());
+    versions.iter().for_each(|(version, by)| {
+        args.push(version).int(*by);
+    });
+    args.count(flight.counted.len());
+    flight.counted.iter().for_each(|seq| {
+        args.int(*seq);
+    });
+    args.push(commit.settled.as_deref().unwrap_or_default()).count(withdrawn.len());
+    withdrawn.iter().for_each(|effect| {
+        args.push(effect);
+    });
+    args.int(at.term).count(commit.effects.len());
+    for effect in &commit.effects {
+        args.push(&effect.id).push(write_effect(effect));
+    }
+    let handed = commit.hand_over && !commit.effects.is_empty();
+    let recent = (handed && !commit.erase).then(|| Kept {
+        epoch: at.epoch,
+        wake_at: commit.wake.map(|wake| wake.0.to_string()).unwrap_or_default(),
+        shown,
+        record: super::super::Record {
+            version: commit.base + 1,
+            document: commit.document.clone(),
+            account: commit.account.clone().unwrap_or(flight.account.to_vec()),
+            gate: commit.gate,
+            erased: false,
+        },
+    });
+    let sent = Sent {
+        customer: Arc::from(customer),
+        shard: at.shard,
+        epoch: at.epoch,
+        wake: commit.wake.map(|wake| wake.0).filter(|_| !commit.erase),
+        effects: commit.effects.into_iter().map(|effect| effect.id).collect(),
+        handed,
+        settled: commit.settled,
+        withdrawn,
+        consumed: commit.consumed,
+        recent,
+    };
+    (sent, op)
+}
+
+fn flags(commit: &Commit, taken: bool) -> String {
+    let all = [
+        (commit.erase, "erase"),
+        (taken, "taken"),
+        (commit.account.is_some(), "account"),
+        (commit.hand_over && !commit.effects.is_empty(), "hand"),
+    ];
+    all.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+}
+
+/// What the read side has to know; `None`: nothing.
+fn tell(commit: &Commit, line: bool, at: Time) -> Option<Told> {
+    let told = Told {
+        customer: commit.customer.clone(),
+        at,
+        facts: if commit.erase { Vec::new() } else { commit.facts.clone() },
+        runs: if commit.erase { Vec::new() } else { commit.runs.clone() },
+        index: (line && !commit.erase).then(|| commit.index.clone()),
+        erased: commit.erase,
+        message: None,
+    };
+    let empty = told.facts.is_empty() && told.runs.is_empty() && told.index.is_none() && !told.erased;
+    (!empty).then_some(told)
+}
+
+/// How many of the oldest inputs go, and which others.
+fn consumed(consumed: &[u64], handed: &[u64]) -> (usize, Vec<u64>) {
+    match handed.starts_with(consumed) {
+        true => (consumed.len(), Vec::new()),
+        false => (0, consumed.to_vec()),
+    }
+}
+
+/// What a turn adds to the number of live runs of each version.
+fn live_runs(runs: &[RunRow], began: &[u64]) -> Vec<(String, i64)> {
+    let mut sums: Vec<(String, i64)> = Vec::new();
+    for run in runs {
+        let ended = matches!(run.state.as_str(), "finished" | "exited" | "stopped");
+        let by = i64::from(began.contains(&run.run)) - i64::from(ended);
+        let name = format!("{} {}", run.funnel, run.version);
+        match sums.iter_mut().find(|(other, _)| *other == name) {
+            Some(sum) => sum.1 += by,
+            None => sums.push((name, by)),
+        }
+    }
+    sums.retain(|(_, by)| *by != 0);
+    sums
+}
+
+fn free(customer: &str, flight: &Flight) -> Op {
+    let shard = shard_of(customer);
+    let keys = Keys::new(shard).of(&["lease"]).with("inbox:", customer).of(&["ready", "wake", "crashes"]).list;
+    let mut op = Op { script: Script::Free, shard, keys, args: Default::default() };
+    op.args.int(flight.epoch).push(customer).push(&flight.ready_at).push(&flight.wake_at).count(flight.counted.len());
+    flight.counted.iter().for_each(|seq| {
+        op.args.int(*seq);
+    });
+    op
+}
+
+struct Blame<'b> {
+    seq: Option<u64>,
+    by: u32,
+    wake_at: &'b str,
+    cause: &'b str,
+    keep: bool,
+}
+
+fn fault(customer: &str, shard: u16, flight: &Flight, blame: Blame<'_>) -> Op {
+    let keys = Keys::new(shard).of(&["lease", "head"]).with("inbox:", customer);
+    let keys = keys.of(&["ready", "wake", "crashes", "quarantine"]).list;
+    let mut op = Op { script: Script::Fault, shard, keys, args: Default::default() };
+    let mut end = blame.cause.len().min(CAUSE_BYTES_MAX);
+    while !blame.cause.is_char_boundary(end) {
+        end -= 1;
+    }
+    op.args.int(flight.epoch).push(customer);
+    op.args.push(blame.seq.map(|seq| seq.to_be_bytes().to_vec()).unwrap_or_default());
+    op.args.push(&flight.ready_at).push(blame.wake_at).push(&blame.cause[..end]);
+    op.args.int(QUARANTINE_AFTER).int(blame.by).push(if blame.keep { "1" } else { "" });
+    op
+}
+
+/// Counts a failed turn of a customer without inputs.
+fn wake_fault(faults: &mut std::collections::HashMap<Arc<str>, u32>, customer: &str) -> u32 {
+    // Few customers fail this way at one time; should many, the oldest counts are worth nothing.
+    if faults.len() >= WAKE_FAULTS_MAX {
+        faults.clear();
+    }
+    let count = faults.entry(Arc::from(customer)).or_default();
+    *count += 1;
+    *count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_inputs_are_cut_off_and_others_picked_out() {
+        assert_eq!(consumed(&[1, 2], &[1, 2, 3]), (2, vec![]));
+        assert_eq!(consumed(&[1, 3], &[1, 2, 3]), (0, vec![1, 3]));
+        assert_eq!(consumed(&[], &[1]), (0, vec![]));
+    }
+}

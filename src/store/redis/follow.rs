@@ -1,0 +1,210 @@
+//! The read side follows: entries of the fact streams go into its tables, positions and rows in one.
+//!
+//! Several read sides may follow one store, each with a file of its own. A stream is cut back to where the
+//! slowest of them is; one that has not been seen for a week is not waited for.
+
+use super::super::sqlite::Mirror;
+use super::super::told::Place;
+use super::super::{StoreError, StoreResult};
+use super::key::{Keys, SHARDS, key};
+use super::pump::Op;
+use super::script::Script;
+use super::{Inner, value};
+use redis::{Cmd, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// Entries read of one stream at a time.
+const ENTRIES_MAX: usize = 24;
+/// Shortest time between two passes, so that entries come together.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Longest time between two passes: other processes do not tell of their commits.
+const IDLE: Duration = Duration::from_millis(100);
+/// Pause after trouble.
+const TROUBLE: Duration = Duration::from_secs(1);
+/// How long a question waits for the read side to catch up.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
+/// How those who ask and the one who follows meet.
+pub struct Signals {
+    kick: Notify,
+    begun: AtomicU64,
+    drained: watch::Sender<u64>,
+    follows: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Default for Signals {
+    fn default() -> Signals {
+        Signals {
+            kick: Notify::new(),
+            begun: AtomicU64::new(0),
+            drained: watch::Sender::new(0),
+            follows: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Signals {
+    /// There is something to follow.
+    pub fn told(&self) {
+        self.kick.notify_one();
+    }
+
+    /// Ends the following after one more pass.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.kick.notify_one();
+    }
+
+    /// Returns when everything that was committed before is in the tables, or after a while.
+    pub async fn caught_up(&self) {
+        if !self.follows.load(Ordering::Acquire) {
+            return;
+        }
+        let wanted = self.begun.load(Ordering::Acquire) + 1;
+        let mut drained = self.drained.subscribe();
+        self.kick.notify_one();
+        // Too slow means an answer as of a moment ago, which is what the read side promises.
+        let _late = tokio::time::timeout(CATCH_UP, drained.wait_for(|pass| *pass >= wanted)).await;
+    }
+}
+
+impl Inner {
+    /// Sees that a read side's file belongs to this store, and that nothing is cut off before it has read it.
+    pub async fn adopt(&self, mirror: &Mirror) -> StoreResult<()> {
+        match mirror.follows().await? {
+            Some(other) if other != self.id => {
+                return Err(StoreError::Fatal(format!(
+                    "the read side's file follows another store ({other}, this is {}); name another file with --report",
+                    self.id
+                )));
+            }
+            Some(_) => {}
+            None => tracing::info!("the read side begins: it holds what happens from what the streams still have on"),
+        }
+        let places = mirror.places().await?;
+        let name = mirror.name().await?;
+        let marks: Vec<Cmd> = (0..SHARDS)
+            .map(|shard| {
+                let place = places.get(&shard).copied().unwrap_or_default();
+                let mut mark = redis::cmd("HSETNX");
+                mark.arg(key(shard, "followed")).arg(&name).arg(place.to_string());
+                mark
+            })
+            .collect();
+        self.plain(&marks).await.map(|_| ())
+    }
+
+    /// Follows until the store is closed.
+    pub async fn follow(self: Arc<Inner>, mirror: Arc<Mirror>) {
+        let (name, mut places) = loop {
+            match futures_util::try_join!(mirror.name(), mirror.places()) {
+                Ok(known) => break known,
+                Err(why) => tracing::error!(%why, "the read side cannot be read; trying again"),
+            }
+            tokio::time::sleep(TROUBLE).await;
+        };
+        self.follower.follows.store(true, Ordering::Release);
+        loop {
+            let closing = self.follower.closed.load(Ordering::Acquire);
+            let pass = self.follower.begun.fetch_add(1, Ordering::AcqRel) + 1;
+            match self.pass(&mirror, &name, &mut places).await {
+                Ok(true) => {
+                    self.follower.drained.send_replace(pass);
+                    tokio::time::sleep(PAUSE).await;
+                    // Either is a reason to look.
+                    let _idle = tokio::time::timeout(IDLE, self.follower.kick.notified()).await;
+                }
+                Ok(false) => {}
+                Err(why) => {
+                    tracing::warn!(%why, "the read side could not follow; trying again");
+                    tokio::time::sleep(TROUBLE).await;
+                }
+            }
+            if closing || self.closed() {
+                self.follower.follows.store(false, Ordering::Release);
+                return;
+            }
+        }
+    }
+
+    /// Takes what is there into the tables; whether that was all.
+    async fn pass(&self, mirror: &Mirror, name: &str, places: &mut HashMap<u16, Place>) -> StoreResult<bool> {
+        let streams = self.read_streams(places).await?;
+        let (mut entries, mut drained, mut reached) = (Vec::new(), true, HashMap::new());
+        for (shard, rows) in streams {
+            drained &= rows.len() < ENTRIES_MAX;
+            for (place, entry) in rows {
+                reached.insert(shard, place);
+                entries.push((shard, place, entry));
+            }
+        }
+        if entries.is_empty() {
+            return Ok(drained);
+        }
+        mirror.apply(self.id.clone(), entries).await?;
+        let oldest = self.oldest_waited_for();
+        let ops = reached.iter().map(|(shard, place)| {
+            let mut op = Op {
+                script: Script::Followed,
+                shard: *shard,
+                keys: Keys::new(*shard).of(&["followed", "facts"]).list,
+                args: Default::default(),
+            };
+            op.args.push(name).push(place.to_string()).push(&oldest);
+            op
+        });
+        let ops = ops.collect();
+        places.extend(reached);
+        self.all(ops).await?;
+        Ok(drained)
+    }
+
+    async fn read_streams(&self, places: &HashMap<u16, Place>) -> StoreResult<Vec<(u16, Vec<(Place, Vec<u8>)>)>> {
+        let place = |shard: u16| places.get(&shard).copied().unwrap_or_default().to_string();
+        let answers = match self.dialer.spans_shards() {
+            true => {
+                let mut read = redis::cmd("XREAD");
+                read.arg("COUNT").arg(ENTRIES_MAX).arg("STREAMS");
+                (0..SHARDS).for_each(|shard| {
+                    read.arg(key(shard, "facts"));
+                });
+                (0..SHARDS).for_each(|shard| {
+                    read.arg(place(shard));
+                });
+                self.plain(&[read]).await?
+            }
+            false => {
+                let reads: Vec<Cmd> = (0..SHARDS)
+                    .map(|shard| {
+                        let mut read = redis::cmd("XREAD");
+                        read.arg("COUNT").arg(ENTRIES_MAX).arg("STREAMS").arg(key(shard, "facts")).arg(place(shard));
+                        read
+                    })
+                    .collect();
+                self.plain(&reads).await?
+            }
+        };
+        let mut streams = Vec::new();
+        for (name, rows) in answers.into_iter().flat_map(value::pairs) {
+            let name = value::text(name);
+            let Some(shard) = name.split(['{', '}']).nth(1).and_then(|shard| shard.parse().ok()) else { continue };
+            streams.push((shard, value::list(rows).into_iter().filter_map(entry).collect()));
+        }
+        Ok(streams)
+    }
+}
+
+/// Place and body of an entry.
+fn entry(row: Value) -> Option<(Place, Vec<u8>)> {
+    let mut row = value::list(row).into_iter();
+    let id = value::text(value::next(&mut row));
+    let place = id.parse().ok()?;
+    let (_, body) = value::pairs(value::next(&mut row)).into_iter().next()?;
+    Some((place, value::bytes(body)))
+}

@@ -1,0 +1,224 @@
+//! The outbox: effects on their way out.
+
+use super::super::{Begin, Delivery, Retry, StoreError, StoreResult};
+use super::inbox::{result, stale};
+use super::key::{Keys, key, prefix, shard_of};
+use super::memory::{EffectFlight, NEVER};
+use super::pump::Op;
+use super::record::{Kept, write_digest};
+use super::script::Script;
+use super::{Inner, value};
+use crate::effect::Outcome;
+use crate::lang::time::Time;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// How long an effect steps back for the turn that goes first, in milliseconds.
+const TURN_FIRST_MS: i64 = 20;
+/// Most effects handed out by one claim.
+const CLAIM_EFFECTS_MAX: usize = 256;
+/// Most shards asked in one round.
+const ROUND_SHARDS_MAX: usize = 32;
+/// Most rounds of one claim.
+const ROUNDS_MAX: usize = 16;
+/// Most bytes of a failure that are kept.
+const WHY_BYTES_MAX: usize = 1_000;
+
+impl Inner {
+    /// [`super::super::Store::claim_effects`].
+    pub async fn claim_effects(self: Arc<Inner>, max: usize) -> StoreResult<Vec<Delivery>> {
+        let max = max.min(CLAIM_EFFECTS_MAX);
+        let mut out = Vec::new();
+        if self.paused.load(Ordering::Acquire) {
+            return Ok(out);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let room = max - out.len();
+            let chosen = self.memory().effects_due(self.clock.now().0, room.min(ROUND_SHARDS_MAX));
+            if chosen.is_empty() {
+                break;
+            }
+            let each = room.div_ceil(chosen.len());
+            let ops = chosen.iter().map(|(shard, epoch)| {
+                let keys = Keys::new(*shard).of(&["lease", "outbox"]).list;
+                let mut op = Op { script: Script::Effects, shard: *shard, keys, args: Default::default() };
+                op.args.push(prefix(*shard)).int(*epoch).count(each).int(self.options.lease_ms);
+                op
+            });
+            let replies = match self.all(ops.collect()).await {
+                Ok(replies) => replies,
+                Err(why) => {
+                    let mut memory = self.memory();
+                    chosen.iter().for_each(|(shard, _)| memory.effect_due(*shard, i64::MIN));
+                    return Err(why);
+                }
+            };
+            for ((shard, epoch), reply) in chosen.into_iter().zip(replies) {
+                let mut parts = value::list(reply.value).into_iter();
+                if parts.len() == 0 {
+                    self.lose(shard, epoch);
+                    continue;
+                }
+                let next = value::instant(&value::text(value::next(&mut parts))).unwrap_or(NEVER);
+                let mut memory = self.memory();
+                memory.effect_due(shard, next);
+                for row in value::list(value::next(&mut parts)) {
+                    let mut row = value::list(row).into_iter();
+                    let (id, bytes) = (value::text(value::next(&mut row)), value::bytes(value::next(&mut row)));
+                    if memory.effects.contains_key(&id) {
+                        continue;
+                    }
+                    let Some(delivery) = deliverable(&id, &bytes) else { continue };
+                    let flight = EffectFlight {
+                        shard,
+                        customer: Arc::from(delivery.effect.customer.as_str()),
+                        unsure: delivery.ambiguous_since.map_or(0, |since| since.0),
+                    };
+                    memory.effects.insert(id, flight);
+                    out.push(delivery);
+                }
+            }
+            if out.len() >= max {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Puts effects back whose claimer has gone away.
+    pub fn take_effects_back(self: &Arc<Inner>, deliveries: &[Delivery]) {
+        let (inner, now) = (self.clone(), self.clock.now());
+        let back: Vec<String> = deliveries.iter().map(|delivery| delivery.effect.id.clone()).collect();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                for effect in back {
+                    if let Err(why) = inner.put_back(&effect, now).await {
+                        tracing::warn!(%why, "an effect could not be given back; it is handed out again after the lease");
+                    }
+                }
+            });
+        }
+    }
+
+    /// [`super::super::Store::begin`].
+    pub async fn begin(&self, effect: String, digest: Vec<u8>) -> StoreResult<Begin> {
+        if self.paused.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("sending is paused until an operator confirms; the log says why".to_owned()));
+        }
+        let (flight, epoch) = {
+            let memory = self.memory();
+            let Some(flight) = memory.effects.get(&effect).cloned() else { return Ok(Begin::Gone) };
+            let Some(epoch) = memory.epoch(flight.shard) else { return Ok(Begin::Gone) };
+            (flight, epoch)
+        };
+        let keys = Keys::new(flight.shard).of(&["lease"]).with("effect:", &effect).with("inbox:", &flight.customer);
+        let keys = keys.with("customer:", &flight.customer).of(&["outbox"]).list;
+        let mut op = Op { script: Script::Begin, shard: flight.shard, keys, args: Default::default() };
+        op.args.int(epoch).push(&effect).push(write_digest(&digest)).int(TURN_FIRST_MS).int(flight.unsure);
+        let reply = self.call(op).await?;
+        let mut parts = value::list(reply.value).into_iter();
+        let (word, first, second) = (value::text(value::next(&mut parts)), value::next(&mut parts), value::next(&mut parts));
+        match word.as_str() {
+            "go" => Ok(Begin::Go { attempt: u32::try_from(value::int(&first)).unwrap_or(u32::MAX) }),
+            "turn" => {
+                let mut memory = self.memory();
+                memory.effects.remove(&effect);
+                memory.effect_due(flight.shard, value::int(&first));
+                // Somebody else's accept may not have rung yet.
+                memory.ready(flight.shard, reply.now);
+                drop(memory);
+                self.notify(true, true);
+                Ok(Begin::TurnFirst)
+            }
+            "stale" => {
+                let late = value::int(&first) == 1;
+                let why = if late { "its time had passed" } else { "something that forbids it was accepted since it was decided" };
+                // What may have happened must not be decided anew: under another id it could happen twice.
+                let input = match value::int(&second) {
+                    0 => stale(&effect, why),
+                    _ => {
+                        let why = format!("{why}, and an earlier attempt may have had its effect");
+                        result(&effect, Outcome::Unknown { why })
+                    }
+                };
+                self.answer(&effect, &flight.customer, input).await?;
+                Ok(Begin::Stale)
+            }
+            _ => {
+                self.memory().effects.remove(&effect);
+                Ok(Begin::Gone)
+            }
+        }
+    }
+
+    /// Makes an effect due again without saying anything about what became of it.
+    pub async fn put_back(&self, effect: &str, due: Time) -> StoreResult<()> {
+        let Some(flight) = self.memory().effects.remove(effect) else { return Ok(()) };
+        let mut add = redis::cmd("ZADD");
+        add.arg(key(flight.shard, "outbox")).arg("XX").arg(due.0).arg(effect);
+        self.plain(&[add]).await?;
+        self.memory().effect_due(flight.shard, due.0);
+        self.notify(false, true);
+        Ok(())
+    }
+
+    /// [`super::super::Store::retry`].
+    pub async fn retry(&self, retry: Retry) -> StoreResult<()> {
+        // What is not out here is nobody's to put back: it was settled, or another owner has it.
+        let Some(flight) = self.memory().effects.get(&retry.effect).cloned() else { return Ok(()) };
+        let keys = Keys::new(flight.shard).with("effect:", &retry.effect).of(&["outbox"]).list;
+        let mut op = Op { script: Script::Retry, shard: flight.shard, keys, args: Default::default() };
+        let mut end = retry.why.len().min(WHY_BYTES_MAX);
+        while !retry.why.is_char_boundary(end) {
+            end -= 1;
+        }
+        op.args.push(&retry.effect).int(retry.due.0).push(if retry.ambiguous { "1" } else { "" }).push(&retry.why[..end]);
+        self.call(op).await?;
+        let mut memory = self.memory();
+        memory.effects.remove(&retry.effect);
+        memory.effect_due(flight.shard, retry.due.0);
+        drop(memory);
+        self.notify(false, true);
+        Ok(())
+    }
+
+    /// [`super::super::Store::settle`].
+    pub async fn settle(&self, effect: String, customer: String, outcome: Outcome) -> StoreResult<()> {
+        let input = result(&effect, outcome);
+        self.answer(&effect, &customer, input).await
+    }
+
+    /// Removes an effect and puts an input into its customer's inbox, in one.
+    async fn answer(&self, effect: &str, customer: &str, input: Vec<u8>) -> StoreResult<()> {
+        let shard = shard_of(customer);
+        let keys = Keys::new(shard).of(&["lease", "head"]).with("effect:", effect).of(&["outbox"]);
+        let keys = keys.with("inbox:", customer).of(&["ready"]).list;
+        let mut op = Op { script: Script::Settle, shard, keys, args: Default::default() };
+        op.args.int(i64::from(shard)).push(effect).push(customer).push(input);
+        let reply = self.call(op).await?;
+        let mut memory = self.memory();
+        memory.effects.remove(effect);
+        memory.recent.take(customer);
+        if value::int(&reply.value) == 1 {
+            memory.ready(shard, reply.now);
+        }
+        drop(memory);
+        self.notify(true, false);
+        Ok(())
+    }
+}
+
+/// Reads an effect; one that cannot be read stays where it is, and is complained of.
+fn deliverable(id: &str, bytes: &[u8]) -> Option<Delivery> {
+    match Kept::read(bytes).map(Kept::delivery) {
+        Some(Ok(delivery)) => Some(delivery),
+        Some(Err(why)) => {
+            tracing::error!(effect = %id, %why, "an effect in Redis cannot be delivered");
+            None
+        }
+        None => {
+            tracing::error!(effect = %id, "an effect in Redis is not one of this engine");
+            None
+        }
+    }
+}

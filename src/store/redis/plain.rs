@@ -1,0 +1,65 @@
+//! Commands that are no scripts: what is kept for the store as a whole, checks, reading.
+
+use super::super::{StoreError, StoreResult};
+use super::Inner;
+use super::link::{Connection, Dialer};
+use redis::{Cmd, RedisError, Value};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// How long a command is tried again, in milliseconds.
+const PATIENCE_MS: u64 = 5_000;
+/// Pause between tries, in milliseconds.
+const PAUSE_MS: u64 = 100;
+
+/// A connection for commands that are no scripts; made again when it is lost.
+pub struct Plain {
+    dialer: Dialer,
+    kept: Mutex<Option<Connection>>,
+}
+
+impl Plain {
+    /// With a connection that is open.
+    pub fn new(dialer: Dialer, connection: Connection) -> Plain {
+        Plain { dialer, kept: Mutex::new(Some(connection)) }
+    }
+
+    async fn once(&self, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
+        let kept = self.kept.lock().await.take();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.dialer.connect().await?,
+        };
+        let answers = connection.run(commands).await?;
+        *self.kept.lock().await = Some(connection);
+        answers.into_iter().collect()
+    }
+
+    /// Runs commands; each must be such that running it twice is as good as once.
+    ///
+    /// # Errors
+    /// When Redis did not answer for some seconds, or refuses one.
+    pub async fn run(&self, commands: &[Cmd]) -> StoreResult<Vec<Value>> {
+        let started = Instant::now();
+        loop {
+            match self.once(commands).await {
+                Ok(values) => return Ok(values),
+                Err(why) if started.elapsed() < Duration::from_millis(PATIENCE_MS) && passes(&why) => {
+                    tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+                }
+                Err(why) => return Err(StoreError::Unavailable(format!("Redis does not answer as it should ({why})"))),
+            }
+        }
+    }
+}
+
+fn passes(why: &RedisError) -> bool {
+    why.is_io_error() || matches!(why.code(), Some("LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"))
+}
+
+impl Inner {
+    /// Runs commands that are no scripts.
+    pub async fn plain(&self, commands: &[Cmd]) -> StoreResult<Vec<Value>> {
+        self.plain.run(commands).await
+    }
+}
