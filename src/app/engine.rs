@@ -79,7 +79,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     let mut options = Options::new(Arc::new(move || clock.now()));
     options.scale = scale;
     let store: Arc<dyn Store> = SqliteStore::open(&store, options)?;
-    let funnels = current.funnels.values().map(|funnel| (funnel.version.clone(), funnel.name.clone())).collect();
+    let funnels = current.funnels.values().map(|funnel| (funnel.name.clone(), funnel.version.clone())).collect();
     let bundle = serde_json::to_vec(&current.files).context("cannot write the workspace down")?;
     store.put_definitions(current.hash.clone(), funnels, bundle).await?;
     let world = Arc::new(Shared::new(workspace::world(&current, checked.sources)));

@@ -1,9 +1,16 @@
 //! The command line as people and scripts use it: the real binary, its output and its exit codes.
 
+use autofunnel::engine::clock::system_now;
+use autofunnel::event::{Event, InputBody};
+use autofunnel::lang::value::Fields;
+use autofunnel::store::read::Reads;
+use autofunnel::store::sqlite::{Options, SqliteStore};
+use autofunnel::store::{NewInput, Store};
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// The administrator's token of the engines that are started here.
@@ -258,6 +265,55 @@ fn events_go_in_and_come_back_as_a_timeline_with_reasons() {
     assert_eq!(engine.signal(), Some(0));
     let gone = engine.ask(&folder, &["runs"]);
     assert!(code(&gone) == Some(1) && talk(&gone).contains("no engine answers at"), "{}", talk(&gone));
+}
+
+/// Three inputs that a store has put aside, as if turns on them had failed.
+async fn put_aside(store: &Path) {
+    let store = SqliteStore::open(store, Options::new(Arc::new(system_now))).unwrap();
+    for (customer, id) in [("C-17", "1"), ("C/18", "1"), ("C-19", "1")] {
+        let event = Event {
+            id: id.to_owned(),
+            name: "review".to_owned(),
+            time: system_now(),
+            properties: Fields::new(),
+            minor: None,
+            depth: 0,
+        };
+        let (customer, source) = (customer.to_owned(), "api".to_owned());
+        let input = NewInput { customer, source, id: Some(id.to_owned()), digest: 0, body: InputBody::Event(event) };
+        store.accept(vec![input]).await.unwrap();
+    }
+    while store.quarantine(9).await.unwrap().len() < 3 {
+        for claim in store.claim(9).await.unwrap() {
+            store.fault(claim.customer, None, "a turn ended by a panic".to_owned()).await.unwrap();
+        }
+    }
+    store.close().await;
+}
+
+#[test]
+fn what_was_put_aside_is_listed_tried_again_and_dropped() {
+    let folder = shop();
+    tokio::runtime::Runtime::new().unwrap().block_on(put_aside(&folder.path().join("autofunnel.db")));
+    let mut engine = Engine::start(&folder);
+    let listed = out(&engine.ask(&folder, &["quarantine", "list"]));
+    assert!(listed.contains("a turn ended by a panic") && listed.contains("review") && listed.contains("C/18"), "{listed}");
+    let rows: Json = serde_json::from_slice(&engine.ask(&folder, &["quarantine", "list", "--json"]).stdout).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["customer"] == "C/18").unwrap();
+    let seq = row["seq"].to_string();
+    let wrong = engine.ask(&folder, &["quarantine", "retry", "C-17", &seq]);
+    assert!(code(&wrong) == Some(1) && talk(&wrong).contains("no such input"), "{}", talk(&wrong));
+    let dropped = engine.ask(&folder, &["quarantine", "drop", "C/18", &seq]);
+    assert!(code(&dropped) == Some(0) && talk(&dropped).contains("1 input was dropped"), "{}", talk(&dropped));
+    let all = engine.ask(&folder, &["quarantine", "retry", "--all"]);
+    assert!(talk(&all).contains("2 inputs were put back"), "{}", talk(&all));
+    for customer in ["C-17", "C-19"] {
+        engine.ask_until(&folder, &["timeline", customer], "review");
+    }
+    assert_eq!(code(&engine.ask(&folder, &["customer", "C/18"])), Some(1), "nothing of it was done");
+    let none = engine.ask(&folder, &["quarantine", "list"]);
+    assert!(out(&none).is_empty() && talk(&none).contains("nothing is put aside"), "{}", talk(&none));
+    assert_eq!(engine.signal(), Some(0));
 }
 
 #[test]

@@ -101,6 +101,7 @@ impl Server {
     pub fn end_leases(&self) {
         let script = "
             for _, key in ipairs(redis.call('KEYS', 'af:*:lease')) do redis.call('HSET', key, 'u', '0') end
+            redis.call('DEL', 'af:{meta}:workers')
             for _, name in ipairs({'ready', 'wake', 'outbox'}) do
               for _, key in ipairs(redis.call('KEYS', 'af:*:' .. name)) do
                 local rows = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')

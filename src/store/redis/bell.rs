@@ -3,6 +3,8 @@
 use super::Inner;
 use super::key::bell;
 use futures_util::StreamExt;
+use redis::RedisError;
+use redis::aio::PubSub;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,26 +12,33 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Inner {
+    /// Opens the channel. From then on no bell is missed while the connection lasts.
+    pub async fn open_bell(&self) -> Result<PubSub, RedisError> {
+        let mut listening = self.dialer.listen().await?;
+        listening.subscribe(bell(&self.told.me)).await?;
+        Ok(listening)
+    }
+
     /// Listens until the store is closed. What may have been missed while nobody listened is looked for.
-    pub async fn listen(self: Arc<Inner>) {
-        let mut told = false;
+    pub async fn listen(self: Arc<Inner>, listening: PubSub) {
+        let (mut open, mut told) = (Some(listening), false);
         while !self.closed() {
-            match self.dialer.listen().await {
-                Ok(mut listening) => match listening.subscribe(bell(&self.told.me)).await {
-                    Ok(()) => {
-                        told = false;
-                        self.memory().look_everywhere();
-                        self.notify(true, true);
-                        let mut messages = listening.on_message();
-                        while let Some(message) = messages.next().await {
-                            self.rung(message.get_payload_bytes());
-                        }
-                    }
-                    Err(why) => tell(&mut told, &why),
-                },
-                Err(why) => tell(&mut told, &why),
+            if let Some(mut listening) = open.take() {
+                let mut messages = listening.on_message();
+                while let Some(message) = messages.next().await {
+                    self.rung(message.get_payload_bytes());
+                }
             }
             tokio::time::sleep(PAUSE).await;
+            match self.open_bell().await {
+                Ok(listening) => {
+                    told = false;
+                    self.memory().look_everywhere();
+                    self.notify(true, true);
+                    open = Some(listening);
+                }
+                Err(why) => tell(&mut told, &why),
+            }
         }
     }
 
@@ -44,7 +53,7 @@ impl Inner {
     }
 }
 
-fn tell(told: &mut bool, why: &redis::RedisError) {
+fn tell(told: &mut bool, why: &RedisError) {
     if !std::mem::replace(told, true) {
         tracing::warn!(%why, "other processes cannot tell this one of work at once; it looks now and then");
     }

@@ -7,7 +7,7 @@
 
 use super::super::{CLAIM_CUSTOMERS_MAX, CLAIM_INPUTS_MAX, Claim, QUARANTINE_AFTER, Queued, Record, StoreResult};
 use super::key::{Keys, prefix, shard_of};
-use super::memory::{Alone, Flight, Memory, NEVER};
+use super::memory::{Alone, Flight, Memory, NEVER, UNKNOWN};
 use super::pump::Op;
 use super::record::{accepted_at, read_input, read_record};
 use super::script::Script;
@@ -79,14 +79,14 @@ impl Inner {
                 // They may have been claimed, or not: everything there is looked at again.
                 let mut memory = self.memory();
                 for (shard, _, _) in chosen {
-                    memory.wakes(shard, i64::MIN);
-                    memory.ready(shard, i64::MIN);
+                    memory.wakes(shard, UNKNOWN);
+                    memory.ready(shard, UNKNOWN);
                 }
                 return Err(why);
             }
         };
         let mut found = Vec::new();
-        for ((shard, epoch, _), reply) in chosen.into_iter().zip(replies) {
+        for ((shard, epoch, asked), reply) in chosen.into_iter().zip(replies) {
             let mut parts = value::list(reply.value).into_iter();
             if parts.len() == 0 {
                 self.lose(shard, epoch);
@@ -97,7 +97,12 @@ impl Inner {
             memory.wakes(shard, value::instant(&wake).unwrap_or(NEVER));
             let kept = memory.shard(shard);
             kept.ready_at = kept.ready_at.min(value::instant(&ready).unwrap_or(NEVER));
-            for row in value::list(value::next(&mut parts)) {
+            let rows = value::list(value::next(&mut parts));
+            if asked > 0 && rows.len() >= asked {
+                // There were as many as were asked for, so there are probably more than were known.
+                kept.ready = kept.ready.max(SHARD_CUSTOMERS_MAX);
+            }
+            for row in rows {
                 found.extend(self.read(row, &mut memory, shard, epoch, reply.now));
             }
         }

@@ -60,9 +60,14 @@ impl Clock {
         Time(self.latest.fetch_max(now, Ordering::AcqRel).max(now))
     }
 
-    /// Now, where it is set.
-    pub fn told(&self) -> Option<i64> {
-        self.set.is_some().then(|| self.now().0)
+    /// The clock shall not be before an instant that is on record.
+    pub fn not_before(&self, ms: i64) {
+        self.latest.fetch_max(ms, Ordering::AcqRel);
+    }
+
+    /// Now in milliseconds, and whether it replaces the server's clock.
+    pub fn told(&self) -> (i64, bool) {
+        (self.now().0, self.set.is_some())
     }
 }
 

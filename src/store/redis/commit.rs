@@ -4,7 +4,7 @@ use super::super::digest;
 use super::super::told::Told;
 use super::super::{Commit, Committed, Fate, QUARANTINE_AFTER, RunRow, StoreResult};
 use super::key::{Keys, shard_of};
-use super::memory::{EffectFlight, Flight};
+use super::memory::{EffectFlight, Flight, UNKNOWN};
 use super::pump::{Op, Reply};
 use super::recent::Kept;
 use super::record::{write_effect, write_record};
@@ -65,7 +65,7 @@ impl Inner {
                     let mut memory = self.memory();
                     memory.landed(&note.customer);
                     memory.ready(note.shard, reply.now);
-                    memory.wakes(note.shard, i64::MIN);
+                    memory.wakes(note.shard, UNKNOWN);
                     turns = true;
                 }
             }

@@ -59,7 +59,7 @@ impl Inner {
         versions.sort_by_key(|(hash, kept)| (*hash != current, -kept.seq));
         let mut hashes = vec![current];
         for live in self.live_versions().await? {
-            let holds = |kept: &Kept| kept.funnels.iter().any(|(version, funnel)| is(&live, funnel, version));
+            let holds = |kept: &Kept| kept.funnels.iter().any(|(funnel, version)| is(&live, funnel, version));
             if let Some((hash, _)) = versions.iter().find(|(_, kept)| holds(kept))
                 && !hashes.contains(hash)
             {

@@ -7,7 +7,9 @@
 
 use super::super::StoreResult;
 use super::key::{Keys, SHARDS, meta, shard_of};
+use super::memory::NEVER;
 use super::pump::Op;
+use super::record::accepted_at;
 use super::script::Script;
 use super::{Inner, value};
 use std::collections::BTreeSet;
@@ -106,7 +108,7 @@ impl Inner {
             }
             let asked = &part[..part.len().min(left)];
             let ops = asked.iter().map(|shard| {
-                let keys = Keys::new(*shard).of(&["lease", "crashes"]).list;
+                let keys = Keys::new(*shard).of(&["lease", "crashes", "wake", "ready", "outbox", "head"]).list;
                 let mut op = Op { script: Script::Acquire, shard: *shard, keys, args: Default::default() };
                 op.args.int(self.options.lease_ms);
                 op
@@ -119,9 +121,14 @@ impl Inner {
                     continue;
                 }
                 let epoch = value::text(value::next(&mut parts)).parse().unwrap_or_default();
+                let mut first = || value::instant(&value::text(value::next(&mut parts))).unwrap_or(NEVER);
+                let at = (first(), first(), first());
+                // What arrived last must not seem younger than what arrives next, whatever the clock does.
+                let last: u64 = value::text(value::next(&mut parts)).parse().unwrap_or(0);
+                self.clock.not_before(accepted_at(last).0);
                 let counts: Vec<redis::Value> = value::list(value::next(&mut parts));
                 let counts = counts.chunks_exact(2).map(|pair| (value::int(&pair[0]) as u64, value::int(&pair[1]) as u32));
-                memory.gained(*shard, epoch, counts.collect());
+                memory.gained(*shard, epoch, at, counts.collect());
                 left -= 1;
             }
         }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Never.
 pub const NEVER: i64 = i64::MAX;
+/// Nobody knows when: the shard has to be asked.
+pub const UNKNOWN: i64 = i64::MIN;
 
 /// A claimed customer, with what her commit or release needs.
 #[derive(Clone, Debug, Default)]
@@ -143,7 +145,7 @@ impl Memory {
     /// The earliest instant at which there may be customers to claim.
     pub fn turns_at(&self) -> i64 {
         if self.alone_out.is_none() && !self.alone.is_empty() {
-            return i64::MIN;
+            return UNKNOWN;
         }
         let ours = self.shards.iter().filter(|shard| shard.epoch.is_some() && !shard.leaving);
         ours.map(|shard| shard.wake_at.min(shard.ready_at)).min().unwrap_or(NEVER)
@@ -155,7 +157,8 @@ impl Memory {
         ours.map(|shard| shard.effect_at).min().unwrap_or(NEVER)
     }
 
-    /// Shards to look at for turns, each with how many customers may be there: due wakes first.
+    /// Shards to look at for turns, each with how many customers to take: due wakes first. Shards of which
+    /// nothing is known are only asked when they have something (nobody is taken).
     pub fn turns_due(&mut self, now: i64, most: usize, each: usize) -> Vec<(u16, u64, usize)> {
         let mut due: Vec<(bool, i64, u16)> = Vec::new();
         for (number, shard) in (0..SHARDS).zip(&self.shards) {
@@ -169,6 +172,8 @@ impl Memory {
             }
         }
         due.sort_unstable();
+        let unknown = due.iter().any(|(_, at, _)| *at == UNKNOWN);
+        due.retain(|(_, at, _)| !unknown || *at == UNKNOWN);
         let (mut chosen, mut expected) = (Vec::new(), 0);
         for (_, _, number) in due {
             if expected >= most {
@@ -178,14 +183,14 @@ impl Memory {
             let likely = shard.ready.clamp(1, each);
             let Some(epoch) = shard.epoch else { continue };
             (shard.wake_at, shard.ready_at, shard.ready) = (NEVER, NEVER, 0);
-            chosen.push((number, epoch, (most - expected).min(each)));
-            expected += likely;
+            chosen.push((number, epoch, if unknown { 0 } else { likely.min(most - expected) }));
+            expected += if unknown { 0 } else { likely };
         }
         chosen
     }
 
-    /// Shards to look at for effects.
-    pub fn effects_due(&mut self, now: i64, most: usize) -> Vec<(u16, u64)> {
+    /// Shards to look at for effects; whether they are only asked when they have something.
+    pub fn effects_due(&mut self, now: i64, most: usize) -> (Vec<(u16, u64)>, bool) {
         let mut due: Vec<(i64, u16)> = Vec::new();
         for (number, shard) in (0..SHARDS).zip(&self.shards) {
             if shard.epoch.is_some() && !shard.leaving && shard.effect_at <= now {
@@ -193,20 +198,24 @@ impl Memory {
             }
         }
         due.sort_unstable();
-        due.truncate(most);
+        let unknown = due.first().is_some_and(|(at, _)| *at == UNKNOWN);
+        match unknown {
+            true => due.retain(|(at, _)| *at == UNKNOWN),
+            false => due.truncate(most),
+        }
         let mut chosen = Vec::with_capacity(due.len());
         for (_, number) in due {
             let shard = self.shard(number);
             shard.effect_at = NEVER;
             chosen.extend(shard.epoch.map(|epoch| (number, epoch)));
         }
-        chosen
+        (chosen, unknown)
     }
 
-    /// A shard became ours: everything in it may be due.
-    pub fn gained(&mut self, shard: u16, epoch: u64, crashes: Vec<(u64, u32)>) {
-        *self.shard(shard) =
-            Shard { epoch: Some(epoch), leaving: false, wake_at: i64::MIN, ready_at: i64::MIN, ready: 0, effect_at: i64::MIN };
+    /// A shard became ours, with the earliest wake, ready customer and effect in it.
+    pub fn gained(&mut self, shard: u16, epoch: u64, at: (i64, i64, i64), crashes: Vec<(u64, u32)>) {
+        let (wake_at, ready_at, effect_at) = at;
+        *self.shard(shard) = Shard { epoch: Some(epoch), leaving: false, wake_at, ready_at, ready: 1, effect_at };
         self.crashes.extend(crashes.into_iter().map(|(seq, count)| ((shard, seq), count)));
     }
 
@@ -228,7 +237,7 @@ impl Memory {
     /// Everything that may be there is looked at again: messages may have been missed.
     pub fn look_everywhere(&mut self) {
         for shard in self.shards.iter_mut().filter(|shard| shard.epoch.is_some()) {
-            (shard.wake_at, shard.ready_at, shard.effect_at) = (i64::MIN, i64::MIN, i64::MIN);
+            (shard.wake_at, shard.ready_at, shard.effect_at) = (UNKNOWN, UNKNOWN, UNKNOWN);
         }
     }
 

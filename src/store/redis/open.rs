@@ -79,9 +79,10 @@ impl RedisStore {
         inner.set_clock().await?;
         inner.check_watermark(true).await?;
         if inner.options.works {
+            let listening = inner.open_bell().await.map_err(fatal)?;
             inner.balance(&mut None).await?;
             tasks.push(tokio::spawn(inner.clone().keep_leases()));
-            tasks.push(tokio::spawn(inner.clone().listen()));
+            tasks.push(tokio::spawn(inner.clone().listen(listening)));
             tasks.push(tokio::spawn(inner.clone().keep_watermark()));
         }
         if inner.options.reports

@@ -3,7 +3,7 @@
 use super::super::{Begin, Delivery, Retry, StoreError, StoreResult};
 use super::inbox::{result, stale};
 use super::key::{Keys, key, prefix, shard_of};
-use super::memory::{EffectFlight, NEVER};
+use super::memory::{EffectFlight, NEVER, UNKNOWN};
 use super::pump::Op;
 use super::record::{Kept, write_digest};
 use super::script::Script;
@@ -34,11 +34,11 @@ impl Inner {
         }
         for _ in 0..ROUNDS_MAX {
             let room = max - out.len();
-            let chosen = self.memory().effects_due(self.clock.now().0, room.min(ROUND_SHARDS_MAX));
+            let (chosen, unknown) = self.memory().effects_due(self.clock.now().0, room.min(ROUND_SHARDS_MAX));
             if chosen.is_empty() {
                 break;
             }
-            let each = room.div_ceil(chosen.len());
+            let each = if unknown { 0 } else { room.div_ceil(chosen.len()) };
             let ops = chosen.iter().map(|(shard, epoch)| {
                 let keys = Keys::new(*shard).of(&["lease", "outbox"]).list;
                 let mut op = Op { script: Script::Effects, shard: *shard, keys, args: Default::default() };
@@ -49,7 +49,7 @@ impl Inner {
                 Ok(replies) => replies,
                 Err(why) => {
                     let mut memory = self.memory();
-                    chosen.iter().for_each(|(shard, _)| memory.effect_due(*shard, i64::MIN));
+                    chosen.iter().for_each(|(shard, _)| memory.effect_due(*shard, UNKNOWN));
                     return Err(why);
                 }
             };

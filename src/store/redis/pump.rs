@@ -56,8 +56,8 @@ struct Waiting {
 
 /// What every script is told besides its items.
 pub struct Told {
-    /// The clock, where it is not the server's.
-    pub now: Box<dyn Fn() -> Option<i64> + Send + Sync>,
+    /// The clock as this process knows it, in milliseconds, and whether it replaces the server's.
+    pub now: Box<dyn Fn() -> (i64, bool) + Send + Sync>,
     /// The name of this process.
     pub me: String,
     /// Nothing is sent any more.
@@ -220,11 +220,8 @@ impl Lane {
                 command.arg(key);
             });
         }
-        match (self.told.now)() {
-            Some(now) => command.arg(now),
-            None => command.arg(""),
-        };
-        command.arg(&self.told.me).arg(if again { "1" } else { "" });
+        let (now, set) = (self.told.now)();
+        command.arg(now).arg(&self.told.me).arg(if again { "1" } else { "" }).arg(if set { "1" } else { "" });
         for waiting in group {
             waiting.op.args.iter().for_each(|arg| {
                 command.arg(arg);

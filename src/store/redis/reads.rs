@@ -125,7 +125,7 @@ impl Inner {
             let seq = aside.seq();
             rows.push(QuarantineRow { seq, customer: aside.customer, input, cause: aside.cause, at: aside.at });
         }
-        rows.sort_by_key(|row| std::cmp::Reverse(row.at));
+        rows.sort_by_key(|row| std::cmp::Reverse((row.at, row.seq)));
         rows.truncate(max.min(PAGE_ROWS_MAX));
         Ok(rows)
     }

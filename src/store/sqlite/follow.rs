@@ -224,3 +224,89 @@ pub fn places(db: &Connection) -> rusqlite::Result<HashMap<u16, Place>> {
         .query_map([], |row| Ok((row.get(0)?, Place { ms: row.get::<_, i64>(1)? as u64, seq: row.get::<_, i64>(2)? as u64 })))?;
     rows.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Mirror, Options};
+    use super::*;
+    use crate::fact::{Fact, What};
+    use std::sync::Arc;
+
+    fn run_row(state: &str) -> RunRow {
+        RunRow {
+            customer: "anna".to_owned(),
+            run: 1,
+            funnel: "f".to_owned(),
+            version: "v".to_owned(),
+            state: state.to_owned(),
+            step: String::new(),
+            entered: Time(1),
+            until: None,
+        }
+    }
+
+    fn told(at: i64) -> Told {
+        let fact = Fact {
+            at: Time(at),
+            what: What::Entered,
+            about: String::new(),
+            run: None,
+            why: String::new(),
+            seen: vec![],
+            amount: None,
+        };
+        let index = CustomerRow {
+            id: "anna".to_owned(),
+            name: "Anna".to_owned(),
+            segments: vec![format!("s{at}"), "t".to_owned()],
+            ..CustomerRow::default()
+        };
+        Told {
+            customer: "anna".to_owned(),
+            at: Time(at),
+            facts: vec![fact.clone(), fact],
+            runs: vec![run_row("waiting")],
+            index: Some(index),
+            ..Told::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn erasure_leaves_a_digest_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("read.db");
+        let mirror = Mirror::open(&file, Options::new(Arc::new(|| Time(0)))).unwrap();
+        let message = KeptMessage {
+            id: "m".to_owned(),
+            customer: "anna".to_owned(),
+            channel: String::new(),
+            to: String::new(),
+            funnel: String::new(),
+            template: String::new(),
+            subject: String::new(),
+            text: String::new(),
+            html: String::new(),
+            at: Time(1),
+        };
+        let gone = Told { erased: true, ..told(3) };
+        let all = [Told { message: Some(message), ..told(1) }, told(2), gone];
+        let places = (1..).map(|ms| Place { ms, seq: 0 });
+        let entries = all.iter().zip(places).map(|(told, place)| (1, place, told.encode())).collect();
+        mirror.apply("s".to_owned(), entries).await.unwrap();
+        mirror.close().await;
+        let db = Connection::open(&file).unwrap();
+        let ask = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+        for table in ["customer", "word", "member", "fact", "run", "message"] {
+            assert_eq!(ask(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+        }
+        assert_eq!(ask("SELECT coalesce(sum(n), 0) FROM tally"), 0);
+        assert_eq!((ask("SELECT count(*) FROM tombstone"), ask("SELECT at FROM tombstone")), (1, 3));
+    }
+
+    #[test]
+    fn what_a_state_is_must_be_known() {
+        assert!(News::new(Told { runs: vec![run_row("held")], ..told(1) }).is_ok());
+        let why = News::new(Told { runs: vec![run_row("lost")], ..told(1) }).err().unwrap();
+        assert!(why.contains("a run cannot be `lost`"), "{why}");
+    }
+}

@@ -68,7 +68,11 @@ pub async fn an_input_that_ends_the_process_is_put_aside(stand: &dyn Stand) {
             }
             assert_eq!(commit(&store, turn(&claim)).await, Committed::Done);
         }
-        assert!(ended, "she is neither put aside nor handed out");
+        // A store may put it aside when it opens or when it would hand it out again.
+        if !ended {
+            assert!(!store.quarantine(9).await.unwrap().is_empty(), "she is neither put aside nor handed out");
+            break;
+        }
         ends += 1;
         drop(store);
         store = open(stand);
@@ -85,10 +89,10 @@ pub async fn what_was_merely_in_hand_outlives_many_ends(stand: &dyn Stand) {
     // Whatever ends the process now, it is none of the three: the one with the fewest ends is next.
     let mut order = Vec::new();
     for ends in 3..=2 * SUSPECTS.len() {
+        assert!(store.quarantine(9).await.unwrap().is_empty(), "before end {ends}");
         order.push(alone(&store).await.expect("they are not done").customer);
         drop(store);
         store = open(stand);
-        assert_eq!(store.quarantine(9).await.unwrap().len(), usize::from(ends == 2 * SUSPECTS.len()), "after {ends} ends");
     }
     assert_eq!(order, ["anna", "bert", "carl", "anna"]);
     for customer in ["bert", "carl"] {
@@ -96,6 +100,7 @@ pub async fn what_was_merely_in_hand_outlives_many_ends(stand: &dyn Stand) {
         assert_eq!(claim.customer, customer);
         assert_eq!(commit(&store, turn(&claim)).await, Committed::Done);
     }
+    assert_eq!(store.quarantine(9).await.unwrap().len(), 1, "anna, who was there at three ends");
     assert!(claimed(&store).await.is_empty());
 }
 

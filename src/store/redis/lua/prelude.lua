@@ -1,16 +1,15 @@
--- Begins every script. ARGV[1]: the clock in milliseconds ('' asks the server); ARGV[2]: this process;
--- ARGV[3]: 1 when it is sent again because the answer was lost.
+-- Begins every script. ARGV[1]: the clock in milliseconds as the caller knows it; ARGV[2]: this process;
+-- ARGV[3]: 1 when it is sent again because the answer was lost; ARGV[4]: 1 when the caller's clock is the
+-- clock, else the server's is, but never before what the caller has seen already.
 -- Replies are one entry per item; a script checks everything of an item before it writes for it.
 local call = redis.call
-local now
-if ARGV[1] == '' then
+local now = tonumber(ARGV[1])
+if ARGV[4] ~= '1' then
   local t = call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-else
-  now = tonumber(ARGV[1])
+  now = math.max(now, t[1] * 1000 + math.floor(t[2] / 1000))
 end
 local me, again = ARGV[2], ARGV[3] == '1'
-local at_key, at_arg = 0, 3
+local at_key, at_arg = 0, 4
 local function key() at_key = at_key + 1; return KEYS[at_key] end
 local function arg() at_arg = at_arg + 1; return ARGV[at_arg] end
 local function number(n) return string.format('%.0f', n) end
