@@ -1,5 +1,6 @@
 //! A running engine: store, definitions, queues, doors, and how they stop.
 
+use super::store::{self, Place, Roles};
 use super::workspace::{self, Checked};
 use crate::channel::Tools;
 use crate::engine::clock::Clock;
@@ -9,7 +10,6 @@ use crate::engine::turner::Turner;
 use crate::engine::{Engine, Live, Meter};
 use crate::funnel::{Definitions, Files};
 use crate::queue::{self, Queues};
-use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Store, TokenRow};
 use crate::web::{self, WebState, auth};
 use crate::wire;
@@ -18,7 +18,6 @@ use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,10 +32,12 @@ const DOORS_MS_MAX: u64 = 2_000;
 pub struct Start {
     /// The workspace's files, checked.
     pub checked: Checked,
-    /// Where the store's file is.
-    pub store: PathBuf,
-    /// Where the doors listen.
-    pub listen: SocketAddr,
+    /// Where customers are kept.
+    pub store: Place,
+    /// What this process does.
+    pub roles: Roles,
+    /// Where the doors listen; `None`: there are none.
+    pub listen: Option<SocketAddr>,
     /// The engine's clock.
     pub clock: Clock,
     /// How the doors stand.
@@ -47,8 +48,8 @@ pub struct Start {
 
 /// An engine that runs.
 pub struct Running {
-    /// Where the doors listen.
-    pub address: SocketAddr,
+    /// Where the doors listen, if there are any.
+    pub address: Option<SocketAddr>,
     /// The administrator's token, when it was made just now; it cannot be seen again.
     pub new_token: Option<String>,
     /// The store.
@@ -56,8 +57,8 @@ pub struct Running {
     /// Turns and deliveries.
     pub engine: Engine,
     stop: watch::Sender<bool>,
-    doors: JoinHandle<()>,
-    work: JoinHandle<()>,
+    doors: Option<JoinHandle<()>>,
+    work: Option<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
 }
 
@@ -66,9 +67,10 @@ pub struct Running {
 /// # Errors
 /// When the workspace has faults, the store cannot be opened, or the address is taken.
 pub async fn start(start: Start) -> anyhow::Result<Running> {
-    let Start { checked, store, listen, clock, doors, token } = start;
+    let Start { checked, store: place, roles, listen, clock, doors, token } = start;
     let Some(current) = checked.workspace else { bail!("the workspace has faults; `autofunnel check` shows them") };
-    if let Some(source) = checked.sources.values().find(|source| source.needs_loopback() && !listen.ip().is_loopback()) {
+    let open = listen.is_some_and(|listen| !listen.ip().is_loopback());
+    if let Some(source) = checked.sources.values().find(|source| source.needs_loopback() && open) {
         bail!(
             "the source `{}` takes unsigned webhooks (`verify: none`), so the engine must listen on loopback; \
              sign its webhooks or use --listen 127.0.0.1:PORT",
@@ -76,9 +78,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         );
     }
     let scale = clock.scale();
-    let mut options = Options::new(Arc::new(move || clock.now()));
-    options.scale = scale;
-    let store: Arc<dyn Store> = SqliteStore::open(&store, options)?;
+    let store = store::open(&place, roles, Arc::new(move || clock.now()), scale).await?;
     let funnels = current.funnels.values().map(|funnel| (funnel.name.clone(), funnel.version.clone())).collect();
     let bundle = serde_json::to_vec(&current.files).context("cannot write the workspace down")?;
     store.put_definitions(current.hash.clone(), funnels, bundle).await?;
@@ -97,29 +97,37 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         meter: Arc::new(Meter::default()),
     };
     let new_token = administrator(&*store, token).await?;
+    let (stop, stopped) = watch::channel(false);
     let mut registry = Registry::default();
     super::telemetry::register(&mut registry, &engine);
-    let state = Arc::new(WebState::new(store.clone(), world, views, doors, registry).await?);
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
-    let address = listener.local_addr()?;
-
-    let (stop, stopped) = watch::channel(false);
-    let served = web::serve(listener, state, until(stopped.clone()));
-    let doors = tokio::spawn(async move {
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the doors closed by themselves");
-        }
-    });
-    let turner = Arc::new(Turner { engine: engine.clone() });
-    let deliverer = Arc::new(Deliverer { engine: engine.clone() });
-    let work = tokio::spawn(queue::run(store.clone(), queues, turner, deliverer, stopped.clone()));
-    let (scan, prune) = (engine.clone(), engine.clone());
-    let (scan_stop, prune_stop) = (stopped.clone(), stopped);
-    let background =
-        vec![tokio::spawn(async move { scan.scan(scan_stop).await }), tokio::spawn(async move { prune.prune(prune_stop).await })];
-    Ok(Running { address, new_token, store, engine, stop, doors, work, background })
+    let (mut address, mut doors_open) = (None, None);
+    if let Some(listen) = listen {
+        let state = Arc::new(WebState::new(store.clone(), world, views, doors, registry).await?);
+        let listener = tokio::net::TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
+        address = Some(listener.local_addr()?);
+        let served = web::serve(listener, state, until(stopped.clone()));
+        doors_open = Some(tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the doors closed by themselves");
+            }
+        }));
+    }
+    let mut work = None;
+    let mut background = Vec::new();
+    if roles.worker {
+        let turner = Arc::new(Turner { engine: engine.clone() });
+        let deliverer = Arc::new(Deliverer { engine: engine.clone() });
+        work = Some(tokio::spawn(queue::run(store.clone(), queues, turner, deliverer, stopped.clone())));
+    }
+    if roles.worker || roles.report {
+        let (scan, prune) = (engine.clone(), engine.clone());
+        let (scan_stop, prune_stop) = (stopped.clone(), stopped);
+        background.push(tokio::spawn(async move { scan.scan(scan_stop).await }));
+        background.push(tokio::spawn(async move { prune.prune(prune_stop).await }));
+    }
+    Ok(Running { address, new_token, store, engine, stop, doors: doors_open, work, background })
 }
 
 async fn until(mut stop: watch::Receiver<bool>) {
@@ -170,10 +178,14 @@ impl Running {
     pub async fn stop(self) {
         // Nobody listening means that everything has ended already.
         let _ = self.stop.send(true);
-        if tokio::time::timeout(Duration::from_millis(DOORS_MS_MAX), self.doors).await.is_err() {
+        if let Some(doors) = self.doors
+            && tokio::time::timeout(Duration::from_millis(DOORS_MS_MAX), doors).await.is_err()
+        {
             tracing::warn!("open requests were cut off");
         }
-        if let Err(error) = self.work.await {
+        if let Some(work) = self.work
+            && let Err(error) = work.await
+        {
             tracing::error!(%error, "the workers ended badly");
         }
         for task in self.background {
@@ -184,6 +196,6 @@ impl Running {
 
     /// Whether the workers have ended by themselves, which they never should.
     pub fn has_ended(&self) -> bool {
-        self.work.is_finished() || self.doors.is_finished()
+        [&self.work, &self.doors].into_iter().flatten().any(JoinHandle::is_finished)
     }
 }

@@ -7,7 +7,6 @@ use crate::lang::node::Node;
 use crate::lang::shape::{Field, Object};
 use crate::lang::time::Time;
 use crate::lang::value::Fields;
-use crate::store::StoreError;
 use crate::store::read::KeptMessage;
 use crate::template::Rendered;
 use futures_util::future::BoxFuture;
@@ -75,9 +74,7 @@ impl Channel for Inbox {
             match tools.store.keep_message(message).await {
                 Ok(()) => SendResult::Accepted { reference: Some(kept.id.clone()), data: Fields::new() },
                 // Keeping the same message again changes nothing, so nothing here is ambiguous.
-                Err(why @ (StoreError::Unavailable(_) | StoreError::Fatal(_))) => {
-                    SendResult::Retry { after: None, why: why.to_string(), ambiguous: false }
-                }
+                Err(why) => SendResult::Retry { after: None, why: why.to_string(), ambiguous: false },
             }
         })
     }

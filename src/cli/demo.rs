@@ -4,7 +4,8 @@
 //! provider. Only the engine's clock is scaled, and the customers are invented (see [`script`]).
 
 use super::serve::{load, secrets_folder};
-use crate::app::engine::{Running, Start, start};
+use crate::app::engine::{Start, start};
+use crate::app::store::{Place, Roles};
 use crate::app::telemetry;
 use crate::engine::clock::{Clock, system_now};
 use crate::lang::time::{DAY_MS, Time, Zone};
@@ -66,20 +67,22 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
     let token = random_token()?;
     let running = start(Start {
         checked,
-        store: folder.path.join("demo.db"),
-        listen: args.listen,
+        store: Place::File(folder.path.join("demo.db")),
+        roles: Roles::ALL,
+        listen: Some(args.listen),
         clock: clock.clone(),
         doors: Options { open_pages: args.listen.ip().is_loopback(), ..Options::default() },
         token: Some(token.clone()),
     })
     .await?;
-    println!("The engine runs at http://{} on a fresh embedded store.", running.address);
+    let address = running.address.unwrap_or(args.listen);
+    println!("The engine runs at http://{address} on a fresh embedded store.");
     println!(
         "Its time runs faster: {} days pass in a second, {DAYS} days in all. The customers are invented.\n",
         args.days_per_second
     );
 
-    let door = door::Door::new(running.address, token)?;
+    let door = door::Door::new(address, token)?;
     door.import(&script::past(begin)).await.context("the import of past purchases failed")?;
     let teller = show::Teller::new(running.store.clone(), zone, currency, color, begin);
     teller.skip_past().await?;
@@ -91,7 +94,7 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
     played?;
     teller.rest().await?;
     show::table(&running, color).await?;
-    let code = stay(&running, args.exit).await;
+    let code = stay(address, args.exit).await;
     running.stop().await;
     Ok(code)
 }
@@ -114,13 +117,13 @@ async fn sleep_until(clock: &Clock, begin: Time, day: f64) {
     }
 }
 
-async fn stay(running: &Running, exit: bool) -> ExitCode {
+async fn stay(address: SocketAddr, exit: bool) -> ExitCode {
     if exit {
         return ExitCode::SUCCESS;
     }
     println!(
         "\nIts time stands still now. Look around at http://{}/ — the funnels, the inbox, every customer's timeline. Ctrl-C ends it.",
-        running.address
+        address
     );
     match tokio::signal::ctrl_c().await {
         Ok(()) => ExitCode::SUCCESS,

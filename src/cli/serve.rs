@@ -3,9 +3,11 @@
 use super::check::Format;
 use super::workspace::Opened;
 use crate::app::engine::{Running, Start, start};
+use crate::app::store::{Place, Remote, Roles};
 use crate::app::telemetry::{self, LogFormat};
 use crate::app::workspace::Checked;
 use crate::engine::clock::Clock;
+use crate::store::redis::is_address;
 use crate::web::Options;
 use crate::wire::secrets::SystemSecrets;
 use anyhow::bail;
@@ -24,24 +26,82 @@ const STOP: std::time::Duration = std::time::Duration::from_secs(10);
 /// Options of `serve`.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  autofunnel serve\n  autofunnel serve --store data/shop.db --listen 127.0.0.1:9000\n  AUTOFUNNEL_TOKEN=a-long-secret autofunnel serve --log json\n\nAUTOFUNNEL_TOKEN is the administrator's token; without it one is made and shown once. RUST_LOG chooses what is logged.\nSIGTERM or SIGINT stops the engine: what has begun is finished, within 10 s."
+    after_help = "Examples:\n  autofunnel serve\n  autofunnel serve --store data/shop.db --listen 127.0.0.1:9000\n  AUTOFUNNEL_TOKEN=a-long-secret autofunnel serve --log json\n  autofunnel serve --store redis://127.0.0.1:6379\n  autofunnel serve --store redis://127.0.0.1:6379 --role worker\n\nAUTOFUNNEL_TOKEN is the administrator's token; without it one is made and shown once. RUST_LOG chooses what is logged.\nSIGTERM or SIGINT stops the engine: what has begun is finished, within 10 s."
 )]
 pub struct ServeArgs {
     /// The workspace
     #[arg(long, default_value = "funnels", value_name = "DIR")]
     pub funnels: PathBuf,
-    /// The store's file; it is made if it does not exist
-    #[arg(long, default_value = "autofunnel.db", value_name = "FILE")]
-    pub store: PathBuf,
-    /// Where the doors listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What this process does; only on a store in Redis is there a choice
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all", value_name = "ROLE")]
+    pub role: Vec<Role>,
+    /// Where the doors listen; port 0 takes a free one [default: 127.0.0.1:8080; a mere worker has no doors]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
     /// Folder of secrets (`secrets` if not given) that `${file:NAME}` may read
     #[arg(long, value_name = "DIR")]
     pub secrets: Option<PathBuf>,
     /// How logs are written
     #[arg(long, value_enum, default_value = "text")]
     pub log: LogKind,
+}
+
+/// Where the store is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StoreArgs {
+    /// The store: a file, made if it does not exist, or Redis: redis://, rediss://, redis+sentinel://, redis+cluster://
+    /// [default: what AUTOFUNNEL_STORE says, else autofunnel.db]
+    #[arg(long, value_name = "FILE|ADDRESS")]
+    pub store: Option<String>,
+    /// The read side's file, with a store in Redis
+    #[arg(long, default_value = "autofunnel-report.db", value_name = "FILE")]
+    pub report: PathBuf,
+    /// Folder in which a worker notes how far the store was, with a store in Redis
+    #[arg(long, default_value = "autofunnel-state", value_name = "DIR")]
+    pub state: PathBuf,
+    /// Work on a Redis that does not write to disk, and lose everything when it ends
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
+impl StoreArgs {
+    /// The place that they name.
+    pub fn place(self) -> Place {
+        let named = self.store.or_else(|| std::env::var("AUTOFUNNEL_STORE").ok().filter(|named| !named.is_empty()));
+        let named = named.unwrap_or_else(|| "autofunnel.db".to_owned());
+        match is_address(&named) {
+            true => {
+                Place::Redis(Remote { address: named, report: self.report, state: self.state, accept_loss: self.accept_loss })
+            }
+            false => Place::File(PathBuf::from(named)),
+        }
+    }
+}
+
+/// What a process does.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Everything
+    All,
+    /// Open the doors: take events, answer questions, show the page
+    Web,
+    /// Turn and deliver
+    Worker,
+    /// Keep the tables that lists, timelines and figures are read from
+    Report,
+}
+
+fn roles(chosen: &[Role]) -> Roles {
+    let is = |role| chosen.contains(&role) || chosen.contains(&Role::All);
+    Roles { web: is(Role::Web), worker: is(Role::Worker), report: is(Role::Report) }
+}
+
+/// Where the doors of a process with these roles listen.
+fn doors(roles: Roles, chosen: Option<SocketAddr>) -> Option<SocketAddr> {
+    let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
+    chosen.or_else(|| (roles.web || roles.report).then_some(usual))
 }
 
 /// How logs are written.
@@ -82,16 +142,21 @@ pub async fn run(args: ServeArgs, color: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let roles = roles(&args.role);
     let running = start(Start {
         checked,
-        store: args.store,
-        listen: args.listen,
+        store: args.store.place(),
+        roles,
+        listen: doors(roles, args.listen),
         clock: Clock::system(),
         doors: Options::default(),
         token: std::env::var("AUTOFUNNEL_TOKEN").ok(),
     })
     .await?;
-    let mut told = format!("listening on http://{}\n", running.address);
+    let mut told = match running.address {
+        Some(address) => format!("listening on http://{address}\n"),
+        None => "working, without doors\n".to_owned(),
+    };
     if let Some(token) = &running.new_token {
         told.push_str(&format!("administrator's token (shown only this once): {token}\n"));
     }

@@ -34,10 +34,8 @@ const ATTEMPTS_MAX: u32 = 200;
 const AMBIGUOUS_MS_MAX: i64 = 20 * HOUR_MS;
 /// Pause before a busy customer is asked for again.
 const BUSY_MS: i64 = 5;
-/// Tries of a store call while the store is not available.
-const STORE_TRIES_MAX: u32 = 40;
-/// Pause between them, in milliseconds.
-const STORE_PAUSE_MS: u64 = 50;
+/// First and longest pause between tries of a store call while the store is not available, in milliseconds.
+const STORE_PAUSE_MS: (u64, u64) = (50, 2_000);
 
 /// Delivers effects.
 pub struct Deliverer {
@@ -176,21 +174,25 @@ impl Engine {
         }
     }
 
-    /// Repeats a store call while the store is not available; every call may be repeated as it is.
+    /// Repeats a store call while the store is not available, however long that is: every call may be repeated
+    /// as it is, and what is in hand here is in nobody else's.
     pub(super) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         mut call: impl FnMut() -> F,
     ) -> Result<T, StoreError> {
-        for _ in 1..STORE_TRIES_MAX {
+        let mut pause = STORE_PAUSE_MS.0;
+        loop {
             match call().await {
                 Err(StoreError::Unavailable(why)) => {
-                    tracing::warn!(%why, "the store is not available; trying again");
-                    tokio::time::sleep(Duration::from_millis(STORE_PAUSE_MS)).await;
+                    if pause == STORE_PAUSE_MS.0 {
+                        tracing::warn!(%why, "the store is not available; trying again");
+                    }
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    pause = (pause * 2).min(STORE_PAUSE_MS.1);
                 }
                 answer => return answer,
             }
         }
-        call().await
     }
 }
 

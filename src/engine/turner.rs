@@ -115,6 +115,12 @@ impl Engine {
 
 /// The turn of one claim.
 fn turn_claim(live: &Live, claim: Claim) -> Result<Commit, Failure> {
+    if claim.record.erased {
+        // She asked to be forgotten: what arrives late must not make her anew.
+        tracing::info!(inputs = claim.inputs.len(), "inputs of an erased customer were dropped");
+        let consumed = claim.inputs.iter().map(|queued| queued.seq).collect();
+        return Ok(Commit { customer: claim.customer, erase: true, consumed, ..Commit::default() });
+    }
     let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
     let consumed = claim.inputs.iter().map(|queued| queued.seq).collect();
     let inputs = claim.inputs.into_iter().map(|queued| queued.input).collect();

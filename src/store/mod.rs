@@ -42,6 +42,9 @@ pub enum StoreError {
     /// Cannot work like this; a person has to do something.
     #[error("{0}")]
     Fatal(String),
+    /// It was closed: nothing is taken any more.
+    #[error("the store is closed; start the engine again")]
+    Closed,
 }
 
 /// Result of a store call.

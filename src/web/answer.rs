@@ -105,7 +105,7 @@ impl From<StoreError> for Problem {
         // What exactly is wrong with the store is for the log of the operator, not for a sender.
         tracing::warn!(%error, "the store failed a request");
         let problem = match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Closed => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the store is not available at the moment")
             }
             StoreError::Fatal(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the engine cannot work as it is"),

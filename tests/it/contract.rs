@@ -3,12 +3,12 @@
 //! A store joins by a [`Stand`] and one line of [`contract_suite`]. The clock is set by the tests; nobody
 //! sleeps. Dropping a store without closing it stands for a process that was killed.
 
+use crate::redis::{Disk, Server};
 use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome};
 use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
 use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, Span, Time};
 use autofunnel::lang::value::{Fields, Value};
-use crate::redis::{Disk, Server};
 use autofunnel::store::read::{KeptMessage, RunFilter};
 use autofunnel::store::sqlite::Mirror;
 use autofunnel::store::{

@@ -1,6 +1,7 @@
 //! The whole engine in one process: real door, real store, real queues, the sample workspace.
 
 use autofunnel::app::engine::{Running, Start, start};
+use autofunnel::app::store::{Place, Roles};
 use autofunnel::app::workspace;
 use autofunnel::engine::clock::Clock;
 use autofunnel::fact::What;
@@ -22,15 +23,15 @@ async fn run_samples(folder: &Path, clock: Clock) -> Running {
     clock.go();
     let checked = workspace::check(&files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
-    let listen = "127.0.0.1:0".parse().unwrap();
-    let store = folder.join("engine.db");
-    start(Start { checked, store, listen, clock, doors: Options::default(), token: Some(TOKEN.to_owned()) }).await.unwrap()
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let (store, roles) = (Place::File(folder.join("engine.db")), Roles::ALL);
+    start(Start { checked, store, roles, listen, clock, doors: Options::default(), token: Some(TOKEN.to_owned()) }).await.unwrap()
 }
 
 async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
     let request = Request {
         method,
-        url: format!("http://{}{path}", running.address),
+        url: format!("http://{}{path}", running.address.unwrap()),
         headers: vec![
             ("authorization".to_owned(), format!("Bearer {TOKEN}")),
             ("content-type".to_owned(), "application/json".to_owned()),

@@ -82,8 +82,7 @@ impl Address {
         };
         let shown = format!("{scheme}://{rest}");
         let password = credentials.split_once(':').is_some_and(|(_, secret)| !secret.is_empty());
-        let mut address =
-            Address { shape, servers: Vec::new(), master: String::new(), database: 0, tls, password, shown };
+        let mut address = Address { shape, servers: Vec::new(), master: String::new(), database: 0, tls, password, shown };
         if shape == Shape::Single {
             address.servers.push(text.to_owned());
             let info = text.into_connection_info().map_err(|_| wrong("host, port or database is wrong"))?;

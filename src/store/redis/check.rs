@@ -123,7 +123,8 @@ pub async fn look(connection: &mut Connection, address: &Address, node: Option<&
     found.synced = found.append_only == Some(true) && found.sync == "always";
     let mut parts = value::list(ask(redis::cmd("TIME")).await?).into_iter();
     let (seconds, micros) = (value::int(&value::next(&mut parts)), value::int(&value::next(&mut parts)));
-    let own = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    let own =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     found.skew_ms = own - (seconds * 1_000 + micros / 1_000);
     Ok(found)
 }
@@ -138,7 +139,9 @@ pub fn remarks(found: &Found) -> Vec<Remark> {
             found.version
         ))),
         Some(_) => {}
-        None => said.push(Remark::Warning("the server does not tell its version; it must be at least as new as Redis 7.0".to_owned())),
+        None => {
+            said.push(Remark::Warning("the server does not tell its version; it must be at least as new as Redis 7.0".to_owned()))
+        }
     }
     match found.eviction.as_str() {
         "noeviction" => {}

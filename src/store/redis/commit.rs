@@ -45,7 +45,8 @@ impl Inner {
             let Some(epoch) = self.epoch(shard) else { continue };
             let flight = self.memory().customers.get(commit.customer.as_str()).cloned().unwrap_or_default();
             let erased = if commit.erase { self.effects_of(shard, &commit.customer).await? } else { Vec::new() };
-            let (note, op) = prepare(commit, flight, Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms }, erased);
+            let (note, op) =
+                prepare(commit, flight, Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms }, erased);
             sent.push((place, note));
             ops.push(op);
         }
@@ -236,7 +237,9 @@ impl Inner {
 /// Outcome and whether she is ready again.
 fn read(reply: &Reply) -> (i64, bool) {
     match &reply.value {
-        redis::Value::Array(parts) => (parts.first().map_or(1, value::int), parts.get(1).is_some_and(|ready| value::int(ready) == 1)),
+        redis::Value::Array(parts) => {
+            (parts.first().map_or(1, value::int), parts.get(1).is_some_and(|ready| value::int(ready) == 1))
+        }
         _ => (1, false),
     }
 }

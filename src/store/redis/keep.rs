@@ -120,8 +120,12 @@ impl Inner {
         }
         let ops = found.iter().map(|customer| {
             let shard = shard_of(customer);
-            let mut op =
-                Op { script: Script::Nudge, shard, keys: Keys::new(shard).of(&["lease", "ready"]).list, args: Default::default() };
+            let mut op = Op {
+                script: Script::Nudge,
+                shard,
+                keys: Keys::new(shard).of(&["lease", "ready"]).list,
+                args: Default::default(),
+            };
             op.args.int(i64::from(shard)).push(customer);
             op
         });
@@ -161,8 +165,7 @@ impl Inner {
     /// [`super::super::Store::keep_message`]: the read side keeps it.
     pub async fn keep_message(&self, message: KeptMessage) -> StoreResult<()> {
         let stream = key(shard_of(&message.customer), "facts");
-        let told =
-            Told { customer: message.customer.clone(), at: self.clock.now(), message: Some(message), ..Told::default() };
+        let told = Told { customer: message.customer.clone(), at: self.clock.now(), message: Some(message), ..Told::default() };
         let mut add = redis::cmd("XADD");
         add.arg(stream).arg("*").arg("t").arg(told.encode());
         self.plain(&[add]).await?;

@@ -67,9 +67,7 @@ impl Dialer {
     pub async fn connect(&self) -> Result<Connection, RedisError> {
         Ok(match &*self.client {
             Target::Single(client) => Connection::One(client.get_multiplexed_async_connection_with_config(&config()).await?),
-            Target::Sentinel(client) => {
-                Connection::One(client.lock().await.get_async_connection_with_config(&config()).await?)
-            }
+            Target::Sentinel(client) => Connection::One(client.lock().await.get_async_connection_with_config(&config()).await?),
             Target::Cluster(client) => Connection::Many(client.get_async_connection().await?),
         })
     }
@@ -150,7 +148,11 @@ impl Connection {
                     let mut connection = connection.clone();
                     async move { redis::aio::ConnectionLike::req_packed_command(&mut connection, command).await }
                 });
-                Ok(futures_util::future::join_all(sent).await.into_iter().map(|answer| answer.and_then(Value::extract_error)).collect())
+                Ok(futures_util::future::join_all(sent)
+                    .await
+                    .into_iter()
+                    .map(|answer| answer.and_then(Value::extract_error))
+                    .collect())
             }
         }
     }

@@ -18,8 +18,8 @@
 
 use super::sqlite::Mirror;
 use super::{
-    Accepted, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Store, StoreError, StoreResult, TokenRow, Work,
-    read,
+    Accepted, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Store, StoreError, StoreResult, TokenRow,
+    Work, read,
 };
 use crate::effect::Outcome;
 use crate::lang::time::Time;
@@ -240,7 +240,7 @@ where
             back(unwanted);
         }
     });
-    (&mut waiting.answer).await.unwrap_or_else(|_| Err(StoreError::Unavailable("it is closed; start the engine again".to_owned())))
+    (&mut waiting.answer).await.unwrap_or_else(|_| Err(StoreError::Closed))
 }
 
 impl Store for RedisStore {

@@ -131,12 +131,9 @@ async fn recognise(connection: &mut Connection, shown: &str) -> StoreResult<Stri
     let fatal = |why: redis::RedisError| StoreError::Fatal(format!("cannot use Redis at {shown}: {why}; check its access rules"));
     let id = name()?;
     let mut made = Vec::new();
-    for (field, value) in [
-        ("id", id),
-        ("shards", SHARDS.to_string()),
-        ("layout", LAYOUT.to_string()),
-        ("format", FORMAT.to_string()),
-    ] {
+    for (field, value) in
+        [("id", id), ("shards", SHARDS.to_string()), ("layout", LAYOUT.to_string()), ("format", FORMAT.to_string())]
+    {
         let mut set = redis::cmd("HSETNX");
         set.arg(meta("store")).arg(field).arg(value);
         made.push(set);

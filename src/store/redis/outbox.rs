@@ -132,7 +132,8 @@ impl Inner {
             }
             "stale" => {
                 let late = value::int(&first) == 1;
-                let why = if late { "its time had passed" } else { "something that forbids it was accepted since it was decided" };
+                let why =
+                    if late { "its time had passed" } else { "something that forbids it was accepted since it was decided" };
                 // What may have happened must not be decided anew: under another id it could happen twice.
                 let input = match value::int(&second) {
                     0 => stale(&effect, why),

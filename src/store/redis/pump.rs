@@ -79,12 +79,8 @@ impl Pump {
         let (sender, receiver) = mpsc::channel(QUEUED_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
         let lanes = connections.into_iter().map(|connection| {
-            let lane = Lane {
-                dialer: dialer.clone(),
-                told: told.clone(),
-                receiver: receiver.clone(),
-                connection: Some(connection),
-            };
+            let lane =
+                Lane { dialer: dialer.clone(), told: told.clone(), receiver: receiver.clone(), connection: Some(connection) };
             tokio::spawn(lane.run())
         });
         let lanes = lanes.collect();
@@ -97,21 +93,17 @@ impl Pump {
     /// [`StoreError::Unavailable`] when Redis did not do it within some seconds, or the store is closed.
     pub async fn call(&self, op: Op) -> Result<Reply, StoreError> {
         if self.told.closed.load(Ordering::Acquire) {
-            return Err(closed());
+            return Err(StoreError::Closed);
         }
         let (caller, answer) = oneshot::channel();
-        self.sender.send(Waiting { op, caller }).await.map_err(|_| closed())?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        self.sender.send(Waiting { op, caller }).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Closed))
     }
 
     /// Runs several items; they may share a script call.
     pub async fn all(&self, ops: Vec<Op>) -> Vec<Result<Reply, StoreError>> {
         futures_util::future::join_all(ops.into_iter().map(|op| self.call(op))).await
     }
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("it is closed; start the engine again".to_owned())
 }
 
 struct Lane {
@@ -273,7 +265,9 @@ fn hand_out(group: Vec<Waiting>, value: Value) {
     .into_iter();
     for waiting in group {
         let answer = replies.next().map(|value| Reply { now, value }).ok_or_else(|| {
-            StoreError::Unavailable("Redis answered in a form that is not known; check that no other program uses its scripts".to_owned())
+            StoreError::Unavailable(
+                "Redis answered in a form that is not known; check that no other program uses its scripts".to_owned(),
+            )
         });
         // A caller that has gone away does not want to know.
         let _ = waiting.caller.send(answer);
@@ -283,7 +277,9 @@ fn hand_out(group: Vec<Waiting>, value: Value) {
 fn refuse(group: Vec<Waiting>, why: &RedisError) {
     let full = why.code() == Some("OOM");
     let said = match full {
-        true => "Redis has no memory left; raise maxmemory or give it a larger machine: nothing was taken and nothing lost".to_owned(),
+        true => {
+            "Redis has no memory left; raise maxmemory or give it a larger machine: nothing was taken and nothing lost".to_owned()
+        }
         false => format!("Redis refused: {why}"),
     };
     tracing::error!(script = ?group.first().map(|waiting| waiting.op.script), "{said}");

@@ -21,7 +21,8 @@ impl Inner {
     async fn side(&self) -> StoreResult<Arc<Mirror>> {
         let Some(mirror) = self.options.mirror.clone() else {
             return Err(StoreError::Unavailable(
-                "this process has no read side; ask the one with the role `report`, or start this one with --report FILE".to_owned(),
+                "this process has no read side; ask the one with the role `report`, or start this one with --report FILE"
+                    .to_owned(),
             ));
         };
         if self.options.reports {
@@ -58,7 +59,8 @@ impl Inner {
         let mut hers = Vec::new();
         for part in ids.chunks(PAGE_ROWS_MAX) {
             let effects = self.effects_by_id(part.iter().map(|id| (shard, id.as_str()))).await?;
-            let owned = part.iter().zip(effects).filter(|(_, bytes)| Kept::read(bytes).is_some_and(|kept| kept.customer == customer));
+            let owned =
+                part.iter().zip(effects).filter(|(_, bytes)| Kept::read(bytes).is_some_and(|kept| kept.customer == customer));
             hers.extend(owned.map(|(id, _)| id.clone()));
         }
         Ok(hers)

@@ -79,7 +79,9 @@ pub fn next(parts: &mut std::vec::IntoIter<Value>) -> Value {
 
 /// What is said of an answer that only another program's keys can cause.
 pub fn strange(what: &str) -> StoreError {
-    StoreError::Unavailable(format!("{what} in Redis is not as this engine writes it; check that no other program uses the same keys"))
+    StoreError::Unavailable(format!(
+        "{what} in Redis is not as this engine writes it; check that no other program uses the same keys"
+    ))
 }
 
 #[cfg(test)]

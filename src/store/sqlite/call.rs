@@ -189,5 +189,5 @@ impl<T: Send + 'static> Drop for Waiting<'_, T> {
 
 /// What is said once the store has ended.
 pub fn closed() -> StoreError {
-    StoreError::Unavailable("it is closed; start the engine again".to_owned())
+    StoreError::Closed
 }

@@ -13,7 +13,10 @@ pub async fn definitions_stay_while_a_live_run_names_them(stand: &dyn Stand) {
     put("d1", &[("f", "v1"), ("g", "w1")]).await;
     put("d1", &[("f", "v1"), ("g", "w1")]).await;
     assert_eq!(store.definitions().await.unwrap(), [("d1".to_owned(), b"bundle d1".to_vec())]);
-    make_with(&store, "anna", |first| (first.runs, first.began) = (vec![run_row("anna", 1, "f", "v1", "waiting", START)], vec![1])).await;
+    make_with(&store, "anna", |first| {
+        (first.runs, first.began) = (vec![run_row("anna", 1, "f", "v1", "waiting", START)], vec![1])
+    })
+    .await;
     put("d2", &[("f", "v2"), ("g", "w1")]).await;
     assert_eq!(hashes().await, ["d2", "d1"]);
     put("d3", &[("f", "v1"), ("g", "w2")]).await;
@@ -130,6 +133,6 @@ pub async fn a_closed_store_takes_nothing(stand: &dyn Stand) {
     let store = open(stand);
     store.close().await;
     store.close().await;
-    assert!(matches!(store.accept(vec![event("anna", "1")]).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.accept(vec![event("anna", "1")]).await, Err(StoreError::Closed)));
     assert!(done_at_once(store.wait_for_work(Work::Turns)).await, "whoever waits may leave");
 }

@@ -1,0 +1,107 @@
+//! Which store an engine works on, and what this process does with it.
+
+use crate::lang::time::Time;
+use crate::store::redis::{self, RedisStore};
+use crate::store::sqlite::{Mirror, Options, SqliteStore};
+use crate::store::{Store, StoreError};
+use anyhow::bail;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where customers are kept.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In one file of this machine; made if it does not exist.
+    File(PathBuf),
+    /// In Redis.
+    Redis(Remote),
+}
+
+/// A store in Redis, and what this process keeps beside it.
+#[derive(Clone)]
+pub struct Remote {
+    /// As an operator writes it, with its password.
+    pub address: String,
+    /// The read side's file.
+    pub report: PathBuf,
+    /// Where a worker notes how far the store was.
+    pub state: PathBuf,
+    /// An append-only file is not demanded.
+    pub accept_loss: bool,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address holds a password.
+        f.debug_struct("Remote").field("report", &self.report).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Roles {
+    /// It opens the doors.
+    pub web: bool,
+    /// It turns and delivers.
+    pub worker: bool,
+    /// It follows the fact streams into the read side.
+    pub report: bool,
+}
+
+impl Roles {
+    /// Everything.
+    pub const ALL: Roles = Roles { web: true, worker: true, report: true };
+}
+
+/// The name of a worker's note in its folder.
+const STATE_FILE: &str = "watermark";
+
+/// Opens the store. `scale` is how many milliseconds of the clock pass in a real one.
+///
+/// # Errors
+/// When it cannot be opened, is unsafe, or the roles do not fit it.
+pub async fn open(
+    place: &Place,
+    roles: Roles,
+    clock: Arc<dyn Fn() -> Time + Send + Sync>,
+    scale: f64,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let remote = match place {
+        Place::File(path) => {
+            if roles != Roles::ALL {
+                bail!(
+                    "a store in a file belongs to one process, which does everything; leave --role out, or use --store redis://…"
+                );
+            }
+            let mut options = Options::new(clock);
+            options.scale = scale;
+            return Ok(SqliteStore::open(path, options)?);
+        }
+        Place::Redis(remote) => remote,
+    };
+    if (scale - 1.0).abs() > f64::EPSILON {
+        bail!("time can only run faster on a store in a file; use --store FILE");
+    }
+    let mut options = redis::Options::new(&remote.address);
+    options.works = roles.worker;
+    options.reports = roles.report;
+    options.accept_loss = remote.accept_loss;
+    options.state_file = roles.worker.then(|| remote.state.join(STATE_FILE));
+    options.mirror = match roles.report {
+        true => Some(Mirror::open(&remote.report, Options::new(clock))?),
+        false => beside(&remote.report)?,
+    };
+    Ok(RedisStore::open(options).await?)
+}
+
+/// The read side that another process of this machine writes, if there is one.
+fn beside(report: &Path) -> Result<Option<Arc<Mirror>>, StoreError> {
+    match Mirror::read_only(report) {
+        Ok(mirror) => Ok(Some(mirror)),
+        Err(StoreError::Unavailable(_)) => {
+            tracing::info!("no read side here: lists, timelines and figures are answered by the process with the role `report`");
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
