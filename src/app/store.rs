@@ -1,8 +1,9 @@
 //! Which store an engine works on, and what this process does with it.
 
+use crate::engine::clock::Clock;
 use crate::lang::time::Time;
 use crate::store::redis::{self, RedisStore};
-use crate::store::sqlite::{Mirror, Options, SqliteStore};
+use crate::store::sqlite::{self, Mirror, Options, SqliteStore};
 use crate::store::{Store, StoreError};
 use anyhow::bail;
 use std::path::{Path, PathBuf};
@@ -104,4 +105,33 @@ fn beside(report: &Path) -> Result<Option<Arc<Mirror>>, StoreError> {
         }
         Err(other) => Err(other),
     }
+}
+
+/// What was found in a store.
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
+pub enum Examined {
+    /// Of a store in Redis.
+    Redis(redis::doctor::Report),
+    /// Of a store in a file.
+    File(sqlite::doctor::Report),
+}
+
+/// Looks at a store without changing it.
+///
+/// # Errors
+/// When it cannot be reached or read.
+pub async fn examine(place: &Place) -> anyhow::Result<Examined> {
+    Ok(match place {
+        Place::Redis(remote) => Examined::Redis(redis::doctor::examine(&remote.address).await?),
+        Place::File(path) => Examined::File(sqlite::doctor::examine(path, Clock::system().now())?),
+    })
+}
+
+/// Says that sending may go on though Redis came back older than it was.
+///
+/// # Errors
+/// When Redis cannot be reached.
+pub async fn confirm(remote: &Remote) -> anyhow::Result<()> {
+    Ok(redis::doctor::confirm(&remote.address).await?)
 }

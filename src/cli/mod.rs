@@ -14,6 +14,7 @@ mod check;
 mod completions;
 mod customer;
 mod demo;
+mod doctor;
 mod explain;
 mod import;
 mod inbox;
@@ -83,6 +84,7 @@ enum Command {
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
     Quarantine(quarantine::Quarantine),
+    Doctor(doctor::Doctor),
     Token(token::Token),
     Completions(completions::Completions),
 }
@@ -104,6 +106,7 @@ impl Command {
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),
+            Command::Doctor(command) => command.run(term),
             Command::Token(command) => command.run(term),
             Command::Completions(command) => command.run(term),
         }

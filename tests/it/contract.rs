@@ -279,7 +279,7 @@ fn open(stand: &dyn Stand) -> Arc<dyn Store> {
     stand.open().unwrap()
 }
 
-fn event(customer: &str, id: &str) -> NewInput {
+pub fn event(customer: &str, id: &str) -> NewInput {
     let event = Event {
         id: id.to_owned(),
         name: "purchase".to_owned(),
@@ -353,7 +353,7 @@ fn run_row(customer: &str, run: u64, funnel: &str, version: &str, state: &str, e
 }
 
 /// A commit that consumes all of a claim's inputs.
-fn turn(claim: &Claim) -> Commit {
+pub fn turn(claim: &Claim) -> Commit {
     Commit {
         customer: claim.customer.clone(),
         base: claim.record.version,
@@ -374,7 +374,7 @@ async fn commit(store: &Arc<dyn Store>, commit: Commit) -> Committed {
     store.commit(vec![commit]).await.unwrap()[0]
 }
 
-async fn claim_one(store: &Arc<dyn Store>) -> Claim {
+pub async fn claim_one(store: &Arc<dyn Store>) -> Claim {
     let mut claims = store.claim(1).await.unwrap();
     assert_eq!(claims.len(), 1, "one customer was expected to be ready");
     claims.remove(0)
@@ -401,7 +401,7 @@ async fn take(store: &Arc<dyn Store>, customer: &str) -> Claim {
     store.take(customer.to_owned()).await.unwrap().expect("she is free and has no inputs")
 }
 
-async fn begin(store: &Arc<dyn Store>, effect: &Effect) -> Begin {
+pub async fn begin(store: &Arc<dyn Store>, effect: &Effect) -> Begin {
     store.begin(effect.id.clone(), vec![1]).await.unwrap()
 }
 
@@ -433,7 +433,7 @@ async fn with_effect(store: &Arc<dyn Store>, customer: &str) -> Effect {
 }
 
 /// A customer with one effect that the test delivers.
-async fn with_claimed_effect(store: &Arc<dyn Store>, customer: &str) -> Effect {
+pub async fn with_claimed_effect(store: &Arc<dyn Store>, customer: &str) -> Effect {
     let effect = effect(customer, 1);
     make_with(store, customer, |first| (first.effects, first.hand_over) = (vec![effect.clone()], true)).await;
     effect

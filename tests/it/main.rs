@@ -11,3 +11,4 @@ mod provider;
 mod readme;
 mod redis;
 mod web;
+mod workers;

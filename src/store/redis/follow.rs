@@ -6,15 +6,16 @@
 use super::super::sqlite::Mirror;
 use super::super::told::Place;
 use super::super::{StoreError, StoreResult};
-use super::key::{Keys, SHARDS, key};
+use super::key::{Keys, SHARDS, key, meta};
 use super::pump::Op;
 use super::script::Script;
 use super::{Inner, value};
+use crate::lang::time::DAY_MS;
 use redis::{Cmd, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 /// Entries read of one stream at a time.
@@ -23,6 +24,10 @@ const ENTRIES_MAX: usize = 24;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Longest time between two passes: other processes do not tell of their commits.
 const IDLE: Duration = Duration::from_millis(100);
+/// How often a read side says that it is there.
+const SEEN: Duration = Duration::from_secs(60);
+/// How long a read side that is not there is waited for, in days.
+pub const SIDE_DAYS: i64 = 7;
 /// Pause after trouble.
 const TROUBLE: Duration = Duration::from_secs(1);
 /// How long a question waits for the read side to catch up.
@@ -87,9 +92,14 @@ impl Inner {
             Some(_) => {}
             None => tracing::info!("the read side begins: it holds what happens from what the streams still have on"),
         }
-        let places = mirror.places().await?;
-        let name = mirror.name().await?;
-        let marks: Vec<Cmd> = (0..SHARDS)
+        let (places, name) = (mirror.places().await?, mirror.name().await?);
+        let mut known = redis::cmd("ZSCORE");
+        known.arg(meta("sides")).arg(&name);
+        let known = self.plain(&[known]).await?.into_iter().next().is_some_and(|seen| seen != Value::Nil);
+        if !known && !places.is_empty() {
+            tracing::warn!("the read side was away for more than {SIDE_DAYS} days: what happened in between is not in it");
+        }
+        let mut marks: Vec<Cmd> = (0..SHARDS)
             .map(|shard| {
                 let place = places.get(&shard).copied().unwrap_or_default();
                 let mut mark = redis::cmd("HSETNX");
@@ -97,7 +107,37 @@ impl Inner {
                 mark
             })
             .collect();
+        marks.push(self.seen(&name));
         self.plain(&marks).await.map(|_| ())
+    }
+
+    /// Says that a read side is there.
+    fn seen(&self, name: &str) -> Cmd {
+        let mut seen = redis::cmd("ZADD");
+        seen.arg(meta("sides")).arg(self.clock.now().0).arg(name);
+        seen
+    }
+
+    /// Read sides that have not been seen for long are waited for no more.
+    pub async fn forget_sides(&self) -> StoreResult<()> {
+        let mut gone = redis::cmd("ZRANGEBYSCORE");
+        gone.arg(meta("sides")).arg("-inf").arg(self.clock.now().0 - SIDE_DAYS * DAY_MS);
+        let gone: Vec<String> = self.plain(&[gone]).await?.into_iter().flat_map(value::list).map(value::text).collect();
+        for name in gone {
+            let mut forget: Vec<Cmd> = (0..SHARDS)
+                .map(|shard| {
+                    let mut forget = redis::cmd("HDEL");
+                    forget.arg(key(shard, "followed")).arg(&name);
+                    forget
+                })
+                .collect();
+            let mut last = redis::cmd("ZREM");
+            last.arg(meta("sides")).arg(&name);
+            forget.push(last);
+            self.plain(&forget).await?;
+            tracing::warn!(%name, "a read side has not been seen for {SIDE_DAYS} days; it is not waited for any more");
+        }
+        Ok(())
     }
 
     /// Follows until the store is closed.
@@ -110,7 +150,14 @@ impl Inner {
             tokio::time::sleep(TROUBLE).await;
         };
         self.follower.follows.store(true, Ordering::Release);
+        let mut seen = Instant::now();
         loop {
+            if seen.elapsed() > SEEN {
+                seen = Instant::now();
+                if let Err(why) = self.plain(&[self.seen(&name)]).await {
+                    tracing::debug!(%why, "the read side could not say that it is there");
+                }
+            }
             let closing = self.follower.closed.load(Ordering::Acquire);
             let pass = self.follower.begun.fetch_add(1, Ordering::AcqRel) + 1;
             match self.pass(&mirror, &name, &mut places).await {
@@ -148,7 +195,6 @@ impl Inner {
             return Ok(drained);
         }
         mirror.apply(self.id.clone(), entries).await?;
-        let oldest = self.oldest_waited_for();
         let ops = reached.iter().map(|(shard, place)| {
             let mut op = Op {
                 script: Script::Followed,
@@ -156,7 +202,7 @@ impl Inner {
                 keys: Keys::new(*shard).of(&["followed", "facts"]).list,
                 args: Default::default(),
             };
-            op.args.push(name).push(place.to_string()).push(&oldest);
+            op.args.push(name).push(place.to_string());
             op
         });
         let ops = ops.collect();

@@ -4,6 +4,7 @@
 use super::super::read::{KeptMessage, ReadSide};
 use super::super::told::Told;
 use super::super::{Bundle, StoreError, StoreResult, TokenRow, digest};
+use super::follow::SIDE_DAYS;
 use super::key::{Keys, SHARDS, key, meta, shard_of};
 use super::pump::Op;
 use super::record::JUDGED_AT;
@@ -14,8 +15,6 @@ use std::collections::BTreeSet;
 
 /// Customers looked at by one question of the scan.
 const SCAN_ROWS: usize = 500;
-/// How long a fact stream waits for a read side, in days.
-const STREAM_DAYS: i64 = 7;
 
 /// A kept workspace version besides its bundle.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -175,7 +174,8 @@ impl Inner {
 
     /// [`super::super::Store::prune`].
     pub async fn prune(&self) -> StoreResult<u64> {
-        let oldest = self.oldest_waited_for();
+        self.forget_sides().await?;
+        let oldest = format!("{}-0", (self.clock.now().0 - SIDE_DAYS * DAY_MS).max(0));
         let trims: Vec<redis::Cmd> = (0..SHARDS)
             .filter(|shard| self.epoch(*shard).is_some())
             .map(|shard| {
@@ -193,11 +193,6 @@ impl Inner {
             gone += mirror.prune().await?;
         }
         Ok(gone)
-    }
-
-    /// The place in a stream before which nothing waits for a read side any more.
-    pub fn oldest_waited_for(&self) -> String {
-        format!("{}-0", (self.clock.now().0 - STREAM_DAYS * DAY_MS).max(0))
     }
 }
 

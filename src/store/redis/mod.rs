@@ -40,6 +40,7 @@ pub mod check;
 mod claim;
 mod clock;
 mod commit;
+pub mod doctor;
 mod follow;
 mod inbox;
 mod keep;

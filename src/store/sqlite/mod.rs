@@ -37,6 +37,7 @@ mod call;
 mod change;
 mod claim;
 mod commit;
+pub mod doctor;
 mod erase;
 mod figure;
 mod flight;

@@ -141,6 +141,18 @@ pub fn open_beside(path: &Path) -> StoreResult<PathBuf> {
     }
 }
 
+/// Opens a store's file for a look beside the engine that uses it.
+pub fn open_store_beside(path: &Path) -> StoreResult<Connection> {
+    let missing = || StoreError::Fatal(format!("there is no store at {}; name its file with --store", path.display()));
+    let real = path.canonicalize().map_err(|_| missing())?;
+    let db = open_reader(&real).map_err(|why| cannot_open(&real, &why))?;
+    if tables(&db, &real)? == 0 {
+        return Err(missing());
+    }
+    check(&db, &real, Role::Store)?;
+    Ok(db)
+}
+
 /// Opens a connection that can only read.
 pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -335,7 +347,8 @@ pub fn set_meta(db: &Connection, name: &str, value: impl ToSql) -> rusqlite::Res
         .map(|_| ())
 }
 
-fn cannot_open(path: &Path, why: &rusqlite::Error) -> StoreError {
+/// What is said of a file that cannot be opened.
+pub fn cannot_open(path: &Path, why: &rusqlite::Error) -> StoreError {
     let hint = match why.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => "it is not a database; name another file",
         Some(rusqlite::ErrorCode::DatabaseCorrupt) => "it is damaged; restore a backup",

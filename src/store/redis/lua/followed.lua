@@ -1,5 +1,5 @@
 -- A read side has followed a shard up to a place; what every read side has followed is dropped.
--- KEYS: followed facts. ARGV: read-side place oldest-place-that-is-waited-for.
+-- KEYS: followed facts. ARGV: read-side place.
 local function parts(place)
   local ms, seq = string.match(place, '^(%d+)-(%d+)$')
   return tonumber(ms or 0), tonumber(seq or 0)
@@ -11,16 +11,12 @@ local function before(a, b)
 end
 while at_key < #KEYS do
   local followed, facts = key(), key()
-  local side, place, oldest = arg(), arg(), arg()
+  local side, place = arg(), arg()
   call('HSET', followed, side, place)
   local least = place
   local rows = call('HGETALL', followed)
   for i = 1, #rows, 2 do
-    if rows[i] ~= side and before(rows[i + 1], oldest) then
-      call('HDEL', followed, rows[i])
-    elseif before(rows[i + 1], least) then
-      least = rows[i + 1]
-    end
+    if before(rows[i + 1], least) then least = rows[i + 1] end
   end
   local ms, seq = parts(least)
   call('XTRIM', facts, 'MINID', number(ms) .. '-' .. number(seq + 1))

@@ -1,0 +1,103 @@
+//! `doctor`: is the store fit for customers' money, and does everything in it move?
+
+use super::serve::StoreArgs;
+use super::term::{Term, Tone};
+use super::{Done, Status};
+use crate::app::store::{Examined, Place, confirm, examine};
+use clap::Args;
+
+const EXAMPLES: &str = "\
+Examples:
+  autofunnel doctor
+  autofunnel doctor --store redis://127.0.0.1:6379
+  autofunnel doctor --store redis://127.0.0.1:6379 --json
+  autofunnel doctor --store redis://127.0.0.1:6379 --confirm   after Redis came back older than it was
+
+Exit code 1 means that something has to be done.";
+
+/// Check the store: its settings, who works on it, what waits, what was put aside
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Redis came back older than it was, and what is missing has been looked at: workers go on sending
+    #[arg(long)]
+    confirm: bool,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub fn run(self, term: &Term) -> Done {
+        let place = self.store.place();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        if self.confirm {
+            let Place::Redis(remote) = &place else {
+                anyhow::bail!("--confirm is for a store in Redis; a store in a file cannot come back older by itself");
+            };
+            runtime.block_on(confirm(remote))?;
+            term.say("confirmed: workers go on sending within a second");
+            return Ok(Status::Good);
+        }
+        let found = runtime.block_on(examine(&place))?;
+        if self.json {
+            term.line(&serde_json::to_string_pretty(&found)?)?;
+        } else {
+            term.print(&told(&found, term))?;
+        }
+        let well = match &found {
+            Examined::Redis(report) => report.problems.is_empty(),
+            Examined::File(report) => report.problems.is_empty(),
+        };
+        Ok(if well { Status::Good } else { Status::Failed })
+    }
+}
+
+fn told(found: &Examined, term: &Term) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, text: String| out.push_str(&format!("{name:<12} {text}\n"));
+    let waits =
+        |waits: (i64, i64, i64)| format!("wake {} s, input {} s, effect {} s", waits.0 / 1_000, waits.1 / 1_000, waits.2 / 1_000);
+    let (problems, notes) = match found {
+        Examined::Redis(report) => {
+            line("server", format!("{}, {} MB used", report.server, report.memory.0 / 1_000_000));
+            if !report.store.is_empty() {
+                line("store", report.store.clone());
+                for worker in &report.workers {
+                    line("worker", format!("{} owns {} shards, heard {} ms ago", worker.name, worker.shards, worker.silent_ms));
+                }
+                line("waiting", format!("{} inputs, {} effects; {} put aside", report.inbox, report.outbox, report.quarantined));
+                line("oldest due", waits(report.waits_ms));
+                line("read side", format!("{} entries to follow", report.unfollowed));
+                for weight in &report.weights {
+                    let text = format!(
+                        "{} bytes each, the largest {} (of {} looked at)",
+                        weight.mean_bytes, weight.largest_bytes, weight.keys
+                    );
+                    line(&weight.kind, text);
+                }
+            }
+            (&report.problems, report.notes.as_slice())
+        }
+        Examined::File(report) => {
+            line("file", format!("{} MB and {} MB of log", report.bytes.0 / 1_000_000, report.bytes.1 / 1_000_000));
+            line("versions", format!("tables {}, documents {}", report.versions.0, report.versions.1));
+            line("customers", format!("{}, the largest document {} bytes", report.customers, report.largest_document));
+            line("waiting", format!("{} inputs, {} effects; {} put aside", report.inbox, report.outbox, report.quarantined));
+            line("oldest due", waits(report.waits_ms));
+            (&report.problems, &[][..])
+        }
+    };
+    for note in notes {
+        out.push_str(&format!("{}: {note}\n", term.tone(Tone::Dim, "note")));
+    }
+    for problem in problems {
+        out.push_str(&format!("{}: {problem}\n", term.tone(Tone::Bad, "problem")));
+    }
+    if problems.is_empty() {
+        out.push_str(&format!("{}\n", term.tone(Tone::Good, "all is well")));
+    }
+    out
+}
