@@ -1,10 +1,12 @@
 //! The whole engine in one process: real door, real store, real queues, the sample workspace.
 
 use autofunnel::app::engine::{Running, Start, start};
-use autofunnel::app::store::{Place, Roles};
+use crate::redis::{Disk, Server};
+use autofunnel::app::store::{Place, Remote, Roles};
 use autofunnel::app::workspace;
 use autofunnel::engine::clock::Clock;
 use autofunnel::fact::What;
+use autofunnel::funnel::Files;
 use autofunnel::lang::time::{DAY_MS, Time};
 use autofunnel::store::read::TimelineRow;
 use autofunnel::web::Options;
@@ -18,13 +20,19 @@ const TOKEN: &str = "a-token-for-tests-only";
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+fn samples() -> Files {
+    workspace::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("funnels")).unwrap()
+}
+
 async fn run_samples(folder: &Path, clock: Clock) -> Running {
-    let files = workspace::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("funnels")).unwrap();
+    run(&samples(), Place::File(folder.join("engine.db")), Roles::ALL, clock).await
+}
+
+async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running {
     clock.go();
-    let checked = workspace::check(&files, &Placeholders);
+    let checked = workspace::check(files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
     let listen = Some("127.0.0.1:0".parse().unwrap());
-    let (store, roles) = (Place::File(folder.join("engine.db")), Roles::ALL);
     start(Start { checked, store, roles, listen, clock, doors: Options::default(), token: Some(TOKEN.to_owned()) }).await.unwrap()
 }
 
@@ -66,8 +74,9 @@ fn has(rows: &[TimelineRow], what: What, about: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_up_is_greeted_and_helped_to_the_first_cup() {
     let folder = tempfile::tempdir().unwrap();
-    // Monday morning; a day passes in a fifth of a second.
-    let clock = Clock::scaled(Time::parse("2027-03-01T08:00:00Z").unwrap(), 5.0 * DAY_MS as f64 / 1_000.0);
+    // Monday morning; a day passes in a second: a message that waits for a day is too old to be sent, and no
+    // machine is so busy that it waits for a second.
+    let clock = Clock::scaled(Time::parse("2027-03-01T08:00:00Z").unwrap(), DAY_MS as f64 / 1_000.0);
     let running = run_samples(folder.path(), clock).await;
     let put = r#"{"profile":{"name":"Ada Lindqvist","email":"ada@example.com"},"consent":{"email":true}}"#;
     assert_eq!(call(&running, Method::Put, "/v1/customers/ada", put).await.0, 202);
@@ -101,4 +110,55 @@ async fn a_restart_goes_on_where_it_stopped() {
     let sent = rows.iter().filter(|row| row.fact.what == What::Sent).count();
     assert_eq!(sent, 2, "nothing is sent twice");
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_stays_on_its_version_when_the_workspace_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = Time::parse("2027-03-01T08:00:00Z").unwrap();
+    let place = || Place::File(folder.path().join("engine.db"));
+    let running = run(&samples(), place(), Roles::ALL, Clock::scaled(begin, 1.0)).await;
+    let put = r#"{"profile":{"email":"cleo@example.com"},"consent":{"email":true}}"#;
+    assert_eq!(call(&running, Method::Put, "/v1/customers/cleo", put).await.0, 202);
+    assert_eq!(call(&running, Method::Post, "/v1/events", r#"{"id":"e-1","event":"signed_up","customer":"cleo"}"#).await.0, 202);
+    until(&running, "cleo", |rows| has(rows, What::Sent, "welcome")).await;
+    running.stop().await;
+    // The next version of the funnel waits a year instead; her run began under the first one.
+    let mut changed = samples();
+    let (name, text) = changed.iter().find(|(name, _)| name.ends_with("welcome.yaml") && !name.contains("tests")).unwrap();
+    let (name, later) = (name.clone(), text.replace("wait: 3 days", "wait: 365 days"));
+    assert_ne!(later, changed[&name]);
+    changed.insert(name, later);
+    let running = run(&changed, place(), Roles::ALL, Clock::scaled(begin.plus_ms(3 * DAY_MS + 3_600_000), 1.0)).await;
+    until(&running, "cleo", |rows| has(rows, What::Sent, "first-steps")).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doors_and_worker_may_be_different_processes_on_one_redis() {
+    let server = Server::start(Disk::EverySecond);
+    let place = |name: &str| {
+        Place::Redis(Remote {
+            address: server.address(),
+            report: server.folder().join("report.db"),
+            state: server.folder().join(name),
+            accept_loss: false,
+        })
+    };
+    let worker = Roles { web: false, worker: true, report: false };
+    let doors = Roles { web: true, worker: false, report: true };
+    let (files, clock) = (samples(), Clock::system());
+    let working = run(&files, place("worker"), worker, clock.clone()).await;
+    let running = run(&files, place("doors"), doors, clock).await;
+    let put = r#"{"profile":{"name":"Dora","email":"dora@example.com"},"consent":{"email":true}}"#;
+    assert_eq!(call(&running, Method::Put, "/v1/customers/dora", put).await.0, 202);
+    assert_eq!(call(&running, Method::Post, "/v1/events", r#"{"id":"e-1","event":"signed_up","customer":"dora"}"#).await.0, 202);
+    let rows = until(&running, "dora", |rows| has(rows, What::Sent, "welcome")).await;
+    assert!(has(&rows, What::Granted, "200 points"));
+    let (status, shown) = call(&running, Method::Get, "/v1/customers/dora", "").await;
+    assert_eq!(status, 200);
+    assert!(shown.contains("200"), "her balance: {shown}");
+    assert_eq!(running.store.messages("dora".to_owned(), None, 10).await.unwrap().len(), 1);
+    running.stop().await;
+    working.stop().await;
 }
