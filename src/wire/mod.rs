@@ -185,7 +185,7 @@ impl Client {
             Ok(Err(why)) if why.is_builder() => return Err(WireError::Invalid(chain(&why.without_url()))),
             Ok(Err(why)) if why.is_connect() => return Err(WireError::BeforeSend(chain(&why.without_url()))),
             Ok(Err(why)) => return Err(WireError::Ambiguous(chain(&why.without_url()))),
-            Err(_) => return Err(WireError::Ambiguous(format!("none within {} s", request.timeout.as_secs()))),
+            Err(_) => return Err(WireError::Ambiguous(format!("none within {} s", request.timeout.as_secs_f64()))),
         };
         Ok(read(answer, deadline, body_bytes_max).await)
     }

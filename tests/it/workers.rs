@@ -3,7 +3,7 @@
 
 use crate::contract::{begin, claim_one, event, turn, with_claimed_effect};
 use crate::redis::{Disk, Server};
-use autofunnel::lang::time::Time;
+use autofunnel::lang::time::{DAY_MS, Time};
 use autofunnel::store::read::ReadSide;
 use autofunnel::store::redis::{Options, RedisStore};
 use autofunnel::store::sqlite::{self, Mirror};
@@ -11,6 +11,7 @@ use autofunnel::store::{Accepted, Begin, Committed, Store, StoreError, Work};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Nothing that is waited for takes this long.
@@ -198,6 +199,34 @@ async fn streams_wait_for_every_read_side() {
     until("the second has followed", async || name(&two).await == "Anna 2").await;
     until("nobody needs them any more", async || entries() == 0).await;
     drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_of_an_event_is_known_for_eight_days_and_not_for_ever() {
+    let server = Server::start(Disk::Never);
+    let clock = Arc::new(AtomicI64::new(1_803_891_600_000));
+    let told = clock.clone();
+    let set: autofunnel::store::redis::SetClock = Arc::new(move || Time(told.load(Ordering::SeqCst)));
+    let store: Arc<dyn Store> = RedisStore::open(Options { clock: Some(set), ..options(&server) }).await.unwrap();
+    // Whatever part of a portion of days the first delivery falls into.
+    for start in 0..9 {
+        let id = format!("{start}");
+        assert_eq!(store.accept(vec![event("anna", &id)]).await.unwrap(), [Accepted::New]);
+        clock.fetch_add(8 * DAY_MS - 1, Ordering::SeqCst);
+        assert_eq!(store.accept(vec![event("anna", &id)]).await.unwrap(), [Accepted::Duplicate], "{start}");
+        clock.fetch_add(9 * DAY_MS + 1, Ordering::SeqCst);
+    }
+    assert_eq!(store.accept(vec![event("anna", "0")]).await.unwrap(), [Accepted::New], "forgotten after a while");
+    let mut list = redis::cmd("KEYS");
+    list.arg("af:{85}:seen:*");
+    let keys: Vec<String> = redis::from_redis_value(server.query(&list).unwrap()).unwrap();
+    assert!(!keys.is_empty());
+    for key in keys {
+        let mut left = redis::cmd("PTTL");
+        left.arg(&key);
+        let left: i64 = redis::from_redis_value(server.query(&left).unwrap()).unwrap();
+        assert!((1..=16 * DAY_MS).contains(&left), "{key} goes by itself: {left}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,7 @@ const CATCH_UP: Duration = Duration::from_millis(500);
 /// How those who ask and the one who follows meet.
 pub struct Signals {
     kick: Notify,
+    asked: Notify,
     begun: AtomicU64,
     drained: watch::Sender<u64>,
     follows: AtomicBool,
@@ -46,6 +47,7 @@ impl Default for Signals {
     fn default() -> Signals {
         Signals {
             kick: Notify::new(),
+            asked: Notify::new(),
             begun: AtomicU64::new(0),
             drained: watch::Sender::new(0),
             follows: AtomicBool::new(false),
@@ -73,6 +75,7 @@ impl Signals {
         }
         let wanted = self.begun.load(Ordering::Acquire) + 1;
         let mut drained = self.drained.subscribe();
+        self.asked.notify_one();
         self.kick.notify_one();
         // Too slow means an answer as of a moment ago, which is what the read side promises.
         let _late = tokio::time::timeout(CATCH_UP, drained.wait_for(|pass| *pass >= wanted)).await;
@@ -163,7 +166,8 @@ impl Inner {
             match self.pass(&mirror, &name, &mut places).await {
                 Ok(true) => {
                     self.follower.drained.send_replace(pass);
-                    tokio::time::sleep(PAUSE).await;
+                    // Somebody who waits for an answer need not wait for company.
+                    let _asked = tokio::time::timeout(PAUSE, self.follower.asked.notified()).await;
                     // Either is a reason to look.
                     let _idle = tokio::time::timeout(IDLE, self.follower.kick.notified()).await;
                 }
