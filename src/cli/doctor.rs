@@ -68,7 +68,10 @@ fn told(found: &Examined, term: &Term) -> String {
                 for worker in &report.workers {
                     line("worker", format!("{} owns {} shards, heard {} ms ago", worker.name, worker.shards, worker.silent_ms));
                 }
-                line("waiting", format!("{} inputs, {} effects; {} put aside", report.inbox, report.outbox, report.quarantined));
+                line(
+                    "waiting",
+                    format!("{} customers, {} effects; {} put aside", report.unread, report.outbox, report.quarantined),
+                );
                 line("oldest due", waits(report.waits_ms));
                 line("read side", format!("{} entries to follow", report.unfollowed));
                 for weight in &report.weights {

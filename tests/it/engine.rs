@@ -1,7 +1,7 @@
 //! The whole engine in one process: real door, real store, real queues, the sample workspace.
 
-use autofunnel::app::engine::{Running, Start, start};
 use crate::redis::{Disk, Server};
+use autofunnel::app::engine::{Running, Start, start};
 use autofunnel::app::store::{Place, Remote, Roles};
 use autofunnel::app::workspace;
 use autofunnel::engine::clock::Clock;

@@ -260,7 +260,7 @@ async fn the_doctor_says_what_is_wrong() {
     let store = worker(&server).await;
     store.accept(vec![event("anna", "1"), event("bert", "1")]).await.unwrap();
     let well = autofunnel::store::redis::doctor::examine(&server.address()).await.unwrap();
-    assert_eq!((well.inbox, well.workers.len(), well.workers[0].shards), (2, 1, 256));
+    assert_eq!((well.unread, well.workers.len(), well.workers[0].shards), (2, 1, 256));
     assert!(well.problems.is_empty(), "{:?}", well.problems);
     assert!(well.weights.iter().any(|weight| weight.kind == "inbox" && weight.mean_bytes > 0), "{:?}", well.weights);
     store.close().await;

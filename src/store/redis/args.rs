@@ -1,4 +1,4 @@
-//! Keys and arguments of one item of a script, packed.
+//! Arguments of one item of a script, packed.
 
 /// Byte strings one after the other.
 #[derive(Clone, Default, Debug)]
@@ -8,34 +8,43 @@ pub struct Args {
 }
 
 impl Args {
+    /// With room for this many bytes.
+    pub fn with_room(bytes: usize) -> Args {
+        Args { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(24) }
+    }
+
     /// Adds one.
     pub fn push(&mut self, arg: impl AsRef<[u8]>) -> &mut Args {
         self.bytes.extend_from_slice(arg.as_ref());
         self.end()
     }
 
-    /// Adds one that is made of parts.
-    pub fn join(&mut self, parts: &[&[u8]]) -> &mut Args {
-        for part in parts {
-            self.bytes.extend_from_slice(part);
-        }
-        self.end()
-    }
-
     /// Adds a number as decimal text.
-    pub fn int(&mut self, number: impl Into<i128>) -> &mut Args {
-        self.push(number.into().to_string())
+    pub fn int(&mut self, number: impl std::fmt::Display) -> &mut Args {
+        self.text(format_args!("{number}"))
     }
 
     /// Adds a count of what follows.
     pub fn count(&mut self, count: usize) -> &mut Args {
-        self.push(count.to_string())
+        self.text(format_args!("{count}"))
+    }
+
+    fn text(&mut self, text: std::fmt::Arguments<'_>) -> &mut Args {
+        use std::io::Write;
+        // Writing to memory does not fail.
+        let _ = self.bytes.write_fmt(text);
+        self.end()
     }
 
     fn end(&mut self) -> &mut Args {
         // A request is bounded far below 4 GiB by the bounds of documents and batches.
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
         self
+    }
+
+    /// Bytes of all.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// How many.
@@ -57,7 +66,7 @@ mod tests {
     #[test]
     fn what_went_in_comes_out() {
         let mut args = Args::default();
-        args.push("a").push("").join(&[b"b", b"c"]).int(-7i64).count(3);
+        args.push("a").push("").push(b"bc").int(-7i64).count(3);
         let all: Vec<&[u8]> = args.iter().collect();
         assert_eq!(all, [b"a".as_slice(), b"", b"bc", b"-7", b"3"]);
         assert_eq!(args.len(), 5);

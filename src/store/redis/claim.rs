@@ -6,7 +6,7 @@
 //! first, so that the next end tells which it was and nobody healthy is blamed for long.
 
 use super::super::{CLAIM_CUSTOMERS_MAX, CLAIM_INPUTS_MAX, Claim, QUARANTINE_AFTER, Queued, Record, StoreResult};
-use super::key::{Keys, prefix, shard_of};
+use super::key::shard_of;
 use super::memory::{Alone, Flight, Memory, NEVER, UNKNOWN};
 use super::pump::Op;
 use super::record::{accepted_at, read_input, read_record};
@@ -68,9 +68,8 @@ impl Inner {
     async fn ask_shards(&self, chosen: Vec<(u16, u64, usize)>) -> StoreResult<Vec<Found>> {
         let term = self.options.lease_ms;
         let ops = chosen.iter().map(|(shard, epoch, most)| {
-            let keys = Keys::new(*shard).of(&["lease", "ready", "wake"]).list;
-            let mut op = Op { script: Script::Claim, shard: *shard, keys, args: Default::default() };
-            op.args.push(prefix(*shard)).int(*epoch).count(*most).int(term).count(CLAIM_INPUTS_MAX - 1);
+            let mut op = Op::new(Script::Claim, *shard);
+            op.args.int(*epoch).count(*most).int(term).count(CLAIM_INPUTS_MAX - 1);
             op
         });
         let replies = match self.all(ops.collect()).await {
@@ -241,8 +240,7 @@ impl Inner {
 
     /// Raises the crash counters of inputs.
     pub async fn count(&self, shard: u16, epoch: u64, seqs: &[u64]) -> StoreResult<()> {
-        let keys = Keys::new(shard).of(&["lease", "crashes"]).list;
-        let mut op = Op { script: Script::Suspect, shard, keys, args: Default::default() };
+        let mut op = Op::new(Script::Suspect, shard);
         op.args.int(epoch).count(seqs.len());
         seqs.iter().for_each(|seq| {
             op.args.int(*seq);
@@ -271,9 +269,7 @@ impl Inner {
     pub async fn take_there(self: Arc<Inner>, customer: String) -> StoreResult<Option<Claim>> {
         let shard = shard_of(&customer);
         let Some(epoch) = self.epoch(shard) else { return Ok(None) };
-        let keys = Keys::new(shard).of(&["lease"]).with("customer:", &customer).with("account:", &customer);
-        let keys = keys.with("inbox:", &customer).of(&["wake", "erased"]).list;
-        let mut op = Op { script: Script::Take, shard, keys, args: Default::default() };
+        let mut op = Op::new(Script::Take, shard);
         op.args.int(epoch).push(&customer);
         let reply = self.call(op).await?;
         let mut parts = value::list(reply.value).into_iter();

@@ -3,7 +3,8 @@
 use super::super::digest;
 use super::super::told::Told;
 use super::super::{Commit, Committed, Fate, QUARANTINE_AFTER, RunRow, StoreResult};
-use super::key::{Keys, shard_of};
+use super::args::Args;
+use super::key::shard_of;
 use super::memory::{EffectFlight, Flight, UNKNOWN};
 use super::pump::{Op, Reply};
 use super::recent::Kept;
@@ -200,9 +201,8 @@ impl Inner {
     /// [`super::super::Store::unquarantine`].
     pub async fn unquarantine(&self, customer: String, seq: u64, fate: Fate) -> StoreResult<bool> {
         let shard = shard_of(&customer);
-        let keys = Keys::new(shard).of(&["lease", "head"]).with("inbox:", &customer).of(&["ready", "quarantine"]).list;
-        let mut op = Op { script: Script::Aside, shard, keys, args: Default::default() };
-        op.args.int(i64::from(shard)).int(seq).push(&customer).push(if fate == Fate::Drop { "1" } else { "" });
+        let mut op = Op::new(Script::Aside, shard);
+        op.args.int(seq).push(&customer).push(if fate == Fate::Drop { "1" } else { "" });
         let reply = self.call(op).await?;
         let there = value::int(&reply.value) == 1;
         if there && fate == Fate::Retry {
@@ -251,55 +251,47 @@ struct Where {
     term: i64,
 }
 
+/// The inbox has to be empty.
+const TAKEN: u8 = 1;
+/// New effects are handed to the committer.
+const HANDED: u8 = 2;
+/// There is more than most commits have.
+const MORE: u8 = 4;
+
 /// The script's item for a commit, and what has to be known when its answer comes.
-fn prepare(commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -> (Sent, Op) {
-    let customer = commit.customer.as_str();
-    let (judged, shown) = (digest::judged(&commit.judged), digest::shown(&commit.index));
-    let told = tell(&commit, flight.shown != shown || commit.base == 0, at.now);
-    let document = write_record(commit.base + 1, commit.gate, judged, shown, &commit.document);
-    let withdrawn: Vec<String> = if commit.erase { erased } else { commit.withdrawn.clone() };
-    let mut keys = Keys::new(at.shard).of(&["lease", "head"]).with("customer:", customer).with("account:", customer);
-    keys = keys.with("inbox:", customer).of(&["ready", "wake", "outbox", "facts", "live", "crashes", "erased", "quarantine"]);
-    for effect in commit.settled.iter().chain(&withdrawn).chain(commit.effects.iter().map(|effect| &effect.id)) {
-        keys.add("effect:", effect);
-    }
-    let mut op = Op { script: Script::Commit, shard: at.shard, keys: keys.list, args: Default::default() };
-    let (first, scattered) = consumed(&commit.consumed, &flight.inputs);
+fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -> (Sent, Op) {
+    let handed = commit.hand_over && !commit.effects.is_empty() && !commit.erase;
+    let shown = digest::shown(&commit.index);
     let versions = live_runs(&commit.runs, &commit.began);
+    let told = tell(&mut commit, flight.shown != shown, at.now);
+    let document = write_record(commit.base + 1, commit.gate, digest::judged(&commit.judged), shown, &commit.document);
+    let wake = commit.wake.filter(|_| !commit.erase).map(|wake| wake.0);
+    let wake_text = wake.map(|wake| wake.to_string()).unwrap_or_default();
+    let more = more(&mut commit, &flight, versions, erased);
+    let customer = commit.customer.as_str();
+    let mut op = Op { script: Script::Commit, shard: at.shard, args: Args::with_room(document.len() + 1_024) };
+    let flags = if flight.taken { TAKEN } else { 0 } | if handed { HANDED } else { 0 } | if more.is_some() { MORE } else { 0 };
     let args = &mut op.args;
-    args.int(at.epoch).push(customer).push(commit.base.to_be_bytes()).push(flags(&commit, flight.taken)).push(&document);
-    args.push(commit.account.as_deref().unwrap_or_default());
-    args.push(commit.wake.map(|wake| wake.0.to_string()).unwrap_or_default());
-    args.push(told.map(|told| told.encode()).unwrap_or_default()).push(&flight.wake_at).push(&flight.ready_at).count(first);
-    args.count(scattered.len());
-    scattered.iter().for_each(|seq| {
-        args.push(seq.to_be_bytes());
-    });
-    args.count(versions.len());
-    versions.iter().for_each(|(version, by)| {
-        args.push(version).int(*by);
-    });
-    args.count(flight.counted.len());
-    flight.counted.iter().for_each(|seq| {
-        args.int(*seq);
-    });
-    args.push(commit.settled.as_deref().unwrap_or_default()).count(withdrawn.len());
-    withdrawn.iter().for_each(|effect| {
-        args.push(effect);
-    });
-    args.int(at.term).count(commit.effects.len());
+    args.int(at.epoch).push(customer).push(commit.base.to_be_bytes()).int(flags).push(&document);
+    args.push(told.map(|told| told.encode()).unwrap_or_default()).push(&wake_text).push(&flight.wake_at).push(&flight.ready_at);
+    let cut = more.as_ref().is_none_or(|more| more.scattered.is_empty());
+    args.count(if cut { commit.consumed.len() } else { 0 });
+    args.push(commit.settled.as_deref().unwrap_or_default()).int(at.term).count(commit.effects.len());
     for effect in &commit.effects {
         args.push(&effect.id).push(write_effect(effect));
     }
-    let handed = commit.hand_over && !commit.effects.is_empty();
-    let recent = (handed && !commit.erase).then(|| Kept {
+    let withdrawn = match more {
+        Some(more) => more.add(args),
+        None => Vec::new(),
+    };
+    let recent = handed.then(|| Kept {
         epoch: at.epoch,
-        wake_at: commit.wake.map(|wake| wake.0.to_string()).unwrap_or_default(),
+        wake_at: wake_text,
         shown,
         record: super::super::Record {
             version: commit.base + 1,
-            document: commit.document.clone(),
-            account: commit.account.clone().unwrap_or(flight.account.to_vec()),
+            document: commit.document,
+            account: commit.account.unwrap_or_else(|| flight.account.to_vec()),
             gate: commit.gate,
             erased: false,
         },
@@ -308,7 +300,7 @@ fn prepare(commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -> (S
         customer: Arc::from(customer),
         shard: at.shard,
         epoch: at.epoch,
-        wake: commit.wake.map(|wake| wake.0).filter(|_| !commit.erase),
+        wake,
         effects: commit.effects.into_iter().map(|effect| effect.id).collect(),
         handed,
         settled: commit.settled,
@@ -319,37 +311,80 @@ fn prepare(commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -> (S
     (sent, op)
 }
 
-fn flags(commit: &Commit, taken: bool) -> String {
-    let all = [
-        (commit.erase, "erase"),
-        (taken, "taken"),
-        (commit.account.is_some(), "account"),
-        (commit.hand_over && !commit.effects.is_empty(), "hand"),
-    ];
-    all.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+/// What only a few commits have.
+struct More {
+    erase: bool,
+    account: Option<Vec<u8>>,
+    scattered: Vec<u64>,
+    versions: Vec<(String, i64)>,
+    uncounted: Vec<u64>,
+    withdrawn: Vec<String>,
+}
+
+fn more(commit: &mut Commit, flight: &Flight, versions: Vec<(String, i64)>, erased: Vec<String>) -> Option<More> {
+    let scattered = if flight.inputs.starts_with(&commit.consumed) { Vec::new() } else { commit.consumed.clone() };
+    let more = More {
+        erase: commit.erase,
+        account: commit.account.clone(),
+        scattered,
+        versions,
+        uncounted: flight.counted.clone(),
+        withdrawn: if commit.erase { erased } else { std::mem::take(&mut commit.withdrawn) },
+    };
+    let nothing = !more.erase
+        && more.account.is_none()
+        && more.scattered.is_empty()
+        && more.versions.is_empty()
+        && more.uncounted.is_empty()
+        && more.withdrawn.is_empty();
+    (!nothing).then_some(more)
+}
+
+impl More {
+    /// Adds its arguments; returns the effects that are taken back.
+    fn add(self, args: &mut Args) -> Vec<String> {
+        args.push(match (self.erase, self.account.is_some()) {
+            (true, _) => "erase",
+            (false, true) => "account",
+            (false, false) => "",
+        });
+        args.push(self.account.unwrap_or_default()).count(self.scattered.len());
+        self.scattered.iter().for_each(|seq| {
+            args.push(seq.to_be_bytes());
+        });
+        args.count(self.versions.len());
+        self.versions.iter().for_each(|(version, by)| {
+            args.push(version).int(*by);
+        });
+        args.count(self.uncounted.len());
+        self.uncounted.iter().for_each(|seq| {
+            args.int(*seq);
+        });
+        args.count(self.withdrawn.len());
+        self.withdrawn.iter().for_each(|effect| {
+            args.push(effect);
+        });
+        self.withdrawn
+    }
 }
 
 /// What the read side has to know; `None`: nothing.
-fn tell(commit: &Commit, line: bool, at: Time) -> Option<Told> {
+fn tell(commit: &mut Commit, line: bool, at: Time) -> Option<Told> {
+    let new = line || commit.base == 0;
     let told = Told {
         customer: commit.customer.clone(),
         at,
-        facts: if commit.erase { Vec::new() } else { commit.facts.clone() },
-        runs: if commit.erase { Vec::new() } else { commit.runs.clone() },
-        index: (line && !commit.erase).then(|| commit.index.clone()),
+        facts: std::mem::take(&mut commit.facts),
+        runs: std::mem::take(&mut commit.runs),
+        index: new.then(|| std::mem::take(&mut commit.index)),
         erased: commit.erase,
         message: None,
     };
-    let empty = told.facts.is_empty() && told.runs.is_empty() && told.index.is_none() && !told.erased;
-    (!empty).then_some(told)
-}
-
-/// How many of the oldest inputs go, and which others.
-fn consumed(consumed: &[u64], handed: &[u64]) -> (usize, Vec<u64>) {
-    match handed.starts_with(consumed) {
-        true => (consumed.len(), Vec::new()),
-        false => (0, consumed.to_vec()),
+    if commit.erase {
+        return Some(Told { facts: Vec::new(), runs: Vec::new(), index: None, ..told });
     }
+    let empty = told.facts.is_empty() && told.runs.is_empty() && told.index.is_none();
+    (!empty).then_some(told)
 }
 
 /// What a turn adds to the number of live runs of each version.
@@ -370,8 +405,7 @@ fn live_runs(runs: &[RunRow], began: &[u64]) -> Vec<(String, i64)> {
 
 fn free(customer: &str, flight: &Flight) -> Op {
     let shard = shard_of(customer);
-    let keys = Keys::new(shard).of(&["lease"]).with("inbox:", customer).of(&["ready", "wake", "crashes"]).list;
-    let mut op = Op { script: Script::Free, shard, keys, args: Default::default() };
+    let mut op = Op::new(Script::Free, shard);
     op.args.int(flight.epoch).push(customer).push(&flight.ready_at).push(&flight.wake_at).count(flight.counted.len());
     flight.counted.iter().for_each(|seq| {
         op.args.int(*seq);
@@ -388,9 +422,7 @@ struct Blame<'b> {
 }
 
 fn fault(customer: &str, shard: u16, flight: &Flight, blame: Blame<'_>) -> Op {
-    let keys = Keys::new(shard).of(&["lease", "head"]).with("inbox:", customer);
-    let keys = keys.of(&["ready", "wake", "crashes", "quarantine"]).list;
-    let mut op = Op { script: Script::Fault, shard, keys, args: Default::default() };
+    let mut op = Op::new(Script::Fault, shard);
     let mut end = blame.cause.len().min(CAUSE_BYTES_MAX);
     while !blame.cause.is_char_boundary(end) {
         end -= 1;
@@ -417,10 +449,33 @@ fn wake_fault(faults: &mut std::collections::HashMap<Arc<str>, u32>, customer: &
 mod tests {
     use super::*;
 
+    fn picked_out(consumed: &[u64], handed: &[u64]) -> Option<Vec<u64>> {
+        let mut commit = Commit { consumed: consumed.to_vec(), ..Commit::default() };
+        let flight = Flight { inputs: handed.to_vec(), ..Flight::default() };
+        more(&mut commit, &flight, Vec::new(), Vec::new()).map(|more| more.scattered)
+    }
+
     #[test]
     fn the_oldest_inputs_are_cut_off_and_others_picked_out() {
-        assert_eq!(consumed(&[1, 2], &[1, 2, 3]), (2, vec![]));
-        assert_eq!(consumed(&[1, 3], &[1, 2, 3]), (0, vec![1, 3]));
-        assert_eq!(consumed(&[], &[1]), (0, vec![]));
+        assert_eq!(picked_out(&[1, 2], &[1, 2, 3]), None);
+        assert_eq!(picked_out(&[1, 3], &[1, 2, 3]), Some(vec![1, 3]));
+        assert_eq!(picked_out(&[], &[1]), None);
+    }
+
+    #[test]
+    fn live_runs_are_counted_when_they_begin_and_end() {
+        let run = |run, state: &str| RunRow {
+            customer: "anna".to_owned(),
+            run,
+            funnel: "f".to_owned(),
+            version: "v".to_owned(),
+            state: state.to_owned(),
+            step: String::new(),
+            entered: Time(0),
+            until: None,
+        };
+        assert_eq!(live_runs(&[run(1, "waiting")], &[1]), [("f v".to_owned(), 1)]);
+        assert_eq!(live_runs(&[run(1, "held"), run(2, "exited")], &[]), [("f v".to_owned(), -1)]);
+        assert_eq!(live_runs(&[run(1, "finished"), run(2, "waiting")], &[1]), []);
     }
 }

@@ -52,8 +52,8 @@ pub struct Report {
     pub workers: Vec<Worker>,
     /// Shards that nobody owns though they have work.
     pub orphaned: usize,
-    /// Inputs that no turn has consumed.
-    pub inbox: u64,
+    /// Customers with inputs that no turn has consumed.
+    pub unread: u64,
     /// Effects on their way.
     pub outbox: u64,
     /// Inputs put aside.
@@ -121,7 +121,7 @@ fn sort(found: &Found, report: &mut Report) {
 
 async fn each_shard(connection: &mut Connection, command: impl Fn(u16) -> Cmd) -> Result<Vec<Value>, RedisError> {
     let commands: Vec<Cmd> = (0..SHARDS).map(command).collect();
-    connection.run(&commands).await?.into_iter().collect()
+    connection.run(commands).await?.into_iter().collect()
 }
 
 fn command(name: &str, key: String, rest: &[&str]) -> Cmd {
@@ -137,7 +137,7 @@ async fn look_at_work(connection: &mut Connection, report: &mut Report) -> Resul
     let time = value::list(connection.ask(&redis::cmd("TIME")).await?);
     let now = time.first().map_or(0, value::int) * 1_000;
     let sum = |answers: Vec<Value>| answers.iter().map(|count| u64::try_from(value::int(count)).unwrap_or(0)).sum::<u64>();
-    report.inbox = sum(each_shard(connection, |shard| command("HGET", key(shard, "head"), &["i"])).await?);
+    report.unread = sum(each_shard(connection, |shard| command("ZCARD", key(shard, "ready"), &[])).await?);
     report.outbox = sum(each_shard(connection, |shard| command("ZCARD", key(shard, "outbox"), &[])).await?);
     report.quarantined = sum(each_shard(connection, |shard| command("HLEN", key(shard, "quarantine"), &[])).await?);
     report.unfollowed = sum(each_shard(connection, |shard| command("XLEN", key(shard, "facts"), &[])).await?);
@@ -205,7 +205,7 @@ async fn weigh(connection: &mut Connection, report: &mut Report) -> Result<(), R
             })
             .collect();
         let bytes: Vec<u64> = connection
-            .run(&commands)
+            .run(commands)
             .await?
             .into_iter()
             .flatten()

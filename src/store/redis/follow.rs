@@ -6,7 +6,7 @@
 use super::super::sqlite::Mirror;
 use super::super::told::Place;
 use super::super::{StoreError, StoreResult};
-use super::key::{Keys, SHARDS, key, meta};
+use super::key::{SHARDS, key, meta};
 use super::pump::Op;
 use super::script::Script;
 use super::{Inner, value};
@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 /// Entries read of one stream at a time.
-const ENTRIES_MAX: usize = 24;
-/// Shortest time between two passes, so that entries come together.
-const PAUSE: Duration = Duration::from_millis(20);
-/// Longest time between two passes: other processes do not tell of their commits.
+const ENTRIES_MAX: usize = 64;
+/// Time between two passes while nobody asks, so that entries come together.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Longest time until the next one: other processes do not tell of their commits.
 const IDLE: Duration = Duration::from_millis(100);
 /// How often a read side says that it is there.
 const SEEN: Duration = Duration::from_secs(60);
@@ -105,13 +105,16 @@ impl Inner {
         let mut marks: Vec<Cmd> = (0..SHARDS)
             .map(|shard| {
                 let place = places.get(&shard).copied().unwrap_or_default();
-                let mut mark = redis::cmd("HSETNX");
+                // The file's own place is the truth, also when an older file was put back.
+                let mut mark = redis::cmd("HSET");
                 mark.arg(key(shard, "followed")).arg(&name).arg(place.to_string());
                 mark
             })
             .collect();
         marks.push(self.seen(&name));
-        self.plain(&marks).await.map(|_| ())
+        self.plain(&marks).await?;
+        self.follower.follows.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Says that a read side is there.
@@ -152,7 +155,6 @@ impl Inner {
             }
             tokio::time::sleep(TROUBLE).await;
         };
-        self.follower.follows.store(true, Ordering::Release);
         let mut seen = Instant::now();
         loop {
             if seen.elapsed() > SEEN {
@@ -200,12 +202,7 @@ impl Inner {
         }
         mirror.apply(self.id.clone(), entries).await?;
         let ops = reached.iter().map(|(shard, place)| {
-            let mut op = Op {
-                script: Script::Followed,
-                shard: *shard,
-                keys: Keys::new(*shard).of(&["followed", "facts"]).list,
-                args: Default::default(),
-            };
+            let mut op = Op::new(Script::Followed, *shard);
             op.args.push(name).push(place.to_string());
             op
         });

@@ -2,7 +2,7 @@
 
 use super::super::digest;
 use super::super::{Accepted, NewInput, StoreResult};
-use super::key::{Keys, prefix, shard_of};
+use super::key::shard_of;
 use super::pump::Op;
 use super::script::Script;
 use super::{Inner, value};
@@ -27,7 +27,7 @@ impl Inner {
                 // Her record may be about to change its gate, and she has something to read now.
                 memory.recent.take(&input.customer);
                 shards.push(shard);
-                ops.push(letter(shard, input)?);
+                ops.push(letter(shard, memory.epoch(shard).is_some(), input)?);
             }
         }
         let replies = self.all(ops).await?;
@@ -58,23 +58,21 @@ fn raises_gate(body: &InputBody) -> bool {
     }
 }
 
-fn letter(shard: u16, input: NewInput) -> StoreResult<Op> {
+fn letter(shard: u16, ours: bool, input: NewInput) -> StoreResult<Op> {
     // What has no id of its own gets one for the time of the call: should the answer be lost, it is not
     // taken twice.
     let name = match &input.id {
         Some(id) => digest::key(&[&input.source, &input.customer, id]),
         None => fresh_id()?,
     };
-    let keys = Keys::new(shard).of(&["lease", "head"]).with("customer:", &input.customer).with("inbox:", &input.customer);
-    let mut op = Op { script: Script::Accept, shard, keys: keys.of(&["ready"]).list, args: Default::default() };
+    let mut op = Op::new(Script::Accept, shard);
     op.args
-        .int(i64::from(shard))
-        .join(&[prefix(shard).as_bytes(), b"seen:"])
         .int(SEEN_SPAN_MS)
         .push(&input.customer)
         .push(name)
         .push(input.digest.to_be_bytes())
         .push(if raises_gate(&input.body) { "1" } else { "" })
+        .push(if ours { "" } else { "1" })
         .push(encode(&input.body));
     Ok(op)
 }

@@ -5,7 +5,7 @@ use super::super::read::{KeptMessage, ReadSide};
 use super::super::told::Told;
 use super::super::{Bundle, StoreError, StoreResult, TokenRow, digest};
 use super::follow::SIDE_DAYS;
-use super::key::{Keys, SHARDS, key, meta, shard_of};
+use super::key::{SHARDS, key, meta, shard_of};
 use super::pump::Op;
 use super::record::JUDGED_AT;
 use super::script::Script;
@@ -119,13 +119,8 @@ impl Inner {
         }
         let ops = found.iter().map(|customer| {
             let shard = shard_of(customer);
-            let mut op = Op {
-                script: Script::Nudge,
-                shard,
-                keys: Keys::new(shard).of(&["lease", "ready"]).list,
-                args: Default::default(),
-            };
-            op.args.int(i64::from(shard)).push(customer);
+            let mut op = Op::new(Script::Nudge, shard);
+            op.args.push(customer);
             op
         });
         let replies = self.all(ops.collect()).await?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! af:{7}:customer:<id>   version 8, gate 4, judged 8, shown 8, document      af:{7}:account:<id>  the ledger
-//! af:{7}:inbox:<id>      list of inputs: number 8, input                      af:{7}:head          counters of the shard
+//! af:{7}:inbox:<id>      list of inputs: number 8, input                      af:{7}:last          the last input's number
 //! af:{7}:ready           zset: customer with inputs → since when              af:{7}:wake          zset: customer → due
 //! af:{7}:outbox          zset: effect → due                                   af:{7}:effect:<id>   header, effect
 //! af:{7}:facts           stream: what happened, for the read side             af:{7}:seen:<g>:<n>  ids of events, packed
@@ -12,8 +12,8 @@
 //! af:{meta}:…            the store itself, definitions, tokens, workers
 //! ```
 
-use super::args::Args;
 use sha2::{Digest, Sha256};
+use std::sync::OnceLock;
 
 /// Shards of a store, fixed when it is made.
 pub const SHARDS: u16 = 256;
@@ -23,9 +23,12 @@ pub fn shard_of(customer: &str) -> u16 {
     u16::from(Sha256::digest(customer.as_bytes())[0])
 }
 
-/// `af:{7}:`.
-pub fn prefix(shard: u16) -> String {
-    format!("af:{{{shard}}}:")
+static LEASES: OnceLock<Vec<String>> = OnceLock::new();
+
+/// `af:{7}:lease`: what scripts are sent to a shard by, and make its other keys of.
+pub fn lease(shard: u16) -> &'static str {
+    let leases = LEASES.get_or_init(|| (0..SHARDS).map(|shard| key(shard, "lease")).collect());
+    leases.get(usize::from(shard)).map_or("", String::as_str)
 }
 
 /// `af:{7}:name`.
@@ -41,39 +44,6 @@ pub fn meta(name: &str) -> String {
 /// The channel on which a worker is told that a shard of its has work.
 pub fn bell(worker: &str) -> String {
     format!("af:bell:{worker}")
-}
-
-/// Adds keys of one shard.
-pub struct Keys {
-    prefix: String,
-    /// The keys.
-    pub list: Args,
-}
-
-impl Keys {
-    /// Of a shard.
-    pub fn new(shard: u16) -> Keys {
-        Keys { prefix: prefix(shard), list: Args::default() }
-    }
-
-    /// Keys of the shard itself.
-    pub fn of(mut self, names: &[&str]) -> Keys {
-        for name in names {
-            self.list.join(&[self.prefix.as_bytes(), name.as_bytes()]);
-        }
-        self
-    }
-
-    /// A key of a customer or an effect: `record:<id>`.
-    pub fn with(mut self, kind: &str, id: &str) -> Keys {
-        self.add(kind, id);
-        self
-    }
-
-    /// The same, in place.
-    pub fn add(&mut self, kind: &str, id: &str) {
-        self.list.join(&[self.prefix.as_bytes(), kind.as_bytes(), id.as_bytes()]);
-    }
 }
 
 #[cfg(test)]
@@ -92,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_brace_in_an_id_does_not_move_its_key() {
-        let keys = Keys::new(7).with("customer:", "{evil}").of(&["wake"]);
-        assert_eq!(keys.list.iter().collect::<Vec<_>>(), [b"af:{7}:customer:{evil}".as_slice(), b"af:{7}:wake"]);
+        assert_eq!(key(7, "customer:") + "{evil}", "af:{7}:customer:{evil}");
+        assert_eq!(lease(255), "af:{255}:lease");
     }
 }

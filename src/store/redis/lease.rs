@@ -6,7 +6,7 @@
 //! any case. Each taking raises the shard's epoch; a script that names an older one does nothing.
 
 use super::super::StoreResult;
-use super::key::{Keys, SHARDS, meta, shard_of};
+use super::key::{SHARDS, meta, shard_of};
 use super::memory::NEVER;
 use super::pump::Op;
 use super::record::accepted_at;
@@ -17,10 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Between two looks at who lives.
-const BEAT: Duration = Duration::from_secs(1);
-/// Between two renewals: a third of the shipped lease.
-const RENEW: Duration = Duration::from_secs(5);
+/// Longest time between two looks at who lives, in milliseconds.
+const BEAT_MS_MAX: u64 = 1_000;
 /// How long what is in hand may hold up giving a shard away.
 const LEAVE: Duration = Duration::from_secs(5);
 /// Between two looks at everything, should a bell not have been heard.
@@ -39,12 +37,15 @@ impl Inner {
     /// Keeps leases until the store is closed.
     pub async fn keep_leases(self: Arc<Inner>) {
         let (mut renewed, mut swept, mut leaving) = (Instant::now(), Instant::now(), None::<Instant>);
+        // Two renewals may fail before a lease is lost.
+        let renewal = Duration::from_millis(u64::try_from(self.options.lease_ms / 3).unwrap_or(1).max(1));
+        let beat = renewal.min(Duration::from_millis(BEAT_MS_MAX));
         loop {
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(beat).await;
             if self.closed() {
                 return;
             }
-            if renewed.elapsed() >= RENEW {
+            if renewed.elapsed() + beat > renewal {
                 renewed = Instant::now();
                 if let Err(why) = self.renew().await {
                     tracing::warn!(%why, "leases could not be renewed; another worker may take the shards");
@@ -108,8 +109,7 @@ impl Inner {
             }
             let asked = &part[..part.len().min(left)];
             let ops = asked.iter().map(|shard| {
-                let keys = Keys::new(*shard).of(&["lease", "crashes", "wake", "ready", "outbox", "head"]).list;
-                let mut op = Op { script: Script::Acquire, shard: *shard, keys, args: Default::default() };
+                let mut op = Op::new(Script::Acquire, *shard);
                 op.args.int(self.options.lease_ms);
                 op
             });
@@ -223,7 +223,7 @@ impl Inner {
 }
 
 fn lengthen(shard: u16, epoch: u64, lease_ms: Option<i64>) -> Op {
-    let mut op = Op { script: Script::Renew, shard, keys: Keys::new(shard).of(&["lease"]).list, args: Default::default() };
+    let mut op = Op::new(Script::Renew, shard);
     op.args.int(epoch).push(lease_ms.map(|ms| ms.to_string()).unwrap_or_default());
     op
 }

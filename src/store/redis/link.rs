@@ -133,20 +133,21 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection failed: nothing is known of any of them.
-    pub async fn run(&mut self, commands: &[Cmd]) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
+    pub async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
         match self {
             Connection::One(connection) => {
-                let mut pipeline = Pipeline::with_capacity(commands.len());
+                let count = commands.len();
+                let mut pipeline = Pipeline::with_capacity(count);
                 for command in commands {
-                    pipeline.add_command(command.clone());
+                    pipeline.add_command(command);
                 }
-                let values = connection.send_packed_commands(&pipeline, 0, commands.len()).await?;
+                let values = connection.send_packed_commands(&pipeline, 0, count).await?;
                 Ok(values.into_iter().map(Value::extract_error).collect())
             }
             Connection::Many(connection) => {
-                let sent = commands.iter().map(|command| {
+                let sent = commands.into_iter().map(|command| {
                     let mut connection = connection.clone();
-                    async move { redis::aio::ConnectionLike::req_packed_command(&mut connection, command).await }
+                    async move { redis::aio::ConnectionLike::req_packed_command(&mut connection, &command).await }
                 });
                 Ok(futures_util::future::join_all(sent)
                     .await

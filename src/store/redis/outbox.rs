@@ -2,7 +2,7 @@
 
 use super::super::{Begin, Delivery, Retry, StoreError, StoreResult};
 use super::inbox::{result, stale};
-use super::key::{Keys, key, prefix, shard_of};
+use super::key::{key, shard_of};
 use super::memory::{EffectFlight, NEVER, UNKNOWN};
 use super::pump::Op;
 use super::record::{Kept, write_digest};
@@ -40,9 +40,8 @@ impl Inner {
             }
             let each = if unknown { 0 } else { room.div_ceil(chosen.len()) };
             let ops = chosen.iter().map(|(shard, epoch)| {
-                let keys = Keys::new(*shard).of(&["lease", "outbox"]).list;
-                let mut op = Op { script: Script::Effects, shard: *shard, keys, args: Default::default() };
-                op.args.push(prefix(*shard)).int(*epoch).count(each).int(self.options.lease_ms);
+                let mut op = Op::new(Script::Effects, *shard);
+                op.args.int(*epoch).count(each).int(self.options.lease_ms);
                 op
             });
             let replies = match self.all(ops.collect()).await {
@@ -111,10 +110,14 @@ impl Inner {
             let Some(epoch) = memory.epoch(flight.shard) else { return Ok(Begin::Gone) };
             (flight, epoch)
         };
-        let keys = Keys::new(flight.shard).of(&["lease"]).with("effect:", &effect).with("inbox:", &flight.customer);
-        let keys = keys.with("customer:", &flight.customer).of(&["outbox"]).list;
-        let mut op = Op { script: Script::Begin, shard: flight.shard, keys, args: Default::default() };
-        op.args.int(epoch).push(&effect).push(write_digest(&digest)).int(TURN_FIRST_MS).int(flight.unsure);
+        let mut op = Op::new(Script::Begin, flight.shard);
+        op.args
+            .int(epoch)
+            .push(&effect)
+            .push(flight.customer.as_bytes())
+            .push(write_digest(&digest))
+            .int(TURN_FIRST_MS)
+            .int(flight.unsure);
         let reply = self.call(op).await?;
         let mut parts = value::list(reply.value).into_iter();
         let (word, first, second) = (value::text(value::next(&mut parts)), value::next(&mut parts), value::next(&mut parts));
@@ -167,8 +170,7 @@ impl Inner {
     pub async fn retry(&self, retry: Retry) -> StoreResult<()> {
         // What is not out here is nobody's to put back: it was settled, or another owner has it.
         let Some(flight) = self.memory().effects.get(&retry.effect).cloned() else { return Ok(()) };
-        let keys = Keys::new(flight.shard).with("effect:", &retry.effect).of(&["outbox"]).list;
-        let mut op = Op { script: Script::Retry, shard: flight.shard, keys, args: Default::default() };
+        let mut op = Op::new(Script::Retry, flight.shard);
         let mut end = retry.why.len().min(WHY_BYTES_MAX);
         while !retry.why.is_char_boundary(end) {
             end -= 1;
@@ -192,10 +194,8 @@ impl Inner {
     /// Removes an effect and puts an input into its customer's inbox, in one.
     async fn answer(&self, effect: &str, customer: &str, input: Vec<u8>) -> StoreResult<()> {
         let shard = shard_of(customer);
-        let keys = Keys::new(shard).of(&["lease", "head"]).with("effect:", effect).of(&["outbox"]);
-        let keys = keys.with("inbox:", customer).of(&["ready"]).list;
-        let mut op = Op { script: Script::Settle, shard, keys, args: Default::default() };
-        op.args.int(i64::from(shard)).push(effect).push(customer).push(input);
+        let mut op = Op::new(Script::Settle, shard);
+        op.args.push(effect).push(customer).push(input);
         let reply = self.call(op).await?;
         let mut memory = self.memory();
         memory.effects.remove(effect);

@@ -30,7 +30,7 @@ impl Plain {
             Some(connection) => connection,
             None => self.dialer.connect().await?,
         };
-        let answers = connection.run(commands).await?;
+        let answers = connection.run(commands.to_vec()).await?;
         *self.kept.lock().await = Some(connection);
         answers.into_iter().collect()
     }

@@ -10,6 +10,7 @@
 
 use super::super::{StoreError, failpoint};
 use super::args::Args;
+use super::key::lease;
 use super::link::{Connection, Dialer};
 use super::script::{self, Script};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
@@ -23,7 +24,9 @@ const QUEUED_MAX: usize = 2_048;
 /// Most calls of one pipeline.
 const BATCH_MAX: usize = 256;
 /// Most items of one script call: no other client waits longer than these take.
-const SCRIPT_ITEMS_MAX: usize = 32;
+const SCRIPT_ITEMS_MAX: usize = 64;
+/// Bytes of a shard's key.
+const LEASE_KEY_BYTES: usize = 16;
 /// How long a batch is sent again before its callers are told, in milliseconds.
 const PATIENCE_MS: u64 = 5_000;
 /// First and longest pause between tries, in milliseconds.
@@ -35,10 +38,15 @@ pub struct Op {
     pub script: Script,
     /// Its shard.
     pub shard: u16,
-    /// Its keys.
-    pub keys: Args,
     /// Its arguments.
     pub args: Args,
+}
+
+impl Op {
+    /// Without arguments yet.
+    pub fn new(script: Script, shard: u16) -> Op {
+        Op { script, shard, args: Args::default() }
+    }
 }
 
 /// What a script says to one item, and the clock that it saw, in milliseconds.
@@ -162,7 +170,7 @@ impl Lane {
         let groups = group(std::mem::take(batch), self.dialer.spans_shards());
         let commands: Vec<Cmd> = groups.iter().map(|group| self.command(group, again)).collect();
         points(&groups, |points| points.0);
-        let answers = match connection.run(&commands).await {
+        let answers = match connection.run(commands).await {
             Ok(answers) => answers,
             Err(why) => {
                 batch.extend(groups.into_iter().flatten());
@@ -204,13 +212,12 @@ impl Lane {
 
     fn command(&self, group: &[Waiting], again: bool) -> Cmd {
         let script = group.first().map_or(Script::Renew, |waiting| waiting.op.script);
-        let keys: usize = group.iter().map(|waiting| waiting.op.keys.len()).sum();
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&script.loaded().sha).arg(keys);
+        let bytes = group.iter().map(|waiting| waiting.op.args.bytes() + LEASE_KEY_BYTES).sum::<usize>();
+        let args = group.iter().map(|waiting| waiting.op.args.len() + 1).sum::<usize>();
+        let mut command = Cmd::with_capacity(args + 8, bytes + 128);
+        command.arg("EVALSHA").arg(&script.loaded().sha).arg(group.len());
         for waiting in group {
-            waiting.op.keys.iter().for_each(|key| {
-                command.arg(key);
-            });
+            command.arg(lease(waiting.op.shard));
         }
         let (now, set) = (self.told.now)();
         command.arg(now).arg(&self.told.me).arg(if again { "1" } else { "" }).arg(if set { "1" } else { "" });

@@ -1,29 +1,27 @@
--- Inputs at the door. KEYS: lease head record inbox ready. ARGV: shard seen-prefix generation-ms id
--- digest-of-id digest-of-body raises-gate body.
-while at_key < #KEYS do
-  local lease, head, record, inbox, ready = key(), key(), key(), key(), key()
-  local shard, seen, span, id, name, digest, raises, body = arg(), arg(), tonumber(arg()), arg(), arg(), arg(), arg(), arg()
-  local known, present = false, nil
+-- Inputs at the door. ARGV: generation-ms id digest-of-id digest-of-body raises-gate ring body.
+for item = 1, items do
+  local lease = KEYS[item]
+  local p, a = prefix(lease), at_arg
+  local name, digest, known, seen = ARGV[a + 3], ARGV[a + 4], false, nil
+  at_arg = a + 7
   if name ~= '' then
-    local generation = math.floor(now / span)
-    local sub = string.byte(name, 1) * 4 + string.byte(name, 2) % 4
-    present = seen .. number(generation) .. ':' .. sub
-    known = call('HGET', present, name) or call('HGET', seen .. number(generation - 1) .. ':' .. sub, name)
+    local generation, sub = math.floor(now / tonumber(ARGV[a + 1])), ':' .. string.byte(name, 1)
+    seen = p .. 'seen:' .. generation .. sub
+    known = call('HGET', p .. 'seen:' .. (generation - 1) .. sub, name)
+    if not known and call('HSETNX', seen, name, digest) == 0 then known = call('HGET', seen, name) end
   end
   if known then
-    replies[#replies + 1] = known == digest and 1 or 2
+    replies[item] = known == digest and 1 or 2
   else
-    if present then
-      call('HSET', present, name, digest)
-      if call('HLEN', present) == 1 then call('PEXPIRE', present, number(span * 2)) end
+    if seen and call('HLEN', seen) == 1 then call('PEXPIRE', seen, number(tonumber(ARGV[a + 1]) * 2)) end
+    put(p, ARGV[a + 2], ARGV[a + 7])
+    if ARGV[a + 5] == '1' then
+      local record = p .. 'customer:' .. ARGV[a + 2]
+      local gate = call('GETRANGE', record, '8', '11')
+      if #gate == 4 then call('SETRANGE', record, '8', struct.pack('>I4', struct.unpack('>I4', gate) + 1)) end
     end
-    put(head, inbox, ready, id, body)
-    if raises == '1' then
-      local gate = call('GETRANGE', record, 8, 11)
-      if #gate == 4 then call('SETRANGE', record, 8, struct.pack('>I4', struct.unpack('>I4', gate) + 1)) end
-    end
-    ring(lease, shard)
-    replies[#replies + 1] = 0
+    if ARGV[a + 6] == '1' then ring(lease) end
+    replies[item] = 0
   end
 end
-return {number(now), replies}
+return {now_text, replies}

@@ -1,27 +1,30 @@
--- The last gate before a call. KEYS: lease effect inbox record outbox. ARGV: epoch id digest step-back-ms
+-- The last gate before a call. ARGV: epoch id customer digest step-back-ms
 -- since-when-an-attempt-is-of-unknown-fate (0: none).
 -- An effect: attempts 4, sending 1, begun 8, unsure 8, gate 4, valid until 8, digest 1 + 32, why 2 + n, …
-while at_key < #KEYS do
-  local lease, effect, inbox, record, outbox = key(), key(), key(), key(), key()
-  local epoch, id, digest, pause, doubt = arg(), arg(), arg(), tonumber(arg()), tonumber(arg())
-  local kept = call('GETRANGE', effect, 0, 65)
-  if #kept < 66 or not mine(lease, epoch) then
-    replies[#replies + 1] = {'gone'}
-  elseif call('LLEN', inbox) > 0 then
-    call('ZADD', outbox, number(now + pause), id)
-    replies[#replies + 1] = {'turn', number(now + pause)}
+for item = 1, items do
+  local p, a = prefix(KEYS[item]), at_arg
+  at_arg = a + 6
+  local effect = p .. 'effect:' .. ARGV[a + 2]
+  local kept = call('GETRANGE', effect, '0', '65')
+  if #kept < 66 or not mine(KEYS[item], ARGV[a + 1]) then
+    replies[item] = {'gone'}
+  elseif call('LLEN', p .. 'inbox:' .. ARGV[a + 3]) > 0 then
+    local due = number(now + tonumber(ARGV[a + 5]))
+    call('ZADD', p .. 'outbox', due, ARGV[a + 2])
+    replies[item] = {'turn', due}
   else
     local attempts, sending, begun, unsure, gate, valid = struct.unpack('>I4I1I8I8I4I8', kept)
-    local owned = call('GETRANGE', record, 8, 11)
-    if unsure == 0 then unsure = doubt end
+    local owned = call('GETRANGE', p .. 'customer:' .. ARGV[a + 3], '8', '11')
+    if unsure == 0 then unsure = tonumber(ARGV[a + 6]) end
     local late = valid > 0 and valid < now
     if late or #owned < 4 or struct.unpack('>I4', owned) ~= gate then
-      replies[#replies + 1] = {'stale', late and 1 or 0, number(unsure)}
+      replies[item] = {'stale', late and 1 or 0, number(unsure)}
     else
-      call('SETRANGE', effect, 0, struct.pack('>I4I1I8I8', attempts + 1, 1, now, unsure))
-      if string.byte(kept, 34) == 0 then call('SETRANGE', effect, 33, digest) end
-      replies[#replies + 1] = {'go', attempts + 1}
+      local head = struct.pack('>I4I1I8I8', attempts + 1, 1, now, unsure)
+      if string.byte(kept, 34) == 0 then head = head .. string.sub(kept, 22, 33) .. ARGV[a + 4] end
+      call('SETRANGE', effect, '0', head)
+      replies[item] = {'go', attempts + 1}
     end
   end
 end
-return {number(now), replies}
+return {now_text, replies}

@@ -1,29 +1,72 @@
--- The outcome of a turn. KEYS: lease head record account inbox ready wake outbox facts live crashes
--- erased quarantine, then the settled effect, the withdrawn ones, the new ones. ARGV: as read below.
+-- The outcome of a turn. ARGV: epoch id base flags document told wake-at old-wake old-ready first settled
+-- lease-ms effects {id effect}, then what `more` brings.
+-- Flags: 1 taken (the inbox has to be empty), 2 effects handed over, 4 more.
+-- `more`, for what is rare: what (account, erase) balance n scattered-inputs n {version by} n uncounted
+-- n withdrawn.
 -- Replies: 0 done, 1 conflict, 2 not the owner; then whether she is ready again.
-while at_key < #KEYS do
-  local lease, head, record, account, inbox, ready = key(), key(), key(), key(), key(), key()
-  local wake, outbox, facts, live, crashes, erased, aside = key(), key(), key(), key(), key(), key(), key()
-  local epoch, id, base, flags = arg(), arg(), arg(), arg()
-  local document, balance, wake_at, told, old_wake, old_ready = arg(), arg(), arg(), arg(), arg(), arg()
-  local first = tonumber(arg())
-  local scattered, versions, uncounted, withdrawn, effects = {}, {}, {}, {}, {}
-  for i = 1, tonumber(arg()) do scattered[i] = arg() end
-  for i = 1, tonumber(arg()) do versions[i] = {arg(), arg()} end
-  for i = 1, tonumber(arg()) do uncounted[i] = arg() end
-  local settled = arg()
-  local settled_key = settled ~= '' and key() or nil
-  for i = 1, tonumber(arg()) do withdrawn[i] = {key(), arg()} end
-  local term = tonumber(arg())
-  for i = 1, tonumber(arg()) do effects[i] = {key(), arg(), arg()} end
-  local function flag(name) return string.find(flags, name, 1, true) ~= nil end
+local zero = string.rep('\0', 8)
 
-  local outcome, kept = 0, call('GETRANGE', record, 0, 11)
-  local version = #kept >= 8 and string.sub(kept, 1, 8) or string.rep('\0', 8)
-  local unread = call('LLEN', inbox)
-  if not mine(lease, epoch) then
+-- What only a few commits have: read into a table.
+local function read_more()
+  local more = {what = arg(), balance = arg()}
+  local function list(width)
+    local all = {}
+    for i = 1, tonumber(arg()) do all[i] = width == 1 and arg() or {arg(), arg()} end
+    return all
+  end
+  more.scattered, more.versions, more.uncounted, more.withdrawn = list(1), list(2), list(1), list(1)
+  more.erase = string.find(more.what, 'erase', 1, true)
+  return more
+end
+
+local function erase(p, id)
+  call('DEL', p .. 'customer:' .. id, p .. 'account:' .. id, p .. 'inbox:' .. id)
+  call('ZREM', p .. 'ready', id)
+  call('ZREM', p .. 'wake', id)
+  call('SADD', p .. 'erased', redis.sha1hex(id))
+  local aside = p .. 'quarantine'
+  local rows = call('HGETALL', aside)
+  for i = 1, #rows, 2 do
+    local size = struct.unpack('>I2', rows[i + 1])
+    if string.sub(rows[i + 1], 3, 2 + size) == id then call('HDEL', aside, rows[i]) end
+  end
+end
+
+-- Inputs that are consumed though older ones are not.
+local function drop(inbox, numbers)
+  local gone = {}
+  for i = 1, #numbers do gone[numbers[i]] = true end
+  for _, input in ipairs(call('LRANGE', inbox, '0', '-1')) do
+    if gone[string.sub(input, 1, 8)] then call('LREM', inbox, '1', input) end
+  end
+end
+
+local function write_more(p, more)
+  for _, id in ipairs(more.withdrawn) do
+    local effect = p .. 'effect:' .. id
+    local sending = call('GETRANGE', effect, '4', '4')
+    if sending == '\0' or (sending ~= '' and more.erase) then
+      call('DEL', effect)
+      call('ZREM', p .. 'outbox', id)
+    end
+  end
+  for _, version in ipairs(more.versions) do
+    if call('HINCRBY', p .. 'live', version[1], version[2]) <= 0 then call('HDEL', p .. 'live', version[1]) end
+  end
+  for _, input in ipairs(more.uncounted) do call('HDEL', p .. 'crashes', input) end
+end
+
+for item = 1, items do
+  local lease, a = KEYS[item], at_arg
+  local p, id, flags, document = prefix(lease), ARGV[a + 2], tonumber(ARGV[a + 4]), ARGV[a + 5]
+  local settled, effects = ARGV[a + 11], tonumber(ARGV[a + 13])
+  at_arg = a + 13 + 2 * effects
+  local more = flags >= 4 and read_more()
+  local record, inbox = p .. 'customer:' .. id, p .. 'inbox:' .. id
+  local outcome, kept, unread = 0, call('GETRANGE', record, '0', '11'), call('LLEN', inbox)
+  if not mine(lease, ARGV[a + 1]) then
     outcome = 2
-  elseif version ~= base then
+  elseif (kept == '' and zero or string.sub(kept, 1, 8)) ~= ARGV[a + 3] then
     outcome = 1
     -- The answer to this very commit was lost on its way: what is stored is what it wrote.
     if again then
@@ -32,73 +75,56 @@ while at_key < #KEYS do
         outcome = 3
       end
     end
-  elseif settled_key and call('EXISTS', settled_key) == 0 then
+  elseif flags % 2 == 1 and unread > 0 then
     outcome = 1
-  elseif flag('taken') and unread > 0 then
+  -- The first write, and the last check: nothing was written yet when there is nothing to delete.
+  elseif settled ~= '' and call('DEL', p .. 'effect:' .. settled) == 0 then
     outcome = 1
   end
 
   if outcome == 0 then
-    if flag('erase') then
-      call('DEL', record, account, inbox)
-      call('ZREM', ready, id)
-      call('ZREM', wake, id)
-      call('SADD', erased, redis.sha1hex(id))
-      local rows = call('HGETALL', aside)
-      for i = 1, #rows, 2 do
-        local size = struct.unpack('>I2', rows[i + 1])
-        if string.sub(rows[i + 1], 3, 2 + size) == id then call('HDEL', aside, rows[i]) end
-      end
-      call('HINCRBY', head, 'i', 0 - unread)
+    if more and more.erase then
+      erase(p, id)
       unread = 0
     else
-      if #kept == 12 and string.sub(kept, 9, 12) > string.sub(document, 9, 12) then
+      if kept ~= '' and string.sub(kept, 9, 12) > string.sub(document, 9, 12) then
         document = string.sub(document, 1, 8) .. string.sub(kept, 9, 12) .. string.sub(document, 13)
       end
       call('SET', record, document)
-      if flag('account') then call('SET', account, balance) end
-      if first > 0 then call('LTRIM', inbox, first, -1) end
-      if #scattered > 0 then
-        local drop = {}
-        for i = 1, #scattered do drop[scattered[i]] = true end
-        for _, input in ipairs(call('LRANGE', inbox, 0, -1)) do
-          if drop[string.sub(input, 1, 8)] then call('LREM', inbox, 1, input) end
-        end
+      local first, wake_at = ARGV[a + 10], ARGV[a + 7]
+      local consumed = tonumber(first)
+      if consumed > 0 then call('LTRIM', inbox, first, '-1') end
+      if more then
+        if more.what == 'account' then call('SET', p .. 'account:' .. id, more.balance) end
+        if #more.scattered > 0 then drop(inbox, more.scattered) end
+        consumed = consumed + #more.scattered
       end
-      local consumed = first + #scattered
-      if consumed > 0 then call('HINCRBY', head, 'i', -consumed) end
       unread = unread - consumed
       if unread > 0 then
-        call('ZADD', ready, number(now), id)
-      elseif old_ready ~= '' or consumed > 0 then
-        call('ZREM', ready, id)
+        call('ZADD', p .. 'ready', now_text, id)
+      elseif consumed > 0 or ARGV[a + 9] ~= '' then
+        call('ZREM', p .. 'ready', id)
       end
-      if wake_at ~= '' then call('ZADD', wake, wake_at, id) elseif old_wake ~= '' then call('ZREM', wake, id) end
-    end
-    if settled_key then
-      call('DEL', settled_key)
-      call('ZREM', outbox, settled)
-    end
-    for i = 1, #withdrawn do
-      local sending = call('GETRANGE', withdrawn[i][1], 4, 4)
-      if sending == '\0' or (sending ~= '' and flag('erase')) then
-        call('DEL', withdrawn[i][1])
-        call('ZREM', outbox, withdrawn[i][2])
+      if wake_at ~= '' then
+        call('ZADD', p .. 'wake', wake_at, id)
+      elseif ARGV[a + 8] ~= '' then
+        call('ZREM', p .. 'wake', id)
       end
     end
-    for i = 1, #effects do
-      call('SET', effects[i][1], effects[i][3])
-      call('ZADD', outbox, flag('hand') and number(now + term) .. '.5' or number(now), effects[i][2])
+    if settled ~= '' then call('ZREM', p .. 'outbox', settled) end
+    if more then write_more(p, more) end
+    if effects > 0 then
+      local due = flags % 4 >= 2 and number(now + tonumber(ARGV[a + 12])) .. '.5' or now_text
+      for i = a + 14, a + 12 + 2 * effects, 2 do
+        call('SET', p .. 'effect:' .. ARGV[i], ARGV[i + 1])
+        call('ZADD', p .. 'outbox', due, ARGV[i])
+      end
     end
-    if told ~= '' then call('XADD', facts, '*', 't', told) end
-    for i = 1, #versions do
-      if call('HINCRBY', live, versions[i][1], versions[i][2]) <= 0 then call('HDEL', live, versions[i][1]) end
-    end
-    for i = 1, #uncounted do call('HDEL', crashes, uncounted[i]) end
+    if ARGV[a + 6] ~= '' then call('XADD', p .. 'facts', '*', 't', ARGV[a + 6]) end
   elseif outcome == 1 then
-    free(inbox, ready, wake, id, old_ready, old_wake)
+    free(p, id, ARGV[a + 9], ARGV[a + 8])
   end
   if outcome == 3 then outcome = 0 end
-  replies[#replies + 1] = {outcome, unread > 0 and 1 or 0}
+  replies[item] = {outcome, unread > 0 and 1 or 0}
 end
-return {number(now), replies}
+return {now_text, replies}

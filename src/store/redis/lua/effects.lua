@@ -1,13 +1,14 @@
--- Effects that are due. KEYS: lease outbox. ARGV: prefix epoch most lease-ms.
-while at_key < #KEYS do
-  local lease, outbox = key(), key()
-  local prefix, epoch, most, term = arg(), arg(), arg(), tonumber(arg())
-  if not mine(lease, epoch) then
-    replies[#replies + 1] = false
+-- Effects that are due. ARGV: epoch most lease-ms.
+local edge = now_text .. '.5'
+for item = 1, items do
+  local p = prefix(KEYS[item])
+  local epoch, most, term = arg(), arg(), tonumber(arg())
+  if not mine(KEYS[item], epoch) then
+    replies[item] = false
   else
-    local out, back = {}, number(now + term) .. '.5'
-    for _, id in ipairs(call('ZRANGEBYSCORE', outbox, '-inf', number(now) .. '.5', 'LIMIT', 0, most)) do
-      local effect = call('GET', prefix .. 'effect:' .. id)
+    local out, outbox, back = {}, p .. 'outbox', number(now + term) .. '.5'
+    for _, id in ipairs(call('ZRANGEBYSCORE', outbox, '-inf', edge, 'LIMIT', '0', most)) do
+      local effect = call('GET', p .. 'effect:' .. id)
       if effect then
         call('ZADD', outbox, back, id)
         out[#out + 1] = {id, effect}
@@ -15,7 +16,7 @@ while at_key < #KEYS do
         call('ZREM', outbox, id)
       end
     end
-    replies[#replies + 1] = {call('ZRANGE', outbox, 0, 0, 'WITHSCORES')[2] or '', out}
+    replies[item] = {call('ZRANGE', outbox, '0', '0', 'WITHSCORES')[2] or '', out}
   end
 end
-return {number(now), replies}
+return {now_text, replies}

@@ -1,5 +1,5 @@
 -- A read side has followed a shard up to a place; what every read side has followed is dropped.
--- KEYS: followed facts. ARGV: read-side place.
+-- ARGV: read-side place.
 local function parts(place)
   local ms, seq = string.match(place, '^(%d+)-(%d+)$')
   return tonumber(ms or 0), tonumber(seq or 0)
@@ -9,17 +9,17 @@ local function before(a, b)
   local bm, bs = parts(b)
   return am < bm or (am == bm and as < bs)
 end
-while at_key < #KEYS do
-  local followed, facts = key(), key()
+for item = 1, items do
+  local p = prefix(KEYS[item])
   local side, place = arg(), arg()
-  call('HSET', followed, side, place)
+  call('HSET', p .. 'followed', side, place)
   local least = place
-  local rows = call('HGETALL', followed)
+  local rows = call('HGETALL', p .. 'followed')
   for i = 1, #rows, 2 do
     if before(rows[i + 1], least) then least = rows[i + 1] end
   end
   local ms, seq = parts(least)
-  call('XTRIM', facts, 'MINID', number(ms) .. '-' .. number(seq + 1))
-  replies[#replies + 1] = 1
+  call('XTRIM', p .. 'facts', 'MINID', number(ms) .. '-' .. number(seq + 1))
+  replies[item] = 1
 end
-return {number(now), replies}
+return {now_text, replies}

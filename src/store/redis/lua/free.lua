@@ -1,18 +1,17 @@
--- Gives customers back. KEYS: lease inbox ready wake crashes. ARGV: epoch id ready-at wake-at count
--- inputs-whose-crash-count-is-taken-back.
-while at_key < #KEYS do
-  local lease, inbox, ready, wake, crashes = key(), key(), key(), key(), key()
+-- Gives customers back. ARGV: epoch id ready-at wake-at n inputs-whose-crash-count-is-taken-back.
+for item = 1, items do
+  local p = prefix(KEYS[item])
   local epoch, id, ready_at, wake_at = arg(), arg(), arg(), arg()
   local counted = {}
   for i = 1, tonumber(arg()) do counted[i] = arg() end
-  if mine(lease, epoch) then
-    for i = 1, #counted do
-      if call('HINCRBY', crashes, counted[i], -1) <= 0 then call('HDEL', crashes, counted[i]) end
+  if mine(KEYS[item], epoch) then
+    for _, input in ipairs(counted) do
+      if call('HINCRBY', p .. 'crashes', input, '-1') <= 0 then call('HDEL', p .. 'crashes', input) end
     end
-    free(inbox, ready, wake, id, ready_at, wake_at)
-    replies[#replies + 1] = 1
+    free(p, id, ready_at, wake_at)
+    replies[item] = 1
   else
-    replies[#replies + 1] = 0
+    replies[item] = 0
   end
 end
-return {number(now), replies}
+return {now_text, replies}

@@ -1,45 +1,68 @@
--- Begins every script. ARGV[1]: the clock in milliseconds as the caller knows it; ARGV[2]: this process;
--- ARGV[3]: 1 when it is sent again because the answer was lost; ARGV[4]: 1 when the caller's clock is the
--- clock, else the server's is, but never before what the caller has seen already.
+-- Begins every script. KEYS: for each item the lease of its shard, `af:{7}:lease`; all other keys of the
+-- item begin like it and so lie in the same slot. ARGV[1]: the clock in milliseconds as the caller knows it;
+-- ARGV[2]: this process; ARGV[3]: 1 when it is sent again because the answer was lost; ARGV[4]: 1 when the
+-- caller's clock is the clock, else the server's is, but never before what the caller has seen already.
 -- Replies are one entry per item; a script checks everything of an item before it writes for it.
-local call = redis.call
+-- Numbers go to Redis as texts made by '%d': anything else is formatted as a floating-point number.
+local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
 local now = tonumber(ARGV[1])
 if ARGV[4] ~= '1' then
   local t = call('TIME')
   now = math.max(now, t[1] * 1000 + math.floor(t[2] / 1000))
 end
 local me, again = ARGV[2], ARGV[3] == '1'
-local at_key, at_arg = 0, 4
-local function key() at_key = at_key + 1; return KEYS[at_key] end
+local function number(n) return format('%d', n) end
+local now_text = number(now)
+local items, at_arg = #KEYS, 4
 local function arg() at_arg = at_arg + 1; return ARGV[at_arg] end
-local function number(n) return string.format('%.0f', n) end
 local replies = {}
 
+-- How all keys of a shard begin.
+local prefixes = {}
+local function prefix(lease)
+  local p = prefixes[lease]
+  if not p then
+    p = string.sub(lease, 1, -6)
+    prefixes[lease] = p
+  end
+  return p
+end
+
 -- Whether this process still owns the shard.
-local function mine(lease, epoch) return call('HGET', lease, 'e') == epoch end
+local owned = {}
+local function mine(lease, epoch)
+  local is = owned[lease]
+  if not is then
+    is = call('HGET', lease, 'e') or ''
+    owned[lease] = is
+  end
+  return is == epoch
+end
 
 -- Rings the bell of the shard's owner, if that is another process.
-local function ring(lease, shard)
+local function ring(lease)
   local owner = call('HGET', lease, 'w')
-  if owner and owner ~= '' and owner ~= me then call('PUBLISH', 'af:bell:' .. owner, shard) end
+  if owner and owner ~= '' and owner ~= me then
+    call('PUBLISH', 'af:bell:' .. owner, string.match(lease, '{(%d+)}'))
+  end
 end
 
 -- Appends an input. Its number is the instant of its acceptance (milliseconds * 4096) and rises always.
-local function put(head, inbox, ready, id, body)
-  local kept = call('HMGET', head, 's', 'i')
-  local last, seq = tonumber(kept[1] or 0), now * 4096
-  if seq <= last then seq = last + 1 end
-  call('HSET', head, 's', number(seq), 'i', number((kept[2] or 0) + 1))
-  call('RPUSH', inbox, struct.pack('>I8', seq) .. body)
-  call('ZADD', ready, 'NX', number(math.floor(seq / 4096)), id)
+local function put(p, id, body)
+  local last = p .. 'last'
+  local before, seq = tonumber(call('GET', last) or 0), now * 4096
+  if seq <= before then seq = before + 1 end
+  call('SET', last, number(seq))
+  call('RPUSH', p .. 'inbox:' .. id, struct.pack('>I8', seq) .. body)
+  call('ZADD', p .. 'ready', 'NX', now_text, id)
 end
 
 -- Frees a customer: she is ready again if she has inputs, and her wake is what it was.
-local function free(inbox, ready, wake, id, ready_at, wake_at)
-  if call('LLEN', inbox) > 0 then
-    call('ZADD', ready, ready_at ~= '' and ready_at or number(now), id)
+local function free(p, id, ready_at, wake_at)
+  if call('LLEN', p .. 'inbox:' .. id) > 0 then
+    call('ZADD', p .. 'ready', ready_at ~= '' and ready_at or now_text, id)
   elseif ready_at ~= '' then
-    call('ZREM', ready, id)
+    call('ZREM', p .. 'ready', id)
   end
-  if wake_at ~= '' then call('ZADD', wake, 'XX', wake_at, id) end
+  if wake_at ~= '' then call('ZADD', p .. 'wake', 'XX', wake_at, id) end
 end

@@ -1,6 +1,6 @@
--- Lengthens leases, or ends them (lease-ms ''). KEYS: lease. ARGV: epoch lease-ms. Replies: whether it is ours.
-while at_key < #KEYS do
-  local lease = key()
+-- Lengthens leases, or ends them (lease-ms ''). ARGV: epoch lease-ms. Replies: whether it is ours.
+for item = 1, items do
+  local lease = KEYS[item]
   local epoch, term = arg(), arg()
   local ours = mine(lease, epoch)
   if ours and term == '' then
@@ -8,6 +8,6 @@ while at_key < #KEYS do
   elseif ours then
     call('HSET', lease, 'u', number(now + tonumber(term)))
   end
-  replies[#replies + 1] = ours and 1 or 0
+  replies[item] = ours and 1 or 0
 end
-return {number(now), replies}
+return {now_text, replies}

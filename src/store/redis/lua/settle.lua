@@ -1,14 +1,13 @@
--- An effect's answer. KEYS: lease head effect outbox inbox ready. ARGV: shard id customer input.
-while at_key < #KEYS do
-  local lease, head, effect, outbox, inbox, ready = key(), key(), key(), key(), key(), key()
-  local shard, id, customer, body = arg(), arg(), arg(), arg()
-  local there = call('EXISTS', effect)
+-- An effect's answer. ARGV: id customer input. Replies: whether it was there.
+for item = 1, items do
+  local p = prefix(KEYS[item])
+  local id, customer, body = arg(), arg(), arg()
+  local there = call('DEL', p .. 'effect:' .. id)
   if there == 1 then
-    call('DEL', effect)
-    call('ZREM', outbox, id)
-    put(head, inbox, ready, customer, body)
-    ring(lease, shard)
+    call('ZREM', p .. 'outbox', id)
+    put(p, customer, body)
+    ring(KEYS[item])
   end
-  replies[#replies + 1] = there
+  replies[item] = there
 end
-return {number(now), replies}
+return {now_text, replies}

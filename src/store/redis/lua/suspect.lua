@@ -1,11 +1,11 @@
--- Inputs that were in hand when their owner ended. KEYS: lease crashes. ARGV: epoch count input-numbers.
-while at_key < #KEYS do
-  local lease, crashes = key(), key()
+-- Inputs that were in hand when their owner ended. ARGV: epoch n input-numbers. Replies: their counts.
+for item = 1, items do
+  local crashes = prefix(KEYS[item]) .. 'crashes'
   local epoch, counts = arg(), {}
   for i = 1, tonumber(arg()) do
     local name = arg()
-    if mine(lease, epoch) then counts[i] = call('HINCRBY', crashes, name, 1) end
+    if mine(KEYS[item], epoch) then counts[i] = call('HINCRBY', crashes, name, '1') end
   end
-  replies[#replies + 1] = counts
+  replies[item] = counts
 end
-return {number(now), replies}
+return {now_text, replies}

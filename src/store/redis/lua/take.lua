@@ -1,15 +1,15 @@
--- One customer's record, if she has no unread inputs. KEYS: lease record account inbox wake erased.
--- ARGV: epoch id. Nothing is written: who is out is known by the shard's owner.
-while at_key < #KEYS do
-  local lease, record, account, inbox, wake, erased = key(), key(), key(), key(), key(), key()
+-- One customer's record, if she has no unread inputs. ARGV: epoch id. Nothing is written: who is out is
+-- known by the shard's owner.
+for item = 1, items do
+  local p = prefix(KEYS[item])
   local epoch, id = arg(), arg()
-  if not mine(lease, epoch) or call('LLEN', inbox) > 0 then
-    replies[#replies + 1] = false
+  if not mine(KEYS[item], epoch) or call('LLEN', p .. 'inbox:' .. id) > 0 then
+    replies[item] = false
   else
-    local kept = call('GET', record)
+    local kept = call('MGET', p .. 'customer:' .. id, p .. 'account:' .. id)
     local gone = 0
-    if not kept then gone = call('SISMEMBER', erased, redis.sha1hex(id)) end
-    replies[#replies + 1] = {kept or '', call('GET', account) or '', gone, call('ZSCORE', wake, id) or ''}
+    if not kept[1] then gone = call('SISMEMBER', p .. 'erased', redis.sha1hex(id)) end
+    replies[item] = {kept[1] or '', kept[2] or '', gone, call('ZSCORE', p .. 'wake', id) or ''}
   end
 end
-return {number(now), replies}
+return {now_text, replies}
