@@ -1,114 +1,70 @@
-//! The engine under measurement: a process of its own over a fresh store, and what it uses.
+//! An engine under measurement: a process of its own, started as a user would start it.
 
 use crate::http::Client;
+use crate::process::{LOOK, PATIENCE, Process};
 use anyhow::{Context, bail};
-use std::fs;
-use std::net::TcpListener;
+use serde_json::Value;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Clock ticks of `/proc/<pid>/stat` per second: fixed at 100 in what Linux shows to programs.
-const TICKS_PER_SECOND: f64 = 100.0;
-/// The port in the workspace's files that stands for the mock provider's.
-const PORT_IN_FILES: &str = "127.0.0.1:9100";
-/// How long the engine may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Time between two looks at the engine's memory.
-const MEMORY_LOOK: Duration = Duration::from_millis(100);
+/// What a worker without doors says when it works.
+const WORKING: &str = "working, without doors";
+/// How long an engine may take to finish what it has begun.
+const SETTLE: Duration = Duration::from_secs(300);
+/// The administrator's token of every measurement.
+const TOKEN: &str = "bench-token-of-one-measurement";
 
 /// A running engine.
 pub struct Engine {
-    child: Child,
-    /// Where it listens.
+    /// Its process.
+    pub process: Process,
+    /// Where it listens; a mere worker has no doors.
     pub address: String,
     /// Its administrator's token.
     pub token: String,
-    /// Its store.
-    pub store: PathBuf,
-    folder: tempfile::TempDir,
-    peak_kib: Arc<AtomicU64>,
-    stop_looking: Arc<AtomicBool>,
 }
 
 impl Engine {
-    /// Starts `binary` over a copy of the workspace whose providers are at `provider_port`, with a new store
-    /// below `disk`.
-    pub async fn start(binary: &Path, workspace: &Path, disk: &Path, provider_port: u16) -> anyhow::Result<Engine> {
-        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(disk).context("cannot make a folder for the store")?;
-        let copy = folder.path().join("workspace");
-        copy_workspace(workspace, &copy, provider_port)?;
-        let address = format!("127.0.0.1:{}", free_port()?);
-        let token = "bench-token-of-one-measurement".to_owned();
-        let store = folder.path().join("store.db");
-        let log = fs::File::create(folder.path().join("log"))?;
-        let child = Command::new(binary)
-            .args(["serve", "--funnels"])
-            .arg(&copy)
-            .arg("--store")
-            .arg(&store)
-            .args(["--listen", &address])
-            .env("AUTOFUNNEL_TOKEN", &token)
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
-        let (peak_kib, stop_looking) = Default::default();
-        let mut engine = Engine { child, address, token, store, folder, peak_kib, stop_looking };
+    /// Starts `binary serve` with these arguments and waits until it is ready.
+    pub async fn start(binary: &Path, arguments: Vec<OsString>, address: Option<String>, log: PathBuf) -> anyhow::Result<Engine> {
+        let mut command = Command::new(binary);
+        command.arg("serve").args(arguments).env("AUTOFUNNEL_TOKEN", TOKEN).env("RUST_LOG", "warn");
+        if let Some(address) = &address {
+            command.args(["--listen", address]);
+        }
+        let process = Process::start(command, log)?;
+        let mut engine = Engine { process, address: address.unwrap_or_default(), token: TOKEN.to_owned() };
         engine.wait_until_ready().await?;
-        engine.look_at_memory();
         Ok(engine)
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the engine ended at once ({status}):\n{}", self.log());
+            if let Some(status) = self.process.ended()? {
+                bail!("the engine ended at once ({status}):\n{}", self.process.log());
             }
-            if let Ok(mut client) = Client::connect(&self.address, &self.token).await
-                && client.call("GET", "/readyz", "text/plain", "").await.is_ok_and(|(status, _)| status == 200)
-            {
+            let ready = match self.address.is_empty() {
+                true => self.process.log().contains(WORKING),
+                false => self.answers().await,
+            };
+            if ready {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
-                bail!("the engine is not ready after {} s:\n{}", PATIENCE.as_secs(), self.log());
+                bail!("the engine is not ready after {} s:\n{}", PATIENCE.as_secs(), self.process.log());
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Memory is looked at by a thread of its own: a busy generator must not miss the peak.
-    fn look_at_memory(&self) {
-        let (pid, peak, stop) = (self.child.id(), self.peak_kib.clone(), self.stop_looking.clone());
-        std::thread::spawn(move || {
-            while !stop.load(Relaxed) {
-                peak.fetch_max(pss_kib(pid), Relaxed);
-                std::thread::sleep(MEMORY_LOOK);
-            }
-        });
-    }
-
-    /// What it has written to its log.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// Processor time used so far, in seconds.
-    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).context("this needs Linux's /proc")?;
-        let after_name = stat.rsplit_once(')').context("/proc/<pid>/stat has another form")?.1;
-        let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
-    }
-
-    /// The largest share of memory (PSS) since the start, in MB.
-    pub fn peak_mb(&self) -> f64 {
-        self.peak_kib.load(Relaxed) as f64 / 1024.0
+    async fn answers(&self) -> bool {
+        match self.client().await {
+            Ok(mut client) => client.call("GET", "/readyz", "text/plain", "").await.is_ok_and(|(status, _)| status == 200),
+            Err(_) => false,
+        }
     }
 
     /// A connection to its doors.
@@ -116,69 +72,59 @@ impl Engine {
         Ok(Client::connect(&self.address, &self.token).await?)
     }
 
-    /// Waits until neither inputs nor effects are left to be handled; at most `patience`.
-    pub async fn settled(&self, patience: Duration) -> anyhow::Result<bool> {
-        let (mut client, begun) = (self.client().await?, Instant::now());
-        while begun.elapsed() < patience {
-            let (_, body) = client.call("GET", "/metrics", "text/plain", "").await?;
-            let text = String::from_utf8_lossy(body);
-            let is_zero = |name: &str| text.lines().any(|line| line == format!("{name} 0"));
-            if is_zero("autofunnel_inbox_inputs") && is_zero("autofunnel_outbox_effects") {
-                return Ok(true);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Asks it something.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let mut client = self.client().await?;
+        let (status, body) = client.call("GET", path, "text/plain", "").await?;
+        if status != 200 {
+            bail!("{path} was answered {status}: {}", String::from_utf8_lossy(body));
         }
-        Ok(false)
+        serde_json::from_slice(body).with_context(|| format!("the answer to {path} is no JSON"))
     }
 
-    /// Bytes of the store's file and its write-ahead log.
-    pub fn store_bytes(&self) -> u64 {
-        let wal = self.store.with_extension("db-wal");
-        [&self.store, &wal].iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
+    /// One of its measures.
+    pub async fn measure(&self, name: &str) -> anyhow::Result<f64> {
+        let mut client = self.client().await?;
+        let (_, body) = client.call("GET", "/metrics", "text/plain", "").await?;
+        let text = String::from_utf8_lossy(body);
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.with_context(|| format!("the engine does not measure {name}"))
     }
 
-    /// Asks it to end, and waits.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
-        Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().context("cannot run `kill`")?;
+    /// Waits until neither inputs nor effects are left to be handled.
+    pub async fn settle(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while self.child.try_wait()?.is_none() {
-            if begun.elapsed() > PATIENCE {
-                bail!("the engine did not end within {} s of SIGINT", PATIENCE.as_secs());
+        while begun.elapsed() < SETTLE {
+            if self.measure("autofunnel_inbox_inputs").await? == 0.0 && self.measure("autofunnel_outbox_effects").await? == 0.0 {
+                return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
-        Ok(())
+        bail!("the engine still has work after {} s:\n{}", SETTLE.as_secs(), self.process.log())
     }
-}
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.stop_looking.store(true, Relaxed);
-        // It has ended already, except when a measurement was broken off.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn copy_workspace(from: &Path, to: &Path, provider_port: u16) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot read the workspace {}", from.display()))? {
-        let path = entry?.path();
-        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            fs::write(to.join(name), text.replace(PORT_IN_FILES, &format!("127.0.0.1:{provider_port}")))?;
+    /// Waits until the figures of a funnel say that `runs` of its runs have finished: then the tables from
+    /// which lists, timelines and figures are read hold everything.
+    pub async fn tables_hold(&self, funnel: &str, runs: usize) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get("/v1/funnels").await?;
+            let funnels = answer["funnels"].as_array().map_or(&[][..], Vec::as_slice);
+            let figures = funnels.iter().find(|row| row["name"] == funnel).map(|row| &row["figures"]);
+            let finished = figures.and_then(|figures| figures["finished"].as_u64()).unwrap_or(0);
+            if finished >= runs as u64 {
+                return Ok(());
+            }
+            if begun.elapsed() > SETTLE {
+                bail!("only {finished} of {runs} runs are in the tables after {} s:\n{}", SETTLE.as_secs(), self.process.log());
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
-    Ok(())
-}
 
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// A process's share of memory; 0 once it is gone.
-fn pss_kib(pid: u32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    /// Facts of a customer.
+    pub async fn facts(&self, customer: &str) -> anyhow::Result<f64> {
+        let answer = self.get(&format!("/v1/customers/{customer}/timeline?limit=500")).await?;
+        Ok(answer["facts"].as_array().map_or(0, Vec::len) as f64)
+    }
 }

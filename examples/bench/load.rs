@@ -8,22 +8,27 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The body of a request by its number.
+pub type Body = Arc<dyn Fn(usize) -> String + Send + Sync>;
+
 /// What is sent, and how fast.
 pub struct Load {
     /// Where the engine listens.
     pub address: String,
     /// The engine's token.
     pub token: String,
+    /// The door.
+    pub path: &'static str,
+    /// The type of the bodies.
+    pub media: &'static str,
     /// How many requests.
     pub requests: usize,
     /// How many connections.
     pub connections: usize,
     /// Requests per second; `None`: the next one as soon as the one before is answered.
     pub rate: Option<f64>,
-    /// The body of a request by its number.
-    pub body: fn(&str, usize) -> String,
-    /// Part of every id.
-    pub prefix: String,
+    /// What is in them.
+    pub body: Body,
 }
 
 /// When requests were sent and answered, in nanoseconds.
@@ -75,10 +80,9 @@ async fn work(load: Arc<Load>, next: Arc<AtomicUsize>, sent: Arc<Sent>, start: I
         if let Some(rate) = load.rate {
             tokio::time::sleep_until(start + Duration::from_secs_f64(number as f64 / rate)).await;
         }
-        let body = (load.body)(&load.prefix, number);
+        let body = (load.body)(number);
         sent.begun[number].store(now_ns(), Relaxed);
-        let (status, answer) =
-            client.call("POST", "/v1/events", "application/json", &body).await.context("a request broke off")?;
+        let (status, answer) = client.call("POST", load.path, load.media, &body).await.context("a request broke off")?;
         if !(200..300).contains(&status) {
             bail!("the engine answered {status}: {}", String::from_utf8_lossy(answer));
         }

@@ -1,99 +1,52 @@
-//! Measures the engine end to end and prints one table.
+//! Measures the engine end to end over each of its stores and prints one table.
 //!
 //! ```text
 //! cargo run --release --example bench
-//! cargo run --release --example bench -- --quick
+//! cargo run --release --example bench -- --quick --store sqlite
+//! cargo run --release --example bench -- --growth
+//! cargo run --release --example bench -- --soak 60 --store redis-everysec
 //! ```
 //! The workload `welcome`: one purchase per customer comes in over HTTP and starts a run of five steps: a
 //! condition, a message, a grant, a wait of one second, a second message. Messages and grants are calls
 //! to a mock provider in this program, which counts losses and doubles. The engine is the program
-//! `autofunnel serve` as a user would start it, with its shipped settings, over a fresh store; customers
-//! with an address and a consent are imported before. Everything stays on loopback.
+//! `autofunnel serve` as a user would start it, with its shipped settings, over a fresh store; a Redis is
+//! started for each measurement, on loopback, with its append-only file on the same disk. Customers with an
+//! address and a consent are imported before.
 //!
 //! Compare figures of one machine only, and look at the processor time first: it is the stable one.
 
 use anyhow::{Context, bail};
-use measure::{Door, EVENTS_PER_LIST, Flood, Setting, Steady};
+use options::{Options, Part};
+use stand::{Kind, Setting};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+use table::{Figure, Table, median};
 
 mod engine;
+mod growth;
 mod http;
 mod load;
 mod measure;
 mod mock;
+mod options;
+mod population;
+mod process;
+mod redis_server;
+mod soak;
+mod stand;
+mod table;
 
-const HELP: &str = "\
-cargo run --release --example bench -- [OPTIONS]
-
-  --rounds N         rounds of which the medians are shown; default 3
-  --runs N           runs of the flood; default 20000
-  --rate N           events per second of the steady load; default 200
-  --seconds N        length of the steady load; default 10
-  --events N         events of the door's measurement; default 60000
-  --connections N    connections of the generator; default 64
-  --only PART        flood, steady or door
-  --quick            one round with 2,000 runs, 3 seconds and 10,000 events
-  --engine FILE      measure this binary instead of building `autofunnel`
-  --workspace DIR    another workspace with the same steps
-  --disk DIR         where the stores are made; default beside the binary";
-
-struct Options {
-    rounds: usize,
-    runs: usize,
-    rate: f64,
-    seconds: f64,
-    events: usize,
-    only: Option<String>,
-    engine: Option<PathBuf>,
-    disk: Option<PathBuf>,
-    workspace: PathBuf,
-    connections: usize,
-}
-
-fn options() -> anyhow::Result<Options> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/bench/workspace");
-    let (rounds, runs, rate, seconds, events, connections) = (3, 20_000, 200.0, 10.0, 60_000, 64);
-    let (only, engine, disk) = Default::default();
-    let mut options = Options { rounds, runs, rate, seconds, events, only, engine, disk, workspace, connections };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        if name == "--quick" {
-            (options.rounds, options.runs, options.seconds, options.events) = (1, 2_000, 3.0, 10_000);
-            continue;
-        }
-        if name == "--help" || name == "-h" {
-            println!("{HELP}");
-            std::process::exit(0);
-        }
-        let value = arguments.next().with_context(|| format!("{name} needs a value, or is not known; see --help"))?;
-        let number = || value.parse::<usize>().ok().filter(|n| *n > 0).with_context(|| format!("{name} takes a number from 1"));
-        match name.as_str() {
-            "--rounds" => options.rounds = number()?,
-            "--runs" => options.runs = number()?,
-            "--rate" => options.rate = number()? as f64,
-            "--seconds" => options.seconds = number()? as f64,
-            "--events" => options.events = number()?.max(EVENTS_PER_LIST),
-            "--connections" => options.connections = number()?,
-            "--only" => options.only = Some(value),
-            "--engine" => options.engine = Some(value.into()),
-            "--workspace" => options.workspace = value.into(),
-            "--disk" => options.disk = Some(value.into()),
-            _ => bail!("{name} is not known; see --help"),
-        }
-    }
-    if options.only.as_deref().is_some_and(|part| !["flood", "steady", "door"].contains(&part)) {
-        bail!("--only takes flood, steady or door");
-    }
-    Ok(options)
-}
+/// Events per second at which timers are measured: each starts a run with a wait of one second.
+const TIMERS_RATE: f64 = 2_000.0;
+/// How late the slowest of a hundred timers may be at that rate, and at the steady one, in milliseconds.
+const TIMERS_LATE_MS: f64 = 10.0;
 
 fn main() -> anyhow::Result<()> {
-    let options = options()?;
+    let options = Options::read()?;
     let binary = match &options.engine {
         Some(binary) => binary.clone(),
         None => build()?,
@@ -105,11 +58,15 @@ fn main() -> anyhow::Result<()> {
         disk: options.disk.clone().unwrap_or(beside),
         connections: options.connections,
     };
-    let mut table = heading(&setting, &options)?;
+    let heading = heading(&setting, &options)?;
+    eprint!("{heading}");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(rounds(&setting, &options, &mut table))?;
-    print!("{table}");
-    Ok(())
+    let mut table = Table::default();
+    let measured = runtime.block_on(rounds(&setting, &options, &mut table));
+    // What was measured before something failed is worth showing.
+    print!("{heading}{}", table.show(&options.kinds));
+    println!("\n! not what is promised for two cores that do nothing else; load after: {}", first_line("/proc/loadavg", ""));
+    measured
 }
 
 /// The engine is another program than this one: it must be of the same source.
@@ -128,63 +85,96 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(folder.join("autofunnel"))
 }
 
-async fn rounds(setting: &Setting, options: &Options, table: &mut String) -> anyhow::Result<()> {
-    let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
-    let (mut floods, mut steadies, mut doors) = (Vec::new(), Vec::new(), Vec::new());
+async fn rounds(setting: &Setting, options: &Options, table: &mut Table) -> anyhow::Result<()> {
+    if let Some(minutes) = options.soak {
+        for kind in &options.kinds {
+            let title = format!("welcome, {} events/s for {minutes} minutes", options.rate);
+            let figures = told("soak", *kind, soak::soak(setting, *kind, options.rate, minutes)).await?;
+            table.add(&title, *kind, figures);
+        }
+        return Ok(());
+    }
     for round in 1..=options.rounds {
-        eprint!("round {round} of {}:", options.rounds);
-        if wanted("flood") {
-            floods.push(told("flood", setting.flood(options.runs)).await?);
+        eprintln!("round {round} of {}", options.rounds);
+        // Part by part, so that the stores are compared under the same load of the machine.
+        for part in &options.parts {
+            for kind in &options.kinds {
+                one(setting, options, table, *part, *kind).await?;
+            }
         }
-        if wanted("steady") {
-            steadies.push(told("steady", setting.steady(options.rate, options.seconds)).await?);
-        }
-        if wanted("door") {
-            doors.push(told("door", setting.door(options.events)).await?);
-        }
-        eprintln!();
-    }
-    if !floods.is_empty() {
-        show_flood(table, options, &floods);
-    }
-    if !steadies.is_empty() {
-        show_steady(table, options, &steadies);
-    }
-    if !doors.is_empty() {
-        show_door(table, &doors);
     }
     Ok(())
 }
 
-async fn told<T>(name: &str, part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// One measurement.
+async fn one(setting: &Setting, options: &Options, table: &mut Table, part: Part, kind: Kind) -> anyhow::Result<()> {
+    let (runs, rate, seconds) = (options.runs, options.rate, options.seconds);
+    let sections = match part {
+        Part::Flood => {
+            let figures = told("flood", kind, measure::flood(setting, kind, runs, None)).await?;
+            vec![(format!("welcome, a flood of {runs} runs"), figures)]
+        }
+        Part::Steady => {
+            let figures = told("steady", kind, measure::steady(setting, kind, rate, seconds, TIMERS_LATE_MS)).await?;
+            vec![(format!("welcome, {rate} events/s for {seconds} s"), figures)]
+        }
+        Part::Timers => {
+            let figures = told("timers", kind, measure::steady(setting, kind, TIMERS_RATE, seconds, TIMERS_LATE_MS)).await?;
+            vec![(format!("welcome, {TIMERS_RATE} timers/s for {seconds} s"), figures)]
+        }
+        Part::Door => vec![(
+            "events that no funnel knows".to_owned(),
+            told("door", kind, measure::door(setting, kind, options.events)).await?,
+        )],
+        Part::Definitions => told("definitions", kind, growth::definitions(setting, kind, runs)).await?,
+        Part::Due => told("due", kind, growth::due(setting, kind, options.due)).await?,
+        Part::Workers if kind == Kind::Sqlite => Vec::new(),
+        Part::Workers => told("workers", kind, growth::workers(setting, kind, runs)).await?,
+        Part::Customers => {
+            let population = growth::Population { customers: options.customers, history: options.history };
+            told("customers", kind, growth::customers(setting, kind, population, (runs, rate, seconds))).await?
+        }
+    };
+    for (title, figures) in sections {
+        table.add(&title, kind, figures);
+    }
+    Ok(())
+}
+
+/// Figures by title.
+type Sections = Vec<(String, Vec<Figure>)>;
+
+async fn told<T>(name: &str, kind: Kind, part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let begun = Instant::now();
-    let result = part.await.with_context(|| format!("the measurement `{name}` failed"))?;
-    eprint!(" {name} ({:.0} s)", begun.elapsed().as_secs_f64());
+    eprint!("  {name} {}", kind.name());
     std::io::stderr().flush()?;
+    let result = part.await.with_context(|| format!("the measurement `{name}` of {} failed", kind.name()))?;
+    eprintln!(" ({:.0} s, load {})", begun.elapsed().as_secs_f64(), first_line("/proc/loadavg", ""));
     Ok(result)
+}
+
+/// What stands behind a key in a file of the system.
+fn first_line(path: &str, key: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("?").trim_start_matches([' ', '\t', ':']).to_owned()
 }
 
 /// Machine, versions and settings.
 fn heading(setting: &Setting, options: &Options) -> anyhow::Result<String> {
-    let first = |path: &str, key: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("?").trim_start_matches([' ', '\t', ':']).to_owned()
-    };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let (kernel, model) = (first("/proc/sys/kernel/osrelease", ""), first("/proc/cpuinfo", "model name"));
-    let load = first("/proc/loadavg", "");
+    let (kernel, model) = (first_line("/proc/sys/kernel/osrelease", ""), first_line("/proc/cpuinfo", "model name"));
     let mut out = String::new();
-    writeln!(
-        out,
-        "autofunnel {}, SQLite {} as shipped (write-ahead log, synchronous=FULL)",
-        env!("CARGO_PKG_VERSION"),
-        rusqlite::version()
-    )?;
-    writeln!(out, "Linux {kernel}, {cores} cores ({model}), load before: {load}")?;
+    writeln!(out, "autofunnel {} as shipped, at {}", env!("CARGO_PKG_VERSION"), setting.binary.display())?;
+    writeln!(out, "SQLite {} (write-ahead log, synchronous=FULL)", rusqlite::version())?;
+    if options.kinds.iter().any(|kind| *kind != Kind::Sqlite) {
+        let version = redis_server::version().with_context(|| format!("`{}` is not installed", redis_server::PROGRAM))?;
+        writeln!(out, "Redis {version} (append-only file on the same disk, over TCP), everything in one engine process")?;
+    }
+    writeln!(out, "Linux {kernel}, {cores} cores ({model}), load before: {}", first_line("/proc/loadavg", ""))?;
     writeln!(out, "one flush of the disk (4 KiB, fdatasync): {:.2} ms", flush_ms(&setting.disk)?)?;
     writeln!(
         out,
-        "generator and mock provider on the same machine, {} connections; median of {} rounds (lowest – highest)",
+        "generator and mock provider on the same machine, {} connections; median of {} rounds (lowest–highest)",
         options.connections, options.rounds
     )?;
     Ok(out)
@@ -201,84 +191,4 @@ fn flush_ms(disk: &Path) -> anyhow::Result<f64> {
         times.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     Ok(median(times))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
-}
-
-/// Rows of the table: a name, and what is read of each round.
-type Row<'a, T> = (&'a str, fn(&T) -> f64, usize);
-
-fn rows<T>(table: &mut String, title: &str, rounds: &[T], rows: &[Row<'_, T>]) {
-    let _ = writeln!(table, "\n{title}");
-    for (name, read, digits) in rows {
-        let values: Vec<f64> = rounds.iter().map(read).collect();
-        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
-        let range = if values.len() > 1 { format!("  ({low:.digits$} – {high:.digits$})") } else { String::new() };
-        let _ = writeln!(table, "  {name:<46} {:>10.digits$}{range}", median(values));
-    }
-}
-
-fn show_flood(table: &mut String, options: &Options, floods: &[Flood]) {
-    let title = format!("welcome, a flood of {} runs", options.runs);
-    rows(
-        table,
-        &title,
-        floods,
-        &[
-            ("runs/s", |flood| flood.runs_per_second, 0),
-            ("events accepted/s", |flood| flood.accepted_per_second, 0),
-            ("CPU-seconds of the engine per 1,000 runs", |flood| flood.cpu_per_thousand, 3),
-            ("peak memory of the engine (PSS), MB", |flood| flood.peak_mb, 0),
-            ("calls lost", |flood| flood.lost as f64, 0),
-            ("calls doubled", |flood| flood.doubled as f64, 0),
-            ("second messages early", |flood| flood.early as f64, 0),
-            ("second messages late by, p50 ms", |flood| flood.late_ms.0, 1),
-            ("second messages late by, p99 ms", |flood| flood.late_ms.1, 1),
-            ("facts per run", |flood| flood.facts_per_run, 0),
-            ("store, bytes per customer with her run", |flood| flood.bytes_per_customer, 0),
-            ("connections to the provider", |flood| flood.provider_connections, 0),
-            ("customers imported/s, with their turns", |flood| flood.imported_per_second, 0),
-        ],
-    );
-}
-
-fn show_steady(table: &mut String, options: &Options, steadies: &[Steady]) {
-    let title = format!("welcome, {} events/s for {} s", options.rate, options.seconds);
-    rows(
-        table,
-        &title,
-        steadies,
-        &[
-            ("event → first message, p50 ms", |steady| steady.first_message_ms.0, 2),
-            ("event → first message, p99 ms", |steady| steady.first_message_ms.1, 2),
-            ("event → accepted, p50 ms", |steady| steady.accepted_ms.0, 2),
-            ("event → accepted, p99 ms", |steady| steady.accepted_ms.1, 2),
-            ("second messages late by, p50 ms", |steady| steady.late_ms.0, 2),
-            ("second messages late by, p99 ms", |steady| steady.late_ms.1, 2),
-            ("CPU-seconds of the engine per 1,000 runs", |steady| steady.cpu_per_thousand, 3),
-            ("calls lost, doubled or early", |steady| steady.wrong as f64, 0),
-        ],
-    );
-}
-
-fn show_door(table: &mut String, doors: &[Door]) {
-    rows(
-        table,
-        "events that no funnel knows",
-        doors,
-        &[
-            ("accepted/s, one per request", |door| door.single_per_second, 0),
-            ("accepted/s, in lists of 100", |door| door.listed_per_second, 0),
-            ("CPU-seconds per 1,000 events, with their turns", |door| door.cpu_per_thousand, 3),
-            ("CPU of the idle engine, % of a core", |door| door.idle_percent, 1),
-        ],
-    );
 }

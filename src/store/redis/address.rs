@@ -80,7 +80,8 @@ impl Address {
             "redis+cluster" | "rediss+cluster" => Shape::Cluster,
             _ => return Err(wrong("its scheme is unknown")),
         };
-        let shown = format!("{scheme}://{rest}");
+        // The query of a socket's address may hold a password.
+        let shown = format!("{scheme}://{}", rest.split_once('?').map_or(rest, |(place, _)| place));
         let password = credentials.split_once(':').is_some_and(|(_, secret)| !secret.is_empty());
         let mut address = Address { shape, servers: Vec::new(), master: String::new(), database: 0, tls, password, shown };
         if shape == Shape::Single {
@@ -150,6 +151,8 @@ mod tests {
         let many = Address::parse("redis+cluster://u:p@10.0.0.1:7000,10.0.0.2:7000").unwrap();
         assert_eq!((many.shape, many.servers.len(), many.password, many.is_local()), (Shape::Cluster, 2, true, false));
         assert!(!format!("{many:?}").contains("u:p"));
+        let socket = Address::parse("unix:///run/redis.sock?pass=hidden").unwrap();
+        assert!(socket.is_local() && !socket.to_string().contains("hidden"), "{socket}");
         let watched = Address::parse("rediss+sentinel://:p@a:26379,b:26379/shop/2").unwrap();
         assert_eq!((watched.master.as_str(), watched.database, watched.tls), ("shop", 2, true));
         assert!(watched.servers.iter().all(|server| !server.contains(":p@")));

@@ -51,7 +51,12 @@ impl Inner {
             if chosen.is_empty() {
                 break;
             }
-            found.extend(self.ask_shards(chosen).await?);
+            match self.ask_shards(chosen).await {
+                Ok(more) => found.extend(more),
+                Err(why) if found.is_empty() => return Err(why),
+                // Those who are in hand already must not be forgotten; the rest comes with the next claim.
+                Err(_) => break,
+            }
             if found.len() >= max {
                 break;
             }

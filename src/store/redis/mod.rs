@@ -154,7 +154,7 @@ impl Inner {
 
     /// Runs items that may share a script call; an error of one is the error of all.
     async fn all(&self, ops: Vec<Op>) -> StoreResult<Vec<Reply>> {
-        let replies: Vec<Reply> = self.pump.all(ops).await.into_iter().collect::<StoreResult<_>>()?;
+        let replies: Vec<Reply> = self.pump.all(ops).await?.into_iter().collect::<StoreResult<_>>()?;
         if let Some(last) = replies.last() {
             self.clock.seen(last.now);
         }

@@ -49,7 +49,8 @@ impl Inner {
                 Err(why) => {
                     let mut memory = self.memory();
                     chosen.iter().for_each(|(shard, _)| memory.effect_due(*shard, UNKNOWN));
-                    return Err(why);
+                    // Those that are in hand already must not be forgotten.
+                    return if out.is_empty() { Err(why) } else { Ok(out) };
                 }
             };
             for ((shard, epoch), reply) in chosen.into_iter().zip(replies) {

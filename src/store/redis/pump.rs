@@ -57,9 +57,33 @@ pub struct Reply {
     pub value: Value,
 }
 
+/// Items of one caller, with the answers that have come.
 struct Waiting {
-    op: Op,
-    caller: oneshot::Sender<Result<Reply, StoreError>>,
+    ops: Vec<Op>,
+    answers: Vec<Option<Result<Reply, StoreError>>>,
+    left: usize,
+    caller: Option<oneshot::Sender<Vec<Result<Reply, StoreError>>>>,
+}
+
+impl Waiting {
+    fn answer(&mut self, place: usize, answer: Result<Reply, StoreError>) {
+        let Some(empty @ None) = self.answers.get_mut(place) else { return };
+        *empty = Some(answer);
+        self.left -= 1;
+        if self.left == 0
+            && let Some(caller) = self.caller.take()
+        {
+            // A caller that has gone away does not want to know.
+            let _ = caller.send(std::mem::take(&mut self.answers).into_iter().flatten().collect());
+        }
+    }
+}
+
+/// One item of a batch: whose, and which of theirs.
+#[derive(Clone, Copy)]
+struct Item {
+    waiting: usize,
+    place: usize,
 }
 
 /// What every script is told besides its items.
@@ -98,19 +122,27 @@ impl Pump {
     /// Runs one item.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when Redis did not do it within some seconds, or the store is closed.
+    /// [`StoreError::Unavailable`] when Redis did not do it within some seconds; [`StoreError::Closed`].
     pub async fn call(&self, op: Op) -> Result<Reply, StoreError> {
+        self.all(vec![op]).await?.pop().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs several items, which may share script calls: an answer for each in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn all(&self, ops: Vec<Op>) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+        if ops.is_empty() {
+            return Ok(Vec::new());
+        }
         if self.told.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
         let (caller, answer) = oneshot::channel();
-        self.sender.send(Waiting { op, caller }).await.map_err(|_| StoreError::Closed)?;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Closed))
-    }
-
-    /// Runs several items; they may share a script call.
-    pub async fn all(&self, ops: Vec<Op>) -> Vec<Result<Reply, StoreError>> {
-        futures_util::future::join_all(ops.into_iter().map(|op| self.call(op))).await
+        let answers = ops.iter().map(|_| None).collect();
+        let waiting = Waiting { left: ops.len(), ops, answers, caller: Some(caller) };
+        self.sender.send(waiting).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)
     }
 }
 
@@ -128,17 +160,22 @@ impl Lane {
             if self.receiver.lock().await.recv_many(&mut batch, BATCH_MAX).await == 0 {
                 return;
             }
-            self.serve(std::mem::take(&mut batch)).await;
+            self.serve(&mut batch).await;
+            batch.clear();
         }
     }
 
     /// Sees a batch through.
-    async fn serve(&mut self, mut batch: Vec<Waiting>) {
+    async fn serve(&mut self, batch: &mut [Waiting]) {
+        let mut items: Vec<Item> = Vec::with_capacity(batch.len());
+        for (waiting, whose) in batch.iter().enumerate() {
+            items.extend((0..whose.ops.len()).map(|place| Item { waiting, place }));
+        }
         let started = Instant::now();
         let (mut again, mut pause) = (false, PAUSE_MS.0);
-        while !batch.is_empty() {
-            let why = match self.attempt(&mut batch, again).await {
-                Ok(()) if batch.is_empty() => return,
+        while !items.is_empty() {
+            let why = match self.attempt(batch, &mut items, again).await {
+                Ok(()) if items.is_empty() => return,
                 Ok(()) => "Redis was not ready".to_owned(),
                 Err(why) => {
                     self.connection = None;
@@ -147,9 +184,9 @@ impl Lane {
             };
             again = true;
             if started.elapsed() > Duration::from_millis(PATIENCE_MS) || self.told.closed.load(Ordering::Acquire) {
-                for waiting in batch.drain(..) {
-                    // A caller that has gone away does not want to know.
-                    let _ = waiting.caller.send(Err(StoreError::Unavailable(format!("Redis does not answer ({why})"))));
+                let said = StoreError::Unavailable(format!("Redis does not answer ({why})"));
+                for item in items.drain(..) {
+                    batch[item.waiting].answer(item.place, Err(said.clone()));
                 }
                 return;
             }
@@ -161,37 +198,32 @@ impl Lane {
         }
     }
 
-    /// Sends what is left once; what is answered leaves the batch.
-    async fn attempt(&mut self, batch: &mut Vec<Waiting>, again: bool) -> Result<(), RedisError> {
+    /// Sends what is left once; what is answered leaves the list of items.
+    async fn attempt(&mut self, batch: &mut [Waiting], items: &mut Vec<Item>, again: bool) -> Result<(), RedisError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.dialer.connect().await?,
         };
-        let groups = group(std::mem::take(batch), self.dialer.spans_shards());
-        let commands: Vec<Cmd> = groups.iter().map(|group| self.command(group, again)).collect();
+        let groups = group(batch, items, self.dialer.spans_shards());
+        let commands: Vec<Cmd> = groups.iter().map(|(script, group)| self.command(batch, *script, group, again)).collect();
         points(&groups, |points| points.0);
-        let answers = match connection.run(commands).await {
-            Ok(answers) => answers,
-            Err(why) => {
-                batch.extend(groups.into_iter().flatten());
-                return Err(why);
-            }
-        };
+        let answers = connection.run(commands).await?;
         points(&groups, |points| points.1);
+        items.clear();
         let (mut forgotten, mut broken) = (false, None);
-        for (group, answer) in groups.into_iter().zip(answers) {
+        for ((script, group), answer) in groups.into_iter().zip(answers) {
             match answer {
-                Ok(value) => hand_out(group, value),
+                Ok(value) => hand_out(batch, group, value),
                 Err(why) => match weigh(&why) {
                     Weight::Forgotten => {
                         forgotten = true;
-                        batch.extend(group);
+                        items.extend(group);
                     }
                     Weight::Passing => {
-                        batch.extend(group);
+                        items.extend(group);
                         broken = Some(why);
                     }
-                    Weight::Refused => refuse(group, &why),
+                    Weight::Refused => refuse(batch, script, group, &why),
                 },
             }
         }
@@ -210,54 +242,52 @@ impl Lane {
         }
     }
 
-    fn command(&self, group: &[Waiting], again: bool) -> Cmd {
-        let script = group.first().map_or(Script::Renew, |waiting| waiting.op.script);
-        let bytes = group.iter().map(|waiting| waiting.op.args.bytes() + LEASE_KEY_BYTES).sum::<usize>();
-        let args = group.iter().map(|waiting| waiting.op.args.len() + 1).sum::<usize>();
+    fn command(&self, batch: &[Waiting], script: Script, group: &[Item], again: bool) -> Cmd {
+        let ops = || group.iter().map(|item| &batch[item.waiting].ops[item.place]);
+        let bytes = ops().map(|op| op.args.bytes() + LEASE_KEY_BYTES).sum::<usize>();
+        let args = ops().map(|op| op.args.len() + 1).sum::<usize>();
         let mut command = Cmd::with_capacity(args + 8, bytes + 128);
         command.arg("EVALSHA").arg(&script.loaded().sha).arg(group.len());
-        for waiting in group {
-            command.arg(lease(waiting.op.shard));
-        }
+        ops().for_each(|op| {
+            command.arg(lease(op.shard));
+        });
         let (now, set) = (self.told.now)();
         command.arg(now).arg(&self.told.me).arg(if again { "1" } else { "" }).arg(if set { "1" } else { "" });
-        for waiting in group {
-            waiting.op.args.iter().for_each(|arg| {
+        ops().for_each(|op| {
+            op.args.iter().for_each(|arg| {
                 command.arg(arg);
             });
-        }
+        });
         command
     }
 }
 
 /// Puts items that may share a script call together, in their order.
-fn group(batch: Vec<Waiting>, spans_shards: bool) -> Vec<Vec<Waiting>> {
-    let mut groups: Vec<Vec<Waiting>> = Vec::new();
-    for waiting in batch {
-        let fits = |group: &&mut Vec<Waiting>| {
-            group.len() < SCRIPT_ITEMS_MAX
-                && group.first().is_some_and(|first| {
-                    first.op.script == waiting.op.script && (spans_shards || first.op.shard == waiting.op.shard)
-                })
+fn group(batch: &[Waiting], items: &[Item], spans_shards: bool) -> Vec<(Script, Vec<Item>)> {
+    let mut groups: Vec<(Script, u16, Vec<Item>)> = Vec::new();
+    for item in items {
+        let op = &batch[item.waiting].ops[item.place];
+        let fits = |(script, shard, group): &&mut (Script, u16, Vec<Item>)| {
+            *script == op.script && (spans_shards || *shard == op.shard) && group.len() < SCRIPT_ITEMS_MAX
         };
         match groups.iter_mut().find(fits) {
-            Some(group) => group.push(waiting),
-            None => groups.push(vec![waiting]),
+            Some((_, _, group)) => group.push(*item),
+            None => groups.push((op.script, op.shard, vec![*item])),
         }
     }
-    groups
+    groups.into_iter().map(|(script, _, group)| (script, group)).collect()
 }
 
-fn points(groups: &[Vec<Waiting>], which: fn((&'static str, &'static str)) -> &'static str) {
-    for first in groups.iter().filter_map(|group| group.first()) {
-        if let Some(points) = first.op.script.points() {
+fn points(groups: &[(Script, Vec<Item>)], which: fn((&'static str, &'static str)) -> &'static str) {
+    for (script, _) in groups {
+        if let Some(points) = script.points() {
             failpoint(which(points));
         }
     }
 }
 
-/// Gives each caller its answer.
-fn hand_out(group: Vec<Waiting>, value: Value) {
+/// Gives each item its answer.
+fn hand_out(batch: &mut [Waiting], group: Vec<Item>, value: Value) {
     let parts = match value {
         Value::Array(parts) => parts,
         other => vec![other],
@@ -270,18 +300,17 @@ fn hand_out(group: Vec<Waiting>, value: Value) {
         _ => Vec::new(),
     }
     .into_iter();
-    for waiting in group {
+    for item in group {
         let answer = replies.next().map(|value| Reply { now, value }).ok_or_else(|| {
             StoreError::Unavailable(
                 "Redis answered in a form that is not known; check that no other program uses its scripts".to_owned(),
             )
         });
-        // A caller that has gone away does not want to know.
-        let _ = waiting.caller.send(answer);
+        batch[item.waiting].answer(item.place, answer);
     }
 }
 
-fn refuse(group: Vec<Waiting>, why: &RedisError) {
+fn refuse(batch: &mut [Waiting], script: Script, group: Vec<Item>, why: &RedisError) {
     let full = why.code() == Some("OOM");
     let said = match full {
         true => {
@@ -289,9 +318,9 @@ fn refuse(group: Vec<Waiting>, why: &RedisError) {
         }
         false => format!("Redis refused: {why}"),
     };
-    tracing::error!(script = ?group.first().map(|waiting| waiting.op.script), "{said}");
-    for waiting in group {
-        let _ = waiting.caller.send(Err(StoreError::Unavailable(said.clone())));
+    tracing::error!(?script, "{said}");
+    for item in group {
+        batch[item.waiting].answer(item.place, Err(StoreError::Unavailable(said.clone())));
     }
 }
 
