@@ -6,7 +6,7 @@
 //! any case. Each taking raises the shard's epoch; a script that names an older one does nothing.
 
 use super::super::StoreResult;
-use super::key::{SHARDS, meta, shard_of};
+use super::key::{SHARDS, lease, meta, shard_of};
 use super::memory::NEVER;
 use super::pump::Op;
 use super::record::accepted_at;
@@ -90,24 +90,44 @@ impl Inner {
             self.give_up(owned - share, since.elapsed() > LEAVE).await?;
         } else {
             *leaving = None;
+            // Others have come or gone since something was to be given up.
+            if self.memory().stay() {
+                self.notify(true, true);
+            }
         }
         Ok(())
     }
 
-    /// Takes up to `most` shards that nobody owns.
-    async fn acquire(&self, most: usize) -> StoreResult<()> {
-        // Each worker begins elsewhere, so that they do not all ask for the same.
+    /// Shards that nobody owns, as far as can be seen without taking them; each worker begins elsewhere, so that
+    /// they do not all ask for the same.
+    async fn vacant(&self) -> StoreResult<Vec<u16>> {
         let start = self.told.me.bytes().fold(0u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(byte)));
-        let free: Vec<u16> = {
+        let others: Vec<u16> = {
             let memory = self.memory();
             (0..SHARDS).map(|n| (start.wrapping_add(n)) % SHARDS).filter(|shard| memory.epoch(*shard).is_none()).collect()
         };
-        let mut left = most;
-        for part in free.chunks(64) {
-            if left == 0 {
-                break;
-            }
-            let asked = &part[..part.len().min(left)];
+        let asked: Vec<redis::Cmd> = others
+            .iter()
+            .map(|shard| {
+                let mut get = redis::cmd("HMGET");
+                get.arg(lease(*shard)).arg("w").arg("u");
+                get
+            })
+            .collect();
+        let (leases, now) = (self.plain(&asked).await?, self.clock.now().0);
+        let free = |lease: redis::Value| {
+            let mut parts = value::list(lease).into_iter();
+            let (owner, until) = (value::text(value::next(&mut parts)), value::int(&value::next(&mut parts)));
+            owner.is_empty() || owner == self.told.me || until <= now
+        };
+        Ok(others.into_iter().zip(leases).filter_map(|(shard, lease)| free(lease).then_some(shard)).collect())
+    }
+
+    /// Takes up to `most` shards that nobody owns.
+    async fn acquire(&self, most: usize) -> StoreResult<()> {
+        let mut vacant = self.vacant().await?;
+        vacant.truncate(most);
+        for asked in vacant.chunks(64) {
             let ops = asked.iter().map(|shard| {
                 let mut op = Op::new(Script::Acquire, *shard);
                 op.args.int(self.options.lease_ms);
@@ -129,7 +149,6 @@ impl Inner {
                 let counts: Vec<redis::Value> = value::list(value::next(&mut parts));
                 let counts = counts.chunks_exact(2).map(|pair| (value::int(&pair[0]) as u64, value::int(&pair[1]) as u32));
                 memory.gained(*shard, epoch, at, counts.collect());
-                left -= 1;
             }
         }
         self.notify(true, true);

@@ -241,6 +241,16 @@ impl Memory {
         }
     }
 
+    /// No shard is to be given up any more; true: some were.
+    pub fn stay(&mut self) -> bool {
+        let mut some = false;
+        for shard in self.shards.iter_mut().filter(|shard| shard.leaving) {
+            (shard.leaving, shard.wake_at, shard.ready_at, shard.effect_at) = (false, UNKNOWN, UNKNOWN, UNKNOWN);
+            some = true;
+        }
+        some
+    }
+
     /// How many shards are ours.
     pub fn owned(&self) -> usize {
         self.shards.iter().filter(|shard| shard.epoch.is_some()).count()
