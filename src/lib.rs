@@ -60,8 +60,10 @@
 //! |---|---|---|
 //! | a YAML tree of our own over `saphyr-parser`'s events | every shape fault at once, each with its place; aliases are never expanded | a serde YAML library that reports all faults with spans |
 //! | CEL parsed and checked by us | exact columns, bounded depth, types and *valid until* from one tree | a CEL crate with a type checker and spans |
-//! | one writer thread, group commit | the disk's flush is what costs | a store in which commits of different customers run side by side |
-//! | claims of the embedded store live in memory | one process owns the file; a crash hands everything out anew | more than one process on one store |
+//! | one writer thread, group commit; on Redis a script per batch | the disk's flush and the round trip are what costs | a store in which commits of different customers run side by side |
+//! | claims live in the memory of the process that owns the file or the shard | a crash hands everything out anew; in Redis a mark says what was in hand | claims that outlive their owner |
+//! | on Redis one declared key per item, the rest is made in the script with the shard's tag | a third of a script's cost was keys and arguments | a Redis that checks every key |
+//! | the read side is SQLite tables everywhere | one set of queries; Redis neither lists nor counts | figures that must be read where they are written |
 //! | the account is a second document of the customer | a grant and the step that follows it are one commit | a ledger shared between customers |
 
 #![forbid(unsafe_code)]
