@@ -44,7 +44,14 @@ impl Inner {
             let shard = shard_of(&commit.customer);
             // Not ours any more: whoever owns it does the turn anew.
             let Some(epoch) = self.epoch(shard) else { continue };
-            let flight = self.memory().customers.get(commit.customer.as_str()).cloned().unwrap_or_default();
+            let (flight, leaving) = {
+                let mut memory = self.memory();
+                let flight = memory.customers.get(commit.customer.as_str()).cloned().unwrap_or_default();
+                (flight, memory.shard(shard).leaving)
+            };
+            let mut commit = commit;
+            // A shard that is to go to another worker would never be free of effects in hand.
+            commit.hand_over &= !leaving;
             let erased = if commit.erase { self.effects_of(shard, &commit.customer).await? } else { Vec::new() };
             let (note, op) =
                 prepare(commit, flight, Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms }, erased);

@@ -23,7 +23,7 @@ const ENTRIES_MAX: usize = 64;
 /// Time between two passes while nobody asks, so that entries come together.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longest time until the next one: other processes do not tell of their commits.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_millis(400);
 /// How often a read side says that it is there.
 const SEEN: Duration = Duration::from_secs(60);
 /// How long a read side that is not there is waited for, in days.
