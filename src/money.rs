@@ -9,6 +9,8 @@ use std::fmt;
 /// Digits kept after the decimal point of a [`Dec`].
 pub const DEC_SCALE_DIGITS: u32 = 6;
 const SCALE: i64 = 1_000_000;
+/// Largest power of ten, either way, that is looked at; no number that fits needs as much.
+const EXPONENT_MAX: u64 = 30;
 
 /// An exact decimal number with six digits after the point; the inner value is in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -74,10 +76,14 @@ fn split_exponent(text: &str) -> Result<(&str, i64), NumberError> {
     match text.find(['e', 'E']) {
         None => Ok((text, 0)),
         Some(at) => {
-            let digits = &text[at + 1..];
-            let exponent: i64 =
-                digits.strip_prefix('+').unwrap_or(digits).parse().map_err(|_| NumberError::NotANumber(clip(text)))?;
-            if exponent.abs() > 30 {
+            let written = &text[at + 1..];
+            let digits = written.strip_prefix(['+', '-']).unwrap_or(written);
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(NumberError::NotANumber(clip(text)));
+            }
+            // An exponent that no number can hold is out of range like any that is merely large.
+            let exponent: i64 = written.parse().unwrap_or(i64::MAX);
+            if exponent.unsigned_abs() > EXPONENT_MAX {
                 return Err(NumberError::OutOfRange(clip(text)));
             }
             Ok((&text[..at], exponent))
@@ -228,7 +234,23 @@ mod tests {
         ] {
             assert_eq!(Dec::parse(text).unwrap().to_string(), shown, "{text}");
         }
-        for text in ["", "-", ".5", "5.", "1e999999", "NaN", "inf", "1e", "0.0000001", "9223372036855", "1_000", "+1"] {
+        for text in [
+            "",
+            "-",
+            ".5",
+            "5.",
+            "1e999999",
+            "1e-9223372036854775808",
+            "1e+-5",
+            "1e++5",
+            "NaN",
+            "inf",
+            "1e",
+            "0.0000001",
+            "9223372036855",
+            "1_000",
+            "+1",
+        ] {
             assert!(Dec::parse(text).is_err(), "{text}");
         }
     }

@@ -54,6 +54,10 @@ impl Roles {
     pub const ALL: Roles = Roles { web: true, worker: true, report: true };
 }
 
+/// For tests only: how long a lease lasts, in milliseconds, so that a worker that was killed is replaced soon.
+pub const LEASE_VARIABLE: &str = "AUTOFUNNEL_LEASE_MS";
+/// A shorter lease would be lost by a worker that is merely busy, in milliseconds.
+const LEASE_MS_MIN: i64 = 500;
 /// The name of a worker's note in its folder.
 const STATE_FILE: &str = "watermark";
 
@@ -84,6 +88,14 @@ pub async fn open(
         bail!("time can only run faster on a store in a file; use --store FILE");
     }
     let mut options = redis::Options::new(&remote.address);
+    if let Ok(text) = std::env::var(LEASE_VARIABLE) {
+        match text.parse() {
+            Ok(lease_ms) if lease_ms >= LEASE_MS_MIN => options.lease_ms = lease_ms,
+            _ => bail!(
+                "{LEASE_VARIABLE}={text} is no number of milliseconds from {LEASE_MS_MIN} on; leave it out, it is for tests"
+            ),
+        }
+    }
     options.works = roles.worker;
     options.reports = roles.report;
     options.accept_loss = remote.accept_loss;

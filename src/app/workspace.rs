@@ -2,9 +2,8 @@
 
 use crate::channel::{self, Channel};
 use crate::engine::intake::World;
-use crate::funnel::{self, Files, Funnel, Workspace};
+use crate::funnel::{self, Documents, Files, Funnel, Workspace};
 use crate::lang::diag::{Fault, Faults, Severity};
-use crate::lang::node;
 use crate::lang::render::Sources;
 use crate::source::Source;
 use crate::template::TemplateOptions;
@@ -94,15 +93,12 @@ pub fn check(files: &Files, secrets: &dyn Secrets) -> Checked {
     let mut texts = Sources::default();
     for (file, text) in files {
         texts.add(file, text);
-        if file.ends_with(".yaml") {
-            // Its own faults are reported by the compiler; here only literal secrets are looked for.
-            let mut unread = Faults::default();
-            if let Some(node) = node::parse(file, text, &mut unread) {
-                secrets::scan(&node, &mut faults);
-            }
-        }
     }
-    let workspace = funnel::compile(files, &mut faults);
+    let documents = Documents::read(files);
+    for node in documents.nodes() {
+        secrets::scan(node, &mut faults);
+    }
+    let workspace = funnel::compile_read(files, documents, &mut faults);
     let mut channels = HashMap::new();
     let mut sources = BTreeMap::new();
     if let Some(workspace) = &workspace {

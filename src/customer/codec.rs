@@ -3,6 +3,7 @@
 //! A binary reads the present format and the one before it and writes the present one. Fields are added
 //! with a default and left out when they hold it, so a new field needs no new format.
 
+use crate::lang::diag::bounded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,7 +20,7 @@ pub enum CodecError {
     #[error("the stored document has format {0}, this engine reads up to {FORMAT}; start the newer engine")]
     Newer(u8),
     /// Damaged.
-    #[error("the stored document is damaged: {0}")]
+    #[error("the stored document is damaged: {}", bounded(.0.to_string()))]
     Damaged(#[from] rmp_serde::decode::Error),
 }
 

@@ -27,6 +27,8 @@ pub mod schema;
 pub mod settings;
 pub mod workspace;
 
+pub use workspace::Documents;
+
 /// The files of a workspace: path relative to its folder (with `/`) → text.
 pub type Files = BTreeMap<String, String>;
 
@@ -160,4 +162,9 @@ impl Definitions {
 /// Compiles a workspace. Faults are reported all at once; `None` when there are errors.
 pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
     workspace::compile(files, faults)
+}
+
+/// As [`compile`], where the YAML among the files has been read before.
+pub fn compile_read(files: &Files, documents: Documents, faults: &mut Faults) -> Option<Workspace> {
+    workspace::compile_read(files, documents, faults)
 }

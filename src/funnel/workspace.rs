@@ -51,22 +51,51 @@ struct Broken {
     templates: BTreeSet<String>,
 }
 
+/// The YAML among the files, each read once, with what is wrong in it.
+pub struct Documents(BTreeMap<String, (Option<Node>, Faults)>);
+
+impl Documents {
+    /// Reads every `.yaml` file, whatever it is for.
+    pub fn read(files: &Files) -> Documents {
+        let yaml = files.iter().filter(|(path, _)| path.ends_with(".yaml"));
+        let read = |path: &str, text: &str| {
+            let mut faults = Faults::default();
+            (node::parse(path, text, &mut faults), faults)
+        };
+        Documents(yaml.map(|(path, text)| (path.clone(), read(path, text))).collect())
+    }
+
+    /// What could be read.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.0.values().filter_map(|(node, _)| node.as_ref())
+    }
+
+    /// Hands a document over and reports what is wrong in it; `None` when it could not be read.
+    fn take(&mut self, path: &str, faults: &mut Faults) -> Option<Node> {
+        let (node, found) = self.0.remove(path)?;
+        faults.extend(found);
+        node
+    }
+}
+
 /// Compiles a workspace. Faults are reported all at once; `None` when there are errors.
 pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
+    compile_read(files, Documents::read(files), faults)
+}
+
+/// As [`compile`], where the YAML among the files has been read before.
+pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults) -> Option<Workspace> {
     let errors = faults.error_count();
     let sorted = sort(files, faults);
     let nodes: Vec<(&str, &str, Option<Node>)> =
-        sorted.funnels.iter().map(|(name, path)| (*name, *path, node::parse(path, &files[*path], faults))).collect();
+        sorted.funnels.iter().map(|(name, path)| (*name, *path, documents.take(path, faults))).collect();
     let mut broken = Broken::default();
-    let read = |path: &str, broken: &mut bool, faults: &mut Faults| {
-        let node = files.get(path).and_then(|text| {
-            let node = node::parse(path, text, faults);
-            *broken = node.is_none();
-            node
-        });
+    let (settings, known) = settings(files, &mut documents, faults);
+    let mut read = |path: &str, broken: &mut bool, faults: &mut Faults| {
+        let node = documents.take(path, faults);
+        *broken = node.is_none() && files.contains_key(path);
         node.filter(|node| !node.is_null())
     };
-    let (settings, known) = settings(files, faults);
     let segments_node = read(SEGMENTS, &mut broken.segments, faults);
     let catalog_node = read(CATALOG, &mut broken.catalog, faults);
     let base = Base::new(&settings, Segments::declared(segments_node.as_ref()), &emitted(&nodes));
@@ -89,7 +118,7 @@ pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
         }
     }
     faults.extend(broken.without_consequences(found));
-    let tests = tests(&sorted, &nodes, files, faults);
+    let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
     linted(&sorted, &nodes, &funnels, whole).report(faults);
     if faults.error_count() > errors {
@@ -199,15 +228,15 @@ fn bad_name(name: &str) -> Option<String> {
 
 /// The settings, and whether they could be read at all; if not, those of an empty file stand in, so that
 /// the other files are checked all the same.
-fn settings(files: &Files, faults: &mut Faults) -> (Settings, bool) {
-    let node = match files.get(SETTINGS) {
-        None => {
+fn settings(files: &Files, documents: &mut Documents, faults: &mut Faults) -> (Settings, bool) {
+    let node = match files.contains_key(SETTINGS) {
+        false => {
             faults
                 .error("no-settings", &start(SETTINGS), format!("there is no file {SETTINGS}"))
                 .hint("it begins with `workspace:`, `zone:` and `currency:`; `autofunnel init` writes one");
             None
         }
-        Some(text) => node::parse(SETTINGS, text, faults),
+        true => documents.take(SETTINGS, faults),
     };
     match node {
         Some(node) => (Settings::compile(&node, faults), true),
@@ -283,7 +312,12 @@ impl Broken {
 }
 
 /// The tests of all funnels: those in their own files, then those in `tests/`.
-fn tests(sorted: &Sorted<'_>, nodes: &[(&str, &str, Option<Node>)], files: &Files, faults: &mut Faults) -> Vec<(String, Node)> {
+fn tests(
+    sorted: &Sorted<'_>,
+    nodes: &[(&str, &str, Option<Node>)],
+    documents: &mut Documents,
+    faults: &mut Faults,
+) -> Vec<(String, Node)> {
     let mut out = Vec::new();
     for (name, _, node) in nodes {
         if let Some(list) = node.as_ref().and_then(|node| node.get("tests")) {
@@ -300,7 +334,7 @@ fn tests(sorted: &Sorted<'_>, nodes: &[(&str, &str, Option<Node>)], files: &File
                     |meant| format!("did you mean `{meant}`?"),
                 ));
         }
-        let Some(node) = node::parse(path, &files[*path], faults) else { continue };
+        let Some(node) = documents.take(path, faults) else { continue };
         let Some(object) = Object::read(&node, &[TESTS_FIELDS], "a file of tests", faults) else { continue };
         if let Some(list) = object.node("tests") {
             add_tests(name, list, &mut out, faults);

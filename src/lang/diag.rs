@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// Faults kept of one check; more are counted, not kept.
 pub const FAULTS_MAX: usize = 200;
+/// Longest sentence about what is wrong, in characters; of a longer one the middle is left out.
+pub const SENTENCE_CHARS_MAX: usize = 600;
 
 /// A stretch of one line of a file. Lines and columns count from 1; columns count characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +76,7 @@ impl Faults {
 
     fn push(&mut self, severity: Severity, code: &'static str, place: &Place, message: String) -> &mut Self {
         if self.list.len() < FAULTS_MAX {
-            self.list.push(Fault { severity, code, place: place.clone(), message, hint: None });
+            self.list.push(Fault { severity, code, place: place.clone(), message: bounded(message), hint: None });
         } else {
             self.dropped += 1;
         }
@@ -86,7 +88,7 @@ impl Faults {
         if self.dropped == 0
             && let Some(fault) = self.list.last_mut()
         {
-            fault.hint = Some(hint.into());
+            fault.hint = Some(bounded(hint.into()));
         }
         self
     }
@@ -97,13 +99,17 @@ impl Faults {
             && let Some(fault) = self.list.last_mut()
             && fault.hint.is_none()
         {
-            fault.hint = Some(hint.into());
+            fault.hint = Some(bounded(hint.into()));
         }
         self
     }
 
     /// Adds the hint "did you mean …" when one of `known` is close to `typed`, else lists what there is.
     pub fn did_you_mean<'a>(&mut self, typed: &str, known: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        // Comparing names costs time, which a fault that is only counted is not worth.
+        if self.dropped > 0 {
+            return self;
+        }
         let known: Vec<&str> = known.into_iter().collect();
         match closest(typed, known.iter().copied()) {
             Some(name) => self.hint(format!("did you mean `{name}`?")),
@@ -149,13 +155,36 @@ impl Faults {
     }
 }
 
+/// A sentence that quotes what somebody wrote: beginning and end of it where that is endless, since what is
+/// wrong with it is told before or behind the quotation.
+pub fn bounded(text: String) -> String {
+    if text.len() <= SENTENCE_CHARS_MAX {
+        return text;
+    }
+    let count = text.chars().count();
+    if count <= SENTENCE_CHARS_MAX {
+        return text;
+    }
+    let head: String = text.chars().take(SENTENCE_CHARS_MAX / 2).collect();
+    let tail: String = text.chars().skip(count - SENTENCE_CHARS_MAX / 3).collect();
+    format!("{head} … {tail}")
+}
+
 /// The one of `known` that was probably meant.
 pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed: String = typed.chars().take(60).flat_map(char::to_lowercase).collect();
+    let chars = typed.chars().count();
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&typed, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len().min(typed.len()) / 4)
+        .filter_map(|name| {
+            let most = 1 + name.len().min(typed.len()) / 4;
+            let lower = name.to_lowercase();
+            // Names whose lengths differ by more are further apart than that; most are told apart by this alone.
+            let near = lower.chars().count().abs_diff(chars) <= most;
+            near.then(|| strsim::damerau_levenshtein(&typed, &lower))
+                .filter(|distance| *distance <= most)
+                .map(|distance| (distance, name))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -165,9 +194,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_endless_sentence_keeps_its_beginning_and_its_end() {
+        let place = Place { file: "a.yaml".into(), line: 1, column: 1, length: 1 };
+        let mut faults = Faults::default();
+        let endless = "é".repeat(50_000);
+        faults.error("unknown-name", &place, format!("there is no `{endless}` here")).hint(format!("not `{endless}`"));
+        let fault = &faults.list()[0];
+        assert!(fault.message.chars().count() <= SENTENCE_CHARS_MAX, "{}", fault.message);
+        assert!(fault.message.starts_with("there is no `é") && fault.message.ends_with("é` here"), "{}", fault.message);
+        assert!(fault.hint.as_ref().is_some_and(|hint| hint.chars().count() <= SENTENCE_CHARS_MAX));
+        let just = "x".repeat(SENTENCE_CHARS_MAX);
+        assert_eq!(bounded(just.clone()), just);
+    }
+
+    #[test]
     fn the_closest_name_is_offered_and_a_far_one_is_not() {
         assert_eq!(closest("emial", ["email", "sms"]), Some("email"));
         assert_eq!(closest("Renewl_due", ["renewal_due"]), Some("renewal_due"));
         assert_eq!(closest("purchase", ["birthday"]), None);
+        assert_eq!(closest("a", ["abc", "ab"]), Some("ab"));
+        assert_eq!(closest("subjetc line", ["subject-line", "subject", "line"]), Some("subject-line"));
     }
 }

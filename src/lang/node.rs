@@ -19,7 +19,7 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Deepest nesting.
 pub const DEPTH_MAX: usize = 40;
 /// Most nodes (keys counted too) in one file; of dense bracketed data fewer, see `guard`.
-pub const NODES_MAX: usize = 100_000;
+pub const NODES_MAX: usize = 25_000;
 
 /// A node with its place.
 ///

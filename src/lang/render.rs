@@ -32,13 +32,16 @@ struct Source {
 }
 
 impl Sources {
-    /// Adds a file under the path that faults name.
+    /// Adds a file under the path that faults name. A carriage return alone ends a line in YAML only: readers of
+    /// templates count line feeds.
     pub fn add(&mut self, file: impl Into<String>, text: &str) {
+        let file = file.into();
+        let yaml = file.ends_with(".yaml");
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
         let bytes = text.as_bytes();
-        let ends = |i: usize| bytes[i] == b'\n' || (bytes[i] == b'\r' && bytes.get(i + 1) != Some(&b'\n'));
+        let ends = |i: usize| bytes[i] == b'\n' || (yaml && bytes[i] == b'\r' && bytes.get(i + 1) != Some(&b'\n'));
         let starts = std::iter::once(0).chain((0..bytes.len()).filter(|i| ends(*i)).map(|i| i + 1)).collect();
-        self.files.insert(file.into(), Source { text, starts });
+        self.files.insert(file, Source { text, starts });
     }
 
     /// A line of a file, from 1, without its line break.
@@ -247,6 +250,16 @@ mod tests {
             assert_eq!(before(rows[row - 1], "emial"), before(rows[row], "^"), "{text}");
             assert!(rows.iter().all(|row| row.chars().count() <= LINE_COLUMNS_MAX + 10), "{text}");
         }
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_a_line_of_yaml_and_none_of_a_template() {
+        let mut sources = Sources::default();
+        sources.add("a.yaml", "a: 1\rb: 2\r\nc: 3\n");
+        sources.add("templates/a.txt", "a\rb\r\nc\n");
+        let lines = |file| (1..=4).map(|number| sources.line(file, number)).collect::<Vec<_>>();
+        assert_eq!(lines("a.yaml"), [Some("a: 1"), Some("b: 2"), Some("c: 3"), Some("")]);
+        assert_eq!(lines("templates/a.txt"), [Some("a\rb"), Some("c"), Some(""), None]);
     }
 
     #[test]

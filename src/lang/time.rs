@@ -153,6 +153,8 @@ pub struct Span {
 /// The longest span that may be written: 100 years.
 const SPAN_MONTHS_MAX: u64 = 1_200;
 const SPAN_DAYS_MAX: u64 = 36_600;
+/// Most numbers and units of a span: as many as it is shown with, from years to milliseconds.
+const TOKENS_MAX: usize = 14;
 
 impl Span {
     /// Elapsed milliseconds.
@@ -192,23 +194,25 @@ impl Span {
     }
 
     fn add(&mut self, count: u64, unit: &str) -> Result<(), String> {
+        // Parts of one kind add up: together they may be no longer than one alone.
         let too_long = || "longer than 100 years".to_owned();
-        let elapsed = |unit_ms: i64| {
-            let ms = i64::try_from(count).ok().and_then(|n| n.checked_mul(unit_ms));
+        let elapsed = |before: i64, unit_ms: i64| {
+            let ms = i64::try_from(count).ok().and_then(|n| n.checked_mul(unit_ms)?.checked_add(before));
             ms.filter(|ms| *ms <= SPAN_DAYS_MAX as i64 * DAY_MS).ok_or_else(too_long)
         };
-        let calendar = |per: u64, max: u64| {
-            count.checked_mul(per).filter(|n| *n <= max).and_then(|n| u32::try_from(n).ok()).ok_or_else(too_long)
+        let calendar = |before: u32, per: u64, max: u64| {
+            let n = count.checked_mul(per).and_then(|n| n.checked_add(u64::from(before)));
+            n.filter(|n| *n <= max).and_then(|n| u32::try_from(n).ok()).ok_or_else(too_long)
         };
         match unit {
-            "ms" => self.ms += elapsed(1)?,
-            "s" | "sec" | "second" | "seconds" => self.ms += elapsed(SECOND_MS)?,
-            "m" | "min" | "minute" | "minutes" => self.ms += elapsed(MINUTE_MS)?,
-            "h" | "hour" | "hours" => self.ms += elapsed(HOUR_MS)?,
-            "d" | "day" | "days" => self.days += calendar(1, SPAN_DAYS_MAX)?,
-            "w" | "week" | "weeks" => self.days += calendar(7, SPAN_DAYS_MAX)?,
-            "month" | "months" => self.months += calendar(1, SPAN_MONTHS_MAX)?,
-            "y" | "year" | "years" => self.months += calendar(12, SPAN_MONTHS_MAX)?,
+            "ms" => self.ms = elapsed(self.ms, 1)?,
+            "s" | "sec" | "second" | "seconds" => self.ms = elapsed(self.ms, SECOND_MS)?,
+            "m" | "min" | "minute" | "minutes" => self.ms = elapsed(self.ms, MINUTE_MS)?,
+            "h" | "hour" | "hours" => self.ms = elapsed(self.ms, HOUR_MS)?,
+            "d" | "day" | "days" => self.days = calendar(self.days, 1, SPAN_DAYS_MAX)?,
+            "w" | "week" | "weeks" => self.days = calendar(self.days, 7, SPAN_DAYS_MAX)?,
+            "month" | "months" => self.months = calendar(self.months, 1, SPAN_MONTHS_MAX)?,
+            "y" | "year" | "years" => self.months = calendar(self.months, 12, SPAN_MONTHS_MAX)?,
             other => {
                 return Err(format!(
                     "`{}` is no unit of time; use seconds, minutes, hours, days, weeks, months or years",
@@ -224,11 +228,11 @@ fn clip(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// Numbers and words, with or without blanks between them. Stops after 12: nobody writes longer ones.
+/// Numbers and words, with or without blanks between them; of more than [`TOKENS_MAX`] those only that show it.
 fn tokens(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     let mut last_digit = None;
-    for c in text.trim().chars().take(200) {
+    for c in text.trim().chars() {
         if c.is_whitespace() {
             last_digit = None;
             continue;
@@ -239,7 +243,7 @@ fn tokens(text: &str) -> Vec<String> {
             _ => out.push(c.to_string()),
         }
         last_digit = Some(digit);
-        if out.len() > 12 {
+        if out.len() > TOKENS_MAX {
             break;
         }
     }
@@ -322,10 +326,29 @@ mod tests {
             ("1h30m", "1 hour 30 minutes"),
             ("2 weeks", "14 days"),
             ("1500ms", "1 second 500 ms"),
+            (
+                "18 years 7 months 150 days 31 hours 49 minutes 24 seconds 747 ms",
+                "18 years 7 months 150 days 31 hours 49 minutes 24 seconds 747 ms",
+            ),
         ] {
             assert_eq!(Span::parse(text).unwrap().to_string(), shown);
         }
-        for text in ["", "soon", "3", "3 dayz", "-3 days", "101 years", "99999999999999999999 days", "3 days 4", "1.5 days"] {
+        let far = format!("1 day{}x", " ".repeat(300));
+        assert!(Span::parse(&far).is_err(), "what stands behind many blanks counts");
+        for text in [
+            "",
+            "soon",
+            "3",
+            "3 dayz",
+            "-3 days",
+            "101 years",
+            "95 years 61 months",
+            "36600 days 1 week",
+            "878400h 1 ms",
+            "99999999999999999999 days",
+            "3 days 4",
+            "1.5 days",
+        ] {
             assert!(Span::parse(text).is_err(), "{text}");
         }
     }

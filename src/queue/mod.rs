@@ -9,7 +9,7 @@
 //! never reaches apalis (an error from a backend ends its worker for good): the feeder backs off and
 //! tries again. A worker that dies all the same is restarted by the monitor and counted.
 
-use crate::store::{Claim, Delivery, Store, Work};
+use crate::store::{Claim, Delivery, Store, StoreError, Work};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,25 +85,46 @@ impl Default for Queues {
     }
 }
 
-/// Runs feeders and workers until `stop` says true, then lets them finish (at most [`DRAIN_MS_MAX`]) and
-/// gives back what was claimed and not begun.
+/// Runs feeders and workers until `stop` says true, or the store cannot work any more; then lets them finish
+/// (at most [`DRAIN_MS_MAX`]) and gives back what was claimed and not begun.
 pub async fn run(
     store: Arc<dyn Store>,
     queues: Queues,
     turns: Arc<dyn Handler<Vec<Claim>>>,
     deliveries: Arc<dyn Handler<Delivery>>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
-    let feed_turns = tokio::spawn(feed_turns(store.clone(), queues.turns.clone(), queues.effects.clone(), stop.clone()));
-    let feed_effects = tokio::spawn(feed_effects(store.clone(), queues.effects.clone(), stop.clone()));
+    let end = Arc::new(watch::Sender::new(false));
+    let feed_turns = tokio::spawn(feed_turns(store.clone(), queues.turns.clone(), queues.effects.clone(), end.clone()));
+    let feed_effects = tokio::spawn(feed_effects(store.clone(), queues.effects.clone(), end.clone()));
     let (turns_out, effects_out) = (queues.turns_out.clone(), queues.effects_out.clone());
     // The lanes of this value would keep the channels open after the feeders are gone.
     drop(queues);
-    backend::work(turns_out.clone(), turns, effects_out.clone(), deliveries, stop).await;
-    for feeder in [feed_turns, feed_effects] {
-        feeder.abort();
+    let ended = end.subscribe();
+    let told = tokio::spawn(async move {
+        stopped(&mut stop).await;
+        end.send_replace(true);
+    });
+    backend::work(turns_out.clone(), turns, effects_out.clone(), deliveries, ended).await;
+    for task in [feed_turns, feed_effects, told] {
+        task.abort();
     }
     give_back(&*store, &turns_out).await;
+}
+
+/// What a feeder does about an error: false when the store cannot work any more.
+fn goes_on(what: &str, error: &StoreError, end: &watch::Sender<bool>) -> bool {
+    match error {
+        StoreError::Unavailable(_) => {
+            tracing::warn!(%error, "could not claim {what}; trying again");
+            true
+        }
+        StoreError::Fatal(_) | StoreError::Closed => {
+            tracing::error!(%error, "the store cannot work any more; the engine ends");
+            end.send_replace(true);
+            false
+        }
+    }
 }
 
 /// Frees customers whose batches no worker began.
@@ -116,7 +137,8 @@ async fn give_back(store: &dyn Store, turns: &backend::Shared<Vec<Claim>>) {
     }
 }
 
-async fn feed_turns(store: Arc<dyn Store>, turns: Lane<Vec<Claim>>, effects: Lane<Delivery>, mut stop: watch::Receiver<bool>) {
+async fn feed_turns(store: Arc<dyn Store>, turns: Lane<Vec<Claim>>, effects: Lane<Delivery>, end: Arc<watch::Sender<bool>>) {
+    let mut stop = end.subscribe();
     let mut backoff = Backoff::default();
     loop {
         let permit = tokio::select! {
@@ -144,7 +166,9 @@ async fn feed_turns(store: Arc<dyn Store>, turns: Lane<Vec<Claim>>, effects: Lan
             }
             Err(error) => {
                 drop(permit);
-                tracing::warn!(%error, "could not claim turns; trying again");
+                if !goes_on("turns", &error, &end) {
+                    return;
+                }
                 backoff.pause().await;
             }
         }
@@ -154,7 +178,8 @@ async fn feed_turns(store: Arc<dyn Store>, turns: Lane<Vec<Claim>>, effects: Lan
     }
 }
 
-async fn feed_effects(store: Arc<dyn Store>, effects: Lane<Delivery>, mut stop: watch::Receiver<bool>) {
+async fn feed_effects(store: Arc<dyn Store>, effects: Lane<Delivery>, end: Arc<watch::Sender<bool>>) {
+    let mut stop = end.subscribe();
     let mut backoff = Backoff::default();
     loop {
         let free = EFFECTS_QUEUED_MAX.saturating_sub(effects.waiting()).clamp(1, 64);
@@ -174,7 +199,9 @@ async fn feed_effects(store: Arc<dyn Store>, effects: Lane<Delivery>, mut stop: 
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "could not claim effects; trying again");
+                if !goes_on("effects", &error, &end) {
+                    return;
+                }
                 backoff.pause().await;
             }
         }

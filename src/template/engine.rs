@@ -22,7 +22,7 @@ const RECURSION_MAX: usize = 50;
 /// Largest output of one part, in bytes.
 pub const OUTPUT_BYTES_MAX: usize = 512 * 1024;
 /// Whole and decimal numbers up to this many millionths are computed with exactly as a binary fraction.
-const FLOAT_EXACT_MILLIONTHS_MAX: i64 = 1 << 52;
+const FLOAT_EXACT_MILLIONTHS_MAX: u64 = 1 << 52;
 /// Root under which secrets stand.
 pub(super) const SECRETS: &str = "secrets";
 /// Name of the escaping that percent-encodes.
@@ -154,7 +154,7 @@ fn number(dec: Dec) -> Value {
     match dec.as_int() {
         Some(whole) => Value::from(whole),
         // Exact: below this bound the shortest text of the binary fraction has the same digits.
-        None if dec.0.abs() <= FLOAT_EXACT_MILLIONTHS_MAX => {
+        None if dec.0.unsigned_abs() <= FLOAT_EXACT_MILLIONTHS_MAX => {
             dec.to_string().parse::<f64>().map_or(Value::from_object(Exact(dec)), Value::from)
         }
         None => Value::from_object(Exact(dec)),

@@ -148,9 +148,10 @@ impl Origin {
         }
     }
 
-    /// The place of a token.
+    /// The place of a token; of one in several lines, that of its first line.
     pub fn token(&self, token: &Token) -> Place {
-        let length = u32::try_from(token.text.chars().count()).unwrap_or(1).max(1);
+        let first = token.text.lines().next().unwrap_or("");
+        let length = u32::try_from(first.chars().count()).unwrap_or(1).max(1);
         match self.exact {
             true if token.line > 1 => {
                 Place { line: self.place.line + token.line - 1, column: token.column, length, ..self.place.clone() }
@@ -400,6 +401,14 @@ mod tests {
         let token = find(&tags, &["a".to_owned(), "b".to_owned()]).unwrap();
         assert_eq!((token.text.as_str(), token.line, token.column), ("b", 1, 8));
         assert_eq!(tags[3].tokens.last().unwrap().text, "'}}'");
+    }
+
+    #[test]
+    fn a_text_in_several_lines_is_placed_in_its_first() {
+        let tags = scan("{% if a %}\n {% 'one\ntwo three' %}");
+        let origin = Origin { place: Place { file: "t.txt".into(), line: 3, column: 1, length: 1 }, exact: true };
+        let place = origin.token(&tags[1].tokens[0]);
+        assert_eq!((place.line, place.column, place.length), (4, 5, 4));
     }
 
     #[test]

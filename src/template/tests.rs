@@ -83,6 +83,14 @@ fn missing_values_fail_unless_a_default_is_given() {
 }
 
 #[test]
+fn the_ends_of_what_a_decimal_holds_print_digit_by_digit() {
+    for (millionths, shown) in [(i64::MIN, "-9223372036854.775808"), (i64::MAX, "9223372036854.775807"), (-1, "-0.000001")] {
+        let vars = Fields::from([("n".to_owned(), Value::Dec(crate::money::Dec(millionths)))]);
+        assert_eq!(text_only("{{ n }}").render(&vars).unwrap().text, shown);
+    }
+}
+
+#[test]
 fn values_print_as_people_read_them() {
     let vars = r#"{"n": 12.50, "m": 3, "big": 9223372036853.123456, "list": [1, 2], "customer": {"zone": "Asia/Tokyo"},
                    "t": "2027-02-14T20:00:00Z", "d": "1990-02-28", "ok": true}"#;

@@ -12,10 +12,10 @@ use crate::lang::cel::Type;
 use crate::lang::diag::{Faults, Place, closest};
 use crate::lang::node::{Key, Node};
 use crate::lang::shape;
-use crate::lang::time::{Time, Zone, instant, parse_date};
+use crate::lang::time::{TIME_MAX, TIME_MIN, Time, Zone, instant, parse_date};
 use crate::lang::value::{Fields, Value};
 use crate::money::{Currency, Dec};
-use chrono::NaiveTime;
+use chrono::{NaiveDate, NaiveTime};
 
 /// Events that only the engine itself reports, beside those that begin with `bonus_`.
 const OWN: &[&str] = &["message_sent", "offer_shown", "offer_expired", "tier_changed"];
@@ -86,7 +86,8 @@ fn kind(wanted: &Type) -> &'static str {
 
 /// RFC 3339, or a date as its first moment in `zone`.
 fn time(text: &str, zone: Zone) -> Option<Time> {
-    Time::parse(text).or_else(|| parse_date(text).map(|date| instant(zone, date.and_time(NaiveTime::MIN))))
+    let first = |date: NaiveDate| instant(zone, date.and_time(NaiveTime::MIN));
+    Time::parse(text).or_else(|| parse_date(text).map(first).filter(|time| (TIME_MIN..=TIME_MAX).contains(time)))
 }
 
 /// An event of a test: its name and its properties (the entries that are left).

@@ -9,11 +9,11 @@ use super::{DefaultReEntry, Firing, Interest, Occurrence, Trigger, TriggerCx, Tr
 use crate::lang::cel::{Text, Type};
 use crate::lang::diag::Faults;
 use crate::lang::shape::{Field, Object, Shape};
-use crate::lang::time::{DAY_MS, MINUTE_MS, Time, Zone, instant};
+use crate::lang::time::{DAY_MS, MINUTE_MS, TIME_MAX, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
-use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use croner::{Cron, YEAR_UPPER_LIMIT};
 
 const ZONES: &[&str] = &["workspace", "customer"];
 const CATCH_UP: &[&str] = &["once", "skip"];
@@ -21,6 +21,8 @@ const CATCH_UP: &[&str] = &["once", "skip"];
 pub const GRACE_MS: i64 = 5 * MINUTE_MS;
 /// Longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 200;
+/// Years after which weekdays and leap days come in the same order again (146,097 days are 20,871 weeks).
+const CALENDAR_YEARS: i32 = 400;
 /// Candidates looked at around a change of the clock: a day has so many minutes, and a gap is shorter.
 const CANDIDATES_MAX: usize = 2 * 24 * 60;
 
@@ -91,8 +93,9 @@ fn expression(text: &Text, faults: &mut Faults) -> Option<Cron> {
             return None;
         }
     };
-    // 29 February on a given weekday comes every 28 years, and 40 around the year 2100, which is no leap year.
-    if cron.find_next_occurrence(&NaiveDate::default().and_time(chrono::NaiveTime::MIN), true).is_err() {
+    // The calendar repeats itself every 400 years, so this is all that there is to look at before the search ends.
+    let from = NaiveDate::from_ymd_opt(YEAR_UPPER_LIMIT - CALENDAR_YEARS, 1, 1).unwrap_or_default();
+    if cron.find_next_occurrence(&from.and_time(chrono::NaiveTime::MIN), true).is_err() {
         refuse("this cron expression never fires".to_owned());
         return None;
     }
@@ -117,7 +120,8 @@ fn next_after(cron: &Cron, after: Time, zone: Zone) -> Option<Time> {
         }
         from = candidate;
     }
-    best.map(|(at, _)| at)
+    // Behind the last instant that can be written there is none.
+    best.map(|(at, _)| at).filter(|at| *at <= TIME_MAX)
 }
 
 impl Trigger for Schedule {

@@ -108,7 +108,8 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) | StoreError::Closed => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the store is not available at the moment")
             }
-            StoreError::Fatal(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the engine cannot work as it is"),
+            // The engine ends and is started again by whoever looks after it; nothing of this request was taken.
+            StoreError::Fatal(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the engine cannot work as it is"),
         };
         match problem.status {
             StatusCode::SERVICE_UNAVAILABLE => problem.hint("send the same request again in a moment; it does no harm"),

@@ -7,24 +7,26 @@
 //! A quick slice runs always. `AUTOFUNNEL_LONG=1` runs all of it: every failpoint fifty times, 200 random
 //! kills, 200 restarts; `-- --nocapture` shows its reports.
 
-mod check;
-mod points;
-mod process;
-mod sender;
-mod world;
+pub mod check;
+pub mod home;
+pub mod points;
+pub mod process;
+pub mod sender;
+pub mod world;
 
 use crate::provider::{Dice, Plan, Reply};
 use autofunnel::store::failpoint_names;
 use check::check;
+use home::Kind;
 use points::{Job, play, report};
-use process::{PATIENCE, Process, Setup};
+use process::PATIENCE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use world::World;
+use world::{Launch, World};
 
 /// Worlds at the same time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 /// Hits of each failpoint in the long run.
 const LONG_HITS: usize = 50;
 /// Rounds in which they must be reached.
@@ -40,18 +42,34 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The failpoints outside the stores: around the call of a provider, and before its answer is taken.
 const ENGINE_FAILPOINTS: [&str; 3] = ["provider.call.before", "provider.call.after", "settle.before"];
 
-fn names() -> Vec<&'static str> {
-    failpoint_names().iter().copied().chain(ENGINE_FAILPOINTS).collect()
+/// Failpoints of a kind of store (`sqlite.`, `redis.`), and those of the engine.
+fn names(prefix: &str) -> Vec<&'static str> {
+    failpoint_names().iter().copied().filter(|name| name.starts_with(prefix)).chain(ENGINE_FAILPOINTS).collect()
 }
 
-fn long() -> bool {
+/// Whether everything is to be run.
+pub fn long() -> bool {
     std::env::var("AUTOFUNNEL_LONG").is_ok_and(|value| value == "1")
 }
 
 #[test]
 fn a_crash_at_any_failpoint_loses_and_doubles_nothing() {
-    let names = names();
-    let job = |(seed, (point, hit)): (usize, (&'static str, u64))| Job { point, hit, seed: seed as u64 };
+    let names = names("sqlite.");
+    let later = |(at, name): (usize, &&'static str)| (*name, 2 + at as u64 % 3);
+    let quick = names.iter().map(|name| (*name, 1)).chain(names.iter().enumerate().map(later));
+    crash_everywhere(Kind::File, &names, quick.collect(), 2);
+}
+
+#[test]
+fn a_crash_at_any_failpoint_of_redis_loses_and_doubles_nothing() {
+    let names = names("redis.");
+    let quick = names.iter().enumerate().map(|(at, name)| (*name, 1 + at as u64 % 3));
+    crash_everywhere(Kind::REDIS, &names, quick.collect(), 1);
+}
+
+/// Ends engines at each failpoint: at the given hits, or in the long run at many.
+fn crash_everywhere(kind: Kind, names: &[&'static str], quick: Vec<(&'static str, u64)>, wanted: usize) {
+    let job = |(seed, (point, hit)): (usize, (&'static str, u64))| Job { kind, point, hit, seed: seed as u64 };
     let mut rounds = Vec::new();
     if long() {
         let mut hits: BTreeMap<&str, usize> = BTreeMap::new();
@@ -66,17 +84,15 @@ fn a_crash_at_any_failpoint_loses_and_doubles_nothing() {
             }
         }
     } else {
-        let later = |(at, name): (usize, &&'static str)| (*name, 2 + at as u64 % 3);
-        let wanted = names.iter().map(|name| (*name, 1)).chain(names.iter().enumerate().map(later));
-        rounds = play(wanted.enumerate().map(job).collect(), AT_ONCE);
+        rounds = play(quick.into_iter().enumerate().map(job).collect(), AT_ONCE);
     }
-    let (lines, seen, text) = report(&names, &rounds);
+    let (lines, seen, text) = report(names, &rounds);
     println!("{text}");
     for round in &rounds {
         assert!(round.verdict.is_good(), "{:?}:\n{}\n{text}", round.job, round.verdict.text());
         assert!(round.hit || long(), "{:?} was not reached\n{text}", round.job);
     }
-    let wanted = if long() { LONG_HITS } else { 2 };
+    let wanted = if long() { LONG_HITS } else { wanted };
     for (name, line) in lines {
         assert!(line.hits >= wanted, "{name} was hit {} times, not {wanted}\n{text}", line.hits);
     }
@@ -95,14 +111,15 @@ fn every_failpoint_of_the_sources_is_tried() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                for begin in ["failpoint(\"", "before: \"", "after: \""] {
+                for begin in ["failpoint(\"", "before: \"", "after: \"", "=> (\"", ".before\", \""] {
                     let names = text.split(begin).skip(1).filter_map(|rest| rest.split('"').next());
-                    found.extend(names.filter(|name| name.contains('.')).map(str::to_owned));
+                    let is = |name: &&str| name.ends_with(".before") || name.ends_with(".after");
+                    found.extend(names.filter(is).map(str::to_owned));
                 }
             }
         }
     }
-    let tried: BTreeSet<String> = names().into_iter().map(str::to_owned).collect();
+    let tried: BTreeSet<String> = names("").into_iter().map(str::to_owned).collect();
     assert_eq!(found, tried);
 }
 
@@ -110,7 +127,7 @@ fn every_failpoint_of_the_sources_is_tried() {
 fn kills_at_random_under_load_lose_and_double_nothing() {
     let kills = if long() { 200 } else { 5 };
     let mut dice = Dice::new(20, "kills");
-    let mut world = World::new(Plan::new(20, 20, 2));
+    let mut world = World::new(Kind::File, Plan::new(20, 20, 2));
     for kill in 1..=kills {
         world.load(4, 2, 10);
         let mut engine = world.start(None);
@@ -119,7 +136,7 @@ fn kills_at_random_under_load_lose_and_double_nothing() {
             assert!(world.until_done(&engine), "the engine ended by itself:\n{}", engine.log());
             world.load(4, 2, 10);
         }
-        after_some_work(&world, &mut dice, &engine);
+        world.some_work(&mut dice, &[&engine]);
         engine.kill();
     }
     world.finish();
@@ -130,7 +147,7 @@ fn kills_at_random_under_load_lose_and_double_nothing() {
 fn a_stop_in_the_middle_of_work_is_quick_and_loses_nothing() {
     let stops = if long() { 200 } else { 4 };
     let mut dice = Dice::new(30, "stops");
-    let mut world = World::new(Plan::new(30, 20, 1));
+    let mut world = World::new(Kind::File, Plan::new(30, 20, 1));
     let mut longest = Duration::ZERO;
     for stop in 0..stops {
         world.load(4, 2, 10);
@@ -138,7 +155,7 @@ fn a_stop_in_the_middle_of_work_is_quick_and_loses_nothing() {
             world.load_at_once(CROWD);
         }
         let mut engine = world.start(None);
-        after_some_work(&world, &mut dice, &engine);
+        world.some_work(&mut dice, &[&engine]);
         let asked = Instant::now();
         engine.terminate();
         assert_eq!(engine.status().code(), Some(0), "{}", engine.log());
@@ -154,10 +171,11 @@ fn a_stop_in_the_middle_of_work_is_quick_and_loses_nothing() {
 #[test]
 fn a_stop_does_not_wait_for_a_provider_that_is_silent() {
     let plan = Plan { troubles: &[Reply::SilenceAfter], ..Plan::new(50, 100, 1) };
-    let mut world = World::with_mail_timeout(plan, "60s");
+    let mut world = World::with_mail_timeout(Kind::File, plan, "60s");
     world.load(3, 1, 2);
     let mut engine = world.start(None);
-    assert!(world.bell.until(PATIENCE, || world.provider.count() >= 3), "{}", engine.log());
+    // An order and news of each.
+    assert!(world.bell.until(PATIENCE, || world.provider.count() >= 6), "{}", engine.log());
     let asked = Instant::now();
     engine.terminate();
     assert_eq!(engine.status().code(), Some(0), "{}", engine.log());
@@ -168,10 +186,9 @@ fn a_stop_does_not_wait_for_a_provider_that_is_silent() {
 
 #[test]
 fn a_second_engine_on_the_same_store_is_refused() {
-    let mut world = World::new(Plan::new(40, 0, 0));
+    let mut world = World::new(Kind::File, Plan::new(40, 0, 0));
     let mut first = world.start(None);
-    let setup = Setup { folder: world.folder(), number: 1_000, crash_at: None, bell: world.bell.clone() };
-    let mut second = Process::start(setup);
+    let mut second = world.spawn(Launch::default());
     assert_eq!(second.status().code(), Some(1));
     let log = second.log();
     assert!(log.contains("engine.db is in use by another process"), "{log}");
@@ -182,21 +199,6 @@ fn a_second_engine_on_the_same_store_is_refused() {
     first.terminate();
     assert_eq!(first.status().code(), Some(0), "{}", first.log());
     conclude(&world, 0);
-}
-
-/// Lets the engine work until the senders have been answered and the provider has been called a few more
-/// times, or nothing is left to do. Some work must be done in between: inputs that are in hand at three ends
-/// of the process in a row are put aside, as nobody can tell them from those that end it.
-fn after_some_work(world: &World, dice: &mut Dice, engine: &Process) {
-    let (calls, (answers, _)) = (world.provider.count(), world.post.counts());
-    let (more_calls, more_answers) = (1 + dice.below(15) as usize, 15 + dice.below(40) as usize);
-    let enough = || {
-        let (answered, pending) = world.post.counts();
-        let some = world.provider.count() >= calls + more_calls && answered >= answers + more_answers;
-        some || (pending == 0 && world.is_idle()) || engine.has_ended()
-    };
-    assert!(world.bell.until(PATIENCE, enough), "nothing happens:\n{}", engine.log());
-    assert!(!engine.has_ended(), "the engine ended by itself:\n{}", engine.log());
 }
 
 fn conclude(world: &World, ends: usize) -> check::Verdict {

@@ -22,13 +22,23 @@ pub enum Disk {
 pub struct Server {
     folder: tempfile::TempDir,
     disk: Disk,
+    password: Option<String>,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts an empty one.
     pub fn start(disk: Disk) -> Server {
-        let mut server = Server { folder: tempfile::tempdir().unwrap(), disk, child: None };
+        Server::new(disk, None)
+    }
+
+    /// The same, with a password.
+    pub fn with_password(disk: Disk, password: &str) -> Server {
+        Server::new(disk, Some(password.to_owned()))
+    }
+
+    fn new(disk: Disk, password: Option<String>) -> Server {
+        let mut server = Server { folder: tempfile::tempdir().unwrap(), disk, password, child: None };
         server.go();
         server
     }
@@ -43,9 +53,17 @@ impl Server {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let socket = self.socket();
         let _absent = std::fs::remove_file(&socket);
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", append, "--appendfsync", sync])
-            .args(["--unixsocket", socket.to_str().unwrap(), "--dir", self.folder.path().to_str().unwrap()])
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", append, "--appendfsync", sync]).args([
+            "--unixsocket",
+            socket.to_str().unwrap(),
+            "--dir",
+            self.folder.path().to_str().unwrap(),
+        ]);
+        if let Some(password) = &self.password {
+            command.args(["--requirepass", password]);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -59,7 +77,8 @@ impl Server {
         }
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 
@@ -70,7 +89,8 @@ impl Server {
 
     /// Its address.
     pub fn address(&self) -> String {
-        format!("unix://{}", self.socket().display())
+        let password = self.password.as_ref().map(|password| format!("?pass={password}")).unwrap_or_default();
+        format!("unix://{}{password}", self.socket().display())
     }
 
     /// What it has logged.
@@ -86,15 +106,86 @@ impl Server {
         }
     }
 
-    /// Its process.
-    pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
-    }
-
     /// Runs a command.
     pub fn query(&self, command: &redis::Cmd) -> redis::RedisResult<redis::Value> {
         let mut connection = redis::Client::open(self.address())?.get_connection()?;
         command.query(&mut connection)
+    }
+
+    /// Runs a script without keys.
+    pub fn script(&self, text: &str, arguments: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(text).arg(0).arg(arguments);
+        self.query(&eval)
+    }
+
+    /// How much there is to do: inputs, effects, live runs; `None`: it does not answer.
+    pub fn left(&self) -> Option<i64> {
+        let script = "
+            local left = 0
+            for _, key in ipairs(redis.call('KEYS', 'af:*:ready')) do left = left + redis.call('ZCARD', key) end
+            for _, key in ipairs(redis.call('KEYS', 'af:*:outbox')) do left = left + redis.call('ZCARD', key) end
+            for _, key in ipairs(redis.call('KEYS', 'af:*:live')) do
+              for _, count in ipairs(redis.call('HVALS', key)) do left = left + count end
+            end
+            return left";
+        self.script(script, &[]).ok().and_then(|left| redis::from_redis_value(left).ok())
+    }
+
+    /// The newest place of each shard's fact stream.
+    pub fn streams(&self) -> Vec<(u16, String)> {
+        let script = "
+            local all = {}
+            for _, key in ipairs(redis.call('KEYS', 'af:*:facts')) do
+              local info = redis.call('XINFO', 'STREAM', key)
+              for i = 1, #info, 2 do
+                if info[i] == 'last-generated-id' then all[#all + 1] = {string.match(key, '%d+'), info[i + 1]} end
+              end
+            end
+            return all";
+        redis::from_redis_value(self.script(script, &[]).unwrap()).unwrap()
+    }
+
+    /// What waits where, for whoever looks for the cause.
+    pub fn waiting(&self) -> String {
+        let script = "
+            local t = redis.call('TIME')
+            local lines = {'now ' .. string.format('%.0f', t[1] * 1000 + t[2] / 1000)}
+            for _, name in ipairs({'ready', 'wake', 'outbox', 'live'}) do
+              for _, key in ipairs(redis.call('KEYS', 'af:*:' .. name)) do
+                local rows = name == 'live' and redis.call('HGETALL', key) or redis.call('ZRANGE', key, 0, 20, 'WITHSCORES')
+                local lease = redis.call('HGETALL', string.gsub(key, name .. '$', 'lease') .. '')
+                lines[#lines + 1] = key .. ': ' .. table.concat(rows, ' ') .. ' lease ' .. table.concat(lease, ' ')
+              end
+            end
+            for _, key in ipairs(redis.call('KEYS', 'af:*:inbox:*')) do
+              lines[#lines + 1] = key .. ': ' .. redis.call('LLEN', key)
+            end
+            return table.concat(lines, '\\n')";
+        match self.script(script, &[]) {
+            Ok(text) => redis::from_redis_value(text).unwrap_or_default(),
+            Err(why) => why.to_string(),
+        }
+    }
+
+    /// Names of the workers that have said that they live.
+    pub fn workers(&self) -> Vec<String> {
+        let mut range = redis::cmd("ZRANGE");
+        range.arg("af:{meta}:workers").arg(0).arg(-1);
+        self.query(&range).ok().and_then(|names| redis::from_redis_value(names).ok()).unwrap_or_default()
+    }
+
+    /// How many shards a worker owns, and how many have any owner.
+    pub fn owned(&self, worker: &str) -> (i64, i64) {
+        let script = "
+            local hers, all = 0, 0
+            for _, key in ipairs(redis.call('KEYS', 'af:*:lease')) do
+              local owner = redis.call('HGET', key, 'w') or ''
+              if owner == ARGV[1] then hers = hers + 1 end
+              if owner ~= '' then all = all + 1 end
+            end
+            return {hers, all}";
+        self.script(script, &[worker]).ok().and_then(|counts| redis::from_redis_value(counts).ok()).unwrap_or((-1, -1))
     }
 
     /// Lets all leases run out: whoever owned a shard or had something in hand is taken for dead.
@@ -113,9 +204,7 @@ impl Server {
               end
             end
             return 1";
-        let mut eval = redis::cmd("EVAL");
-        eval.arg(script).arg(0).arg(15_000);
-        self.query(&eval).unwrap();
+        self.script(script, &["15000"]).unwrap();
     }
 }
 

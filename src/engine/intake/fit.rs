@@ -6,10 +6,10 @@
 use super::Refusal;
 use crate::event::words::{WordType, item_fields};
 use crate::lang::cel::Type;
-use crate::lang::time::{Time, Zone, instant, parse_date};
+use crate::lang::time::{TIME_MAX, TIME_MIN, Time, Zone, instant, parse_date};
 use crate::lang::value::{Fields, Value};
 use crate::money::Dec;
-use chrono::NaiveTime;
+use chrono::{NaiveDate, NaiveTime};
 
 /// Makes a property of a well-known event fit.
 ///
@@ -97,7 +97,9 @@ fn time(value: Value, path: &str, zone: Zone) -> Result<Value, Refusal> {
 
 /// Reads RFC 3339, or a calendar date as its first moment in `zone`.
 pub fn read_time(text: &str, zone: Zone) -> Option<Time> {
-    Time::parse(text).or_else(|| parse_date(text).map(|date| instant(zone, date.and_time(NaiveTime::MIN))))
+    let first = |date: NaiveDate| instant(zone, date.and_time(NaiveTime::MIN));
+    // East of Greenwich the year 1900 begins before what can be written.
+    Time::parse(text).or_else(|| parse_date(text).map(first).filter(|time| (TIME_MIN..=TIME_MAX).contains(time)))
 }
 
 /// The refusal of a text that is no time.
@@ -153,6 +155,8 @@ mod tests {
             word(Value::from("2027-03-01"), WordType::Time, "ends", berlin),
             Ok(Value::Time(Time::parse("2027-02-28T23:00:00Z").unwrap()))
         );
+        assert_eq!(read_time("1900-01-01", UTC), Some(TIME_MIN));
+        assert_eq!(read_time("1900-01-01", berlin), None, "it would be an instant of the year 1899");
         let items =
             Value::List(vec![Value::Map([("sku".to_owned(), Value::Int(5)), ("amount".to_owned(), Value::from("1.5"))].into())]);
         let fitted = word(items, WordType::Items, "items", UTC).unwrap();

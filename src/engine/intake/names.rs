@@ -69,6 +69,9 @@ pub fn take_id(fields: &mut Fields, name: &'static str, what: &str, hint: &str) 
 pub fn nothing_else(fields: &Fields, known: &[&str]) -> Result<(), Refusal> {
     match fields.keys().next() {
         None => Ok(()),
+        Some(name) if name.trim().is_empty() => {
+            Err(Refusal::new("a field has no name").hint(format!("there is: {}", known.join(", "))))
+        }
         Some(name) => {
             let shown: String = name.chars().take(60).collect();
             Err(Refusal::new(format!("`{shown}` is not a field here"))
@@ -90,6 +93,16 @@ mod tests {
         for bad in ["", " ", "a\nb", "a\u{0}", "a\u{2028}b", "\u{202e}evil", &"x".repeat(129), &"é".repeat(65)] {
             assert!(check_id(bad, "id", "id").is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_left_is_named_even_if_it_has_no_name() {
+        let left =
+            |name: &str| nothing_else(&Fields::from([(name.to_owned(), crate::lang::value::Value::Null)]), &["id", "time"]);
+        let refusal = left("tme").unwrap_err();
+        assert_eq!((refusal.field.as_deref(), refusal.hint.as_deref()), (Some("tme"), Some("did you mean `time`?")));
+        let refusal = left(" ").unwrap_err();
+        assert_eq!((refusal.error.as_str(), refusal.field), ("a field has no name", None));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Why something was refused at a door: one sentence, what to do next, and which field it was.
 
+use crate::lang::diag::{bounded, closest};
 use crate::store::StoreError;
 
-/// One sentence for the sender, with what to do next.
+/// One sentence for the sender, with what to do next. What it quotes of an endless value is cut.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Refusal {
@@ -17,20 +18,20 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with its sentence.
     pub fn new(error: impl Into<String>) -> Refusal {
-        Refusal { error: error.into(), hint: None, field: None }
+        Refusal { error: bounded(error.into()), hint: None, field: None }
     }
 
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Refusal {
-        self.hint = Some(hint.into());
+        self.hint = Some(bounded(hint.into()));
         self
     }
 
     /// Names the field.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Refusal {
-        self.field = Some(field.into());
+        self.field = Some(bounded(field.into()));
         self
     }
 
@@ -38,7 +39,7 @@ impl Refusal {
     #[must_use]
     pub fn did_you_mean<'a>(self, typed: &str, known: impl IntoIterator<Item = &'a str>) -> Refusal {
         let known: Vec<&str> = known.into_iter().collect();
-        match crate::lang::diag::closest(typed, known.iter().copied()) {
+        match closest(typed, known.iter().copied()) {
             Some(name) => self.hint(format!("did you mean `{name}`?")),
             None if known.is_empty() => self,
             None => self.hint(format!("there is: {}", known.iter().take(30).copied().collect::<Vec<_>>().join(", "))),

@@ -210,7 +210,7 @@ fn costly_texts_are_refused() {
 fn big_honest_files_are_read() {
     let long = format!("a: |\n{}", "  Some text, with commas; and: colons [x].\n".repeat(20_000));
     assert_eq!(read(&long).1, []);
-    let list = format!("a: [{}]", vec!["{ b: 1, c: \"x\" }"; 12_000].join(", "));
+    let list = format!("a: [{}]", vec!["{ b: 1, c: \"x\" }"; 4_900].join(", "));
     assert_eq!(read(&list).1, []);
     let deep = format!("a: {}{}", "[".repeat(DEPTH_MAX - 1), "]".repeat(DEPTH_MAX - 1));
     assert_eq!(read(&deep).1, []);

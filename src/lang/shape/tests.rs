@@ -167,10 +167,10 @@ fn a_map_is_read_against_all_tables() {
 
 #[test]
 fn many_unknown_fields_are_counted_quickly() {
-    let yaml: String = (0..20_000).map(|n| format!("emial{n}: 1\n")).collect();
+    let yaml: String = (0..10_000).map(|n| format!("emial{n}: 1\n")).collect();
     let (_, faults) = object(&yaml);
     assert_eq!(faults.len(), UNKNOWN_NAMED_MAX + 2);
-    assert!(faults[UNKNOWN_NAMED_MAX].message.contains("19990 more"));
+    assert!(faults[UNKNOWN_NAMED_MAX].message.contains("9990 more"));
 }
 
 #[test]

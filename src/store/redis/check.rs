@@ -11,8 +11,10 @@
 //! | settings that may not be read | a warning: they could not be checked |
 //!
 //! *Watermark.* Every second a worker writes the time into Redis and, when that is done, into a file of its
-//! own. A Redis that later knows a smaller one has come back older (a snapshot, a fail-over): what was done
-//! since may be done again. Then nothing is sent until an operator has confirmed it.
+//! own. A Redis that later knows a smaller one, or is another store, has come back older (a snapshot, a
+//! fail-over, an empty disk): what was done since may be done again. Then nothing is sent until an operator
+//! has confirmed it: that leaves an instant in Redis which is later than the last one that the worker knows.
+//! A worker compares every second, and before anything is sent over a connection that was made again.
 
 use super::super::{StoreError, StoreResult};
 use super::address::{Address, Shape};
@@ -29,6 +31,8 @@ const MAJOR_MIN: u64 = 7;
 /// How much may be missing after a crash where Redis syncs once a second, in milliseconds: that second and
 /// the one in which nobody had written the mark.
 const SECOND_LOST_MS: i64 = 3_000;
+/// Where an operator's confirmation stands in the store's own hash: when it was given, in milliseconds.
+const CONFIRMED: &str = "confirmed";
 /// Between two marks.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -206,12 +210,15 @@ pub fn allow(found: &Found, accept_loss: bool) -> StoreResult<()> {
 pub struct Mark {
     store: String,
     ms: i64,
+    /// When an operator last confirmed what Redis was, in milliseconds; 0: never.
+    confirmed: i64,
 }
 
 impl Mark {
     fn parse(text: &str) -> Option<Mark> {
-        let (store, ms) = text.trim().split_once(' ')?;
-        Some(Mark { store: store.to_owned(), ms: ms.parse().ok()? })
+        let mut parts = text.split_whitespace();
+        let (store, ms) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        Some(Mark { store, ms, confirmed: parts.next().map_or(Some(0), |confirmed| confirmed.parse().ok())? })
     }
 }
 
@@ -220,22 +227,26 @@ impl Inner {
     pub async fn check_watermark(&self, first: bool) -> StoreResult<()> {
         let Some(file) = self.options.state_file.clone().filter(|_| self.options.works) else { return Ok(()) };
         let kept = if first { read(&file).await } else { self.mark.lock().await.clone() };
-        let (mut id, mut score) = (redis::cmd("HGET"), redis::cmd("ZSCORE"));
-        id.arg(meta("store")).arg("id");
+        let (mut about, mut score) = (redis::cmd("HMGET"), redis::cmd("ZSCORE"));
+        about.arg(meta("store")).arg("id").arg(CONFIRMED);
         score.arg(meta("watermark")).arg("ms");
-        let mut answers = self.plain(&[id, score]).await?.into_iter();
-        let (id, known) = (value::text(value::next(&mut answers)), value::text(value::next(&mut answers)));
-        let known = value::instant(&known).unwrap_or(0);
+        let mut answers = self.plain(&[about, score]).await?.into_iter();
+        let mut about = value::list(value::next(&mut answers)).into_iter();
+        let (id, confirmed) = (value::text(value::next(&mut about)), value::int(&value::next(&mut about)));
+        let known = value::instant(&value::text(value::next(&mut answers))).unwrap_or(0);
         if let Some(kept) = &kept {
             let missing = kept.ms - known;
             let allowed = if self.synced { 0 } else { SECOND_LOST_MS };
-            if kept.store != id {
+            let fits = kept.store == id && missing <= allowed;
+            if fits || confirmed > kept.confirmed {
+                if self.paused.swap(false, Ordering::AcqRel) {
+                    tracing::info!("sending goes on");
+                    self.notify(true, true);
+                }
+            } else if kept.store != id {
                 self.pause(&format!("it is another store than the one that {} remembers", file.display()));
-            } else if missing > allowed {
+            } else {
                 self.pause(&format!("it has come back {:.1} s older than it was", missing as f64 / 1_000.0));
-            } else if self.paused.swap(false, Ordering::AcqRel) {
-                tracing::info!("sending goes on");
-                self.notify(true, true);
             }
             if self.paused.load(Ordering::Acquire) {
                 *self.mark.lock().await = Some(kept.clone());
@@ -246,10 +257,30 @@ impl Inner {
         let mut add = redis::cmd("ZADD");
         add.arg(meta("watermark")).arg("GT").arg(now).arg("ms");
         self.plain(&[add]).await?;
-        let mark = Mark { store: id, ms: now };
+        let mark = Mark { store: id, ms: now, confirmed };
         write(&file, &mark).await?;
         *self.mark.lock().await = Some(mark);
         Ok(())
+    }
+
+    /// Whether anything may be sent.
+    pub fn may_send(&self) -> StoreResult<()> {
+        match self.paused.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(StoreError::Unavailable("sending is paused until an operator confirms; the log says why".to_owned())),
+        }
+    }
+
+    /// Compares again when a connection was made again since the last time; an error when nothing may be sent.
+    pub async fn recognise_server(&self) -> StoreResult<()> {
+        let mut recognised = self.recognised.lock().await;
+        let dialed = self.told.dialed.load(Ordering::Acquire);
+        if dialed != *recognised {
+            self.check_watermark(false).await?;
+            *recognised = dialed;
+        }
+        drop(recognised);
+        self.may_send()
     }
 
     fn pause(&self, why: &str) {
@@ -287,7 +318,7 @@ async fn write(file: &std::path::Path, mark: &Mark) -> StoreResult<()> {
         tokio::fs::create_dir_all(folder).await.map_err(fail)?;
     }
     let new = file.with_extension("new");
-    tokio::fs::write(&new, format!("{} {}\n", mark.store, mark.ms)).await.map_err(fail)?;
+    tokio::fs::write(&new, format!("{} {} {}\n", mark.store, mark.ms, mark.confirmed)).await.map_err(fail)?;
     tokio::fs::rename(&new, file).await.map_err(fail)
 }
 
@@ -298,10 +329,10 @@ async fn write(file: &std::path::Path, mark: &Mark) -> StoreResult<()> {
 pub async fn confirm(dialer: &Dialer) -> Result<(), RedisError> {
     let mut connection = dialer.connect().await?;
     let parts = value::list(connection.ask(&redis::cmd("TIME")).await?);
-    let now = parts.first().map_or(0, value::int) * 1_000 + 1_000;
-    let mut add = redis::cmd("ZADD");
-    add.arg(meta("watermark")).arg("GT").arg(now).arg("ms");
-    connection.ask(&add).await.map(|_| ())
+    let now = parts.first().map_or(0, value::int) * 1_000 + parts.get(1).map_or(0, value::int) / 1_000;
+    let mut set = redis::cmd("HSET");
+    set.arg(meta("store")).arg(CONFIRMED).arg(now);
+    connection.ask(&set).await.map(|_| ())
 }
 
 #[cfg(test)]
@@ -354,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_is_written() {
-        assert_eq!(Mark::parse("abc 17\n"), Some(Mark { store: "abc".to_owned(), ms: 17 }));
-        assert_eq!(Mark::parse("abc"), None);
+        let mark = |confirmed| Some(Mark { store: "abc".to_owned(), ms: 17, confirmed });
+        assert_eq!((Mark::parse("abc 17 5\n"), Mark::parse("abc 17\n"), Mark::parse("abc")), (mark(5), mark(0), None));
     }
 }

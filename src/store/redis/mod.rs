@@ -125,6 +125,8 @@ struct Inner {
     follower: follow::Signals,
     /// Redis has come back older than it was: nothing is sent until a person says so.
     paused: AtomicBool,
+    /// Up to which of the connections made again the server was found to be what it was.
+    recognised: tokio::sync::Mutex<u64>,
     /// Every write is on disk before it is answered.
     synced: bool,
     /// What was last written into the state file.

@@ -10,7 +10,7 @@ use super::plain::Plain;
 use super::pump::{Pump, Told, load};
 use super::{Inner, Options, RedisStore, check, follow, value};
 use crate::customer::codec::FORMAT;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -58,6 +58,7 @@ impl RedisStore {
             me: name()?,
             closed: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            dialed: AtomicU64::new(0),
         });
         let (pump, mut tasks) = Pump::start(&dialer, told.clone(), connections);
         let inner = Arc::new(Inner {
@@ -72,6 +73,7 @@ impl RedisStore {
             effects: Notify::new(),
             follower: follow::Signals::default(),
             paused: AtomicBool::new(false),
+            recognised: tokio::sync::Mutex::new(0),
             synced: found.synced,
             mark: tokio::sync::Mutex::new(None),
             id,

@@ -1,6 +1,6 @@
 //! The outbox: effects on their way out.
 
-use super::super::{Begin, Delivery, Retry, StoreError, StoreResult};
+use super::super::{Begin, Delivery, Retry, StoreResult};
 use super::inbox::{result, stale};
 use super::key::{key, shard_of};
 use super::memory::{EffectFlight, NEVER, UNKNOWN};
@@ -102,9 +102,7 @@ impl Inner {
 
     /// [`super::super::Store::begin`].
     pub async fn begin(&self, effect: String, digest: Vec<u8>) -> StoreResult<Begin> {
-        if self.paused.load(Ordering::Acquire) {
-            return Err(StoreError::Unavailable("sending is paused until an operator confirms; the log says why".to_owned()));
-        }
+        self.may_send()?;
         let (flight, epoch) = {
             let memory = self.memory();
             let Some(flight) = memory.effects.get(&effect).cloned() else { return Ok(Begin::Gone) };
@@ -120,6 +118,8 @@ impl Inner {
             .int(TURN_FIRST_MS)
             .int(flight.unsure);
         let reply = self.call(op).await?;
+        // Before anything leaves: a server that came back may have come back older.
+        self.recognise_server().await?;
         let mut parts = value::list(reply.value).into_iter();
         let (word, first, second) = (value::text(value::next(&mut parts)), value::next(&mut parts), value::next(&mut parts));
         match word.as_str() {

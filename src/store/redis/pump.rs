@@ -15,7 +15,7 @@ use super::link::{Connection, Dialer};
 use super::script::{self, Script};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -96,6 +96,8 @@ pub struct Told {
     pub closed: AtomicBool,
     /// When Redis was last out of reach, so that this is said once.
     pub silent: AtomicBool,
+    /// How often a connection was made again.
+    pub dialed: AtomicU64,
 }
 
 /// The way to Redis.
@@ -202,7 +204,12 @@ impl Lane {
     async fn attempt(&mut self, batch: &mut [Waiting], items: &mut Vec<Item>, again: bool) -> Result<(), RedisError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.dialer.connect().await?,
+            None => {
+                // Whoever answers now may not be what it was.
+                let connection = self.dialer.connect().await?;
+                self.told.dialed.fetch_add(1, Ordering::AcqRel);
+                connection
+            }
         };
         let groups = group(batch, items, self.dialer.spans_shards());
         let commands: Vec<Cmd> = groups.iter().map(|(script, group)| self.command(batch, *script, group, again)).collect();

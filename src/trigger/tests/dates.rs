@@ -129,6 +129,27 @@ fn a_schedule_is_for_members_of_its_segment_and_has_a_grace() {
 }
 
 #[test]
+fn the_rarest_days_are_found() {
+    let mut world = World::new("2027-03-01 10:00");
+    world.customer.segments.insert("vip".to_owned(), world.now);
+    let leap = trigger("{ schedule: \"0 9 29 2 *\", segment: vip }");
+    assert_eq!(world.next(&*leap, "2097-01-01 09:00"), some("2104-02-29 09:00", "schedule:2104-02-29T09:00"));
+    let (never, faults) = read("{ schedule: \"0 9 31 4,6,9,11 *\", segment: vip }");
+    assert!(never.is_none() && faults.list()[0].message.contains("never fires"), "{:?}", faults.list());
+}
+
+#[test]
+fn a_schedule_ends_where_time_can_no_longer_be_written() {
+    let mut world = World::new("2027-03-01 10:00");
+    world.customer.segments.insert("vip".to_owned(), world.now);
+    let hourly = trigger("{ schedule: \"0 * * * *\", segment: vip }");
+    assert!(
+        world.ask(|cx| hourly.next(cx, at("2999-12-31T22:00:00Z"))).is_some_and(|next| next.at == at("2999-12-31T23:00:00Z"))
+    );
+    assert_eq!(world.ask(|cx| hourly.next(cx, at("2999-12-31T23:00:00Z"))), None);
+}
+
+#[test]
 fn a_schedule_uses_each_time_on_the_wall_once() {
     let mut world = World::new("2027-03-01 10:00");
     world.customer.segments.insert("vip".to_owned(), world.now);

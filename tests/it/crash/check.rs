@@ -1,17 +1,17 @@
 //! The checker: reads three journals and holds them against each other. What the sender was told, what
 //! the engine has on record, what the provider saw.
 
+use super::home::{Home, REDIS_PASSWORD};
+use super::process::{PATIENCE, PROVIDER_SECRET, TOKEN};
 use super::sender::Sent;
-use super::world::{POINTS, World, block_on};
+use super::world::{LATE, POINTS, World, block_on};
 use crate::provider::{Call, KEYED_PATH, Reply};
 use autofunnel::account::Account;
-use autofunnel::engine::clock::system_now;
 use autofunnel::fact::{Fact, What};
-use autofunnel::store::read::{Counts, KeptMessage, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter};
-use autofunnel::store::sqlite::{Options, SqliteStore};
-use autofunnel::store::{RunRow, Store};
+use autofunnel::store::RunRow;
+use autofunnel::store::read::{Counts, KeptMessage, PAGE_ROWS_MAX, QuarantineRow, ReadSide, RunFilter};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::time::Instant;
 
 /// The provider's path that takes no key, where nothing may be doubled.
 const HELD_PATH: &str = "/text";
@@ -89,7 +89,8 @@ struct Records {
 
 impl Records {
     fn count(&self, what: What, variant: &str) -> usize {
-        let fits = |fact: &&Fact| fact.what == what && fact.run.as_ref().is_some_and(|run| run.variant == variant);
+        let hers = |run: &autofunnel::fact::RunRef| run.variant == variant && run.step != "news";
+        let fits = |fact: &&Fact| fact.what == what && fact.run.as_ref().is_some_and(hers);
         self.facts.iter().filter(fits).count()
     }
 
@@ -110,35 +111,54 @@ pub fn check(world: &World) -> Verdict {
     for (id, sent) in &told.accepted {
         by_customer.entry(sent.customer.clone()).or_default().push((id, sent));
     }
-    let (path, customers) = (world.store_path(), by_customer.keys().cloned().collect::<Vec<_>>());
-    let (counts, quarantine, records) = block_on(read(&path, &customers, &world.damaged));
+    let customers = by_customer.keys().cloned().collect::<Vec<_>>();
+    let (counts, quarantine, records) = block_on(read(world, &customers));
+    check_logs(world, &mut verdict);
     check_counts(&counts, &mut verdict);
     check_damaged(world, &quarantine, &by_customer, &mut verdict);
     let calls = world.provider.calls();
-    check_calls(&calls, &mut verdict);
+    check_calls(&calls, world.several, &mut verdict);
     let mails = effects_by_order(&calls);
     for (customer, records) in &records {
         let sent = &by_customer[customer];
         let forbids = world.forbids.contains(customer);
         check_customer(customer, sent, records, forbids, &mut verdict);
-        for (id, _) in sent.iter().filter(|(_, sent)| sent.name == "joined") {
-            check_outside(id, records, forbids, &mails, &mut verdict);
+        for (id, sent) in sent {
+            match sent.name {
+                "joined" => check_outside(id, records, forbids, &mails, &mut verdict),
+                "news" => check_news(id, forbids, &mails, &mut verdict),
+                _ => {}
+            }
         }
     }
+    check_order(&mails, &mut verdict);
     verdict
 }
 
 type Everything = (Counts, Vec<QuarantineRow>, BTreeMap<String, Records>);
 
-async fn read(path: &std::path::Path, customers: &[String], damaged: &[String]) -> Everything {
-    let store = SqliteStore::open(path, Options::new(Arc::new(system_now))).unwrap();
+async fn read(world: &World, customers: &[String]) -> Everything {
+    let store = world.home.open(false).await;
+    let mirror;
+    let mut side: &dyn ReadSide = &*store;
+    if let Home::Redis(remote) = &world.home {
+        let begun = Instant::now();
+        while !remote.is_followed().await {
+            assert!(begun.elapsed() < PATIENCE, "the read side does not catch up");
+            // Every question lets it catch up.
+            store.counts().await.unwrap();
+        }
+        // Asked directly, as every question through the store would wait for the streams once more.
+        mirror = remote.side();
+        side = &*mirror;
+    }
     let (counts, quarantine) = (store.counts().await.unwrap(), store.quarantine(PAGE_ROWS_MAX).await.unwrap());
     let mut all = BTreeMap::new();
-    for customer in customers.iter().filter(|customer| !damaged.contains(customer)) {
+    for customer in customers.iter().filter(|customer| !world.damaged.contains(customer)) {
         let mut facts = Vec::new();
         let mut before = None;
         loop {
-            let page = store.timeline(customer.clone(), before, PAGE_ROWS_MAX).await.unwrap();
+            let page = side.timeline(customer.clone(), before, PAGE_ROWS_MAX).await.unwrap();
             before = page.last().map(|row| row.seq);
             let last = page.len() < PAGE_ROWS_MAX;
             facts.extend(page.into_iter().map(|row| row.fact));
@@ -148,8 +168,8 @@ async fn read(path: &std::path::Path, customers: &[String], damaged: &[String]) 
         }
         let record = store.record(customer.clone()).await.unwrap().unwrap_or_default();
         let filter = RunFilter { customer: customer.clone(), ..RunFilter::default() };
-        let runs = store.runs(filter, PAGE_ROWS_MAX).await.unwrap();
-        let messages = store.messages(customer.clone(), None, PAGE_ROWS_MAX).await.unwrap();
+        let runs = side.runs(filter, PAGE_ROWS_MAX).await.unwrap();
+        let messages = side.messages(customer.clone(), None, PAGE_ROWS_MAX).await.unwrap();
         let account = Account::from_stored(&record.account).unwrap();
         all.insert(customer.clone(), Records { facts, account, runs, messages });
     }
@@ -187,15 +207,16 @@ fn check_damaged(
 /// One customer's own records against what her sender was told.
 fn check_customer(customer: &str, sent: &[(&String, &Sent)], records: &Records, forbids: bool, verdict: &mut Verdict) {
     let named = |name: &str| sent.iter().filter(|(_, sent)| sent.name == name).count();
-    let (joined, noise) = (named("joined"), named("noise"));
+    let (joined, noise, news) = (named("joined"), named("noise"), named("news"));
     let of = |what: &str| format!("{what} of {customer}");
     verdict.expect(|| of("events `joined`"), records.events("joined"), joined);
     verdict.expect(|| of("events `noise`"), records.events("noise"), noise);
+    verdict.expect(|| of("events `news`"), records.events("news"), news);
     let entered = records.facts.iter().filter(|fact| fact.what == What::Entered).count();
-    verdict.expect(|| of("entries"), entered, joined);
+    verdict.expect(|| of("entries"), entered, joined + news);
     let finished = records.runs.iter().filter(|run| run.state == "finished").count();
-    verdict.expect(|| of("finished runs"), finished, joined);
-    verdict.expect(|| of("runs"), records.runs.len(), joined);
+    verdict.expect(|| of("finished runs"), finished, joined + news);
+    verdict.expect(|| of("runs"), records.runs.len(), joined + news);
     for (variant, may_fail) in [("email", forbids), ("sms", true), ("push", forbids), ("chat", forbids)] {
         let (sent, failed) = (records.count(What::Sent, variant), records.count(What::Failed, variant));
         let counted = if may_fail { sent + failed } else { sent };
@@ -272,8 +293,60 @@ fn check_outside(order: &str, records: &Records, forbids: bool, outside: &Outsid
     }
 }
 
+/// News: once, and never after the withdrawal of consent was answered.
+fn check_news(order: &str, forbids: bool, outside: &Outside, verdict: &mut Verdict) {
+    let acts = outside.get(&(KEYED_PATH.to_owned(), order.to_owned())).map_or(0, Vec::len);
+    if acts > 1 {
+        verdict.doubled.push(format!("{order} reached somebody {acts} times"));
+    }
+    if !forbids && acts == 0 {
+        verdict.lost.push(format!("{order} reached nobody"));
+    }
+    if order.ends_with(LATE) && acts > 0 {
+        verdict.wrong.push(format!("{order} was sent though her withdrawal had been answered before it came"));
+    }
+}
+
+/// A customer's orders began in the order in which they were accepted.
+fn check_order(outside: &Outside, verdict: &mut Verdict) {
+    let mut runs: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
+    for ((path, order), keys) in outside.iter().filter(|((path, _), _)| path == KEYED_PATH) {
+        let Some((customer, number)) = order.split_once("-join-") else { continue };
+        let run = keys[0].split('/').nth(1).and_then(|run| run.parse().ok());
+        match (number.parse(), run) {
+            (Ok(number), Some(run)) => runs.entry(customer).or_default().push((number, run)),
+            _ => verdict.wrong.push(format!("{path}: {order} came as {keys:?}")),
+        }
+    }
+    for (customer, mut runs) in runs {
+        runs.sort_unstable();
+        if !runs.is_sorted_by_key(|(_, run)| *run) {
+            verdict.wrong.push(format!("orders and runs of {customer} are not in the same order: {runs:?}"));
+        }
+    }
+}
+
+/// No process has panicked, and none has told a secret.
+fn check_logs(world: &World, verdict: &mut Verdict) {
+    for entry in std::fs::read_dir(world.folder()).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for word in ["panicked", TOKEN, PROVIDER_SECRET, REDIS_PASSWORD] {
+            if let Some(line) = text.lines().find(|line| line.contains(word)) {
+                verdict.wrong.push(format!("{} says `{word}`: {line}", path.display()));
+            }
+        }
+    }
+}
+
 /// Each key's requests: one body, and a reason for every repetition.
-fn check_calls(calls: &[Call], verdict: &mut Verdict) {
+///
+/// One of `several` workers may lose what it is calling for to another, and get it back before it has its answer:
+/// it calls again under the same key.
+fn check_calls(calls: &[Call], several: bool, verdict: &mut Verdict) {
     let mut keys: BTreeMap<(&str, &str), Vec<&Call>> = BTreeMap::new();
     for call in calls {
         keys.entry((&call.path, &call.key)).or_default().push(call);
@@ -287,7 +360,7 @@ fn check_calls(calls: &[Call], verdict: &mut Verdict) {
             verdict.seen.repeats += 1;
             if first.reply == Reply::Yes {
                 verdict.seen.repeats_after_yes += 1;
-                if first.process == again.process {
+                if first.process == again.process && !several {
                     verdict.doubled.push(format!("{path} {key} was sent again by {} after a yes", again.process));
                 }
             }

@@ -1,6 +1,7 @@
 //! One failpoint, one hit: an engine that ends there, another that does the rest, and the check.
 
 use super::check::{Seen, Verdict, check};
+use super::home::Kind;
 use super::process::{PATIENCE, Process};
 use super::world::World;
 use crate::provider::{Dice, Plan};
@@ -11,10 +12,14 @@ use std::sync::Mutex;
 const HELPINGS_MAX: usize = 6;
 /// Inputs of as many customers wait when the engine of a `claim` round comes back.
 const TOGETHER: usize = 12;
+/// Customers who wait for a turn when an engine is asked to stop.
+const CROWD: usize = 400;
 
 /// A place and a time.
 #[derive(Clone, Debug)]
 pub struct Job {
+    /// The store.
+    pub kind: Kind,
     /// The failpoint.
     pub point: &'static str,
     /// The engine ends when it is reached for the so manieth time.
@@ -64,12 +69,16 @@ fn round(job: Job) -> Round {
     let said = Said(&job);
     let mut dice = Dice::new(job.seed, job.point);
     let troubles_percent = if job.point.contains("retry") { 60 } else { 25 };
-    let mut world = World::new(Plan::new(dice.below(u64::MAX), troubles_percent, 1));
+    let mut world = World::new(job.kind, Plan::new(dice.below(u64::MAX), troubles_percent, 1));
     let hit = match job.point {
         "sqlite.open.before" | "sqlite.open.after" | "sqlite.prune.before" | "sqlite.prune.after" => at_start(&mut world, &job),
+        "redis.acquire.before" | "redis.acquire.after" => at_start(&mut world, &job),
         "sqlite.claim.before" | "sqlite.claim.after" => at_claim(&mut world, &job),
         "sqlite.close.before" | "sqlite.close.after" => at_close(&mut world, &job),
+        "redis.renew.before" | "redis.renew.after" => at_close(&mut world, &job),
+        "redis.free.before" | "redis.free.after" => at_giving_back(&mut world, &job),
         "sqlite.fault.before" | "sqlite.fault.after" => at_fault(&mut world, &job),
+        "redis.fault.before" | "redis.fault.after" => at_fault(&mut world, &job),
         _ => under_load(&mut world, &job, job.hit),
     };
     world.finish();
@@ -108,8 +117,13 @@ fn at_start(world: &mut World, job: &Job) -> bool {
         world.bell.until(PATIENCE, || world.provider.count() > some || world.post.counts().1 == 0);
         before.kill();
     }
-    // A part of one pruning is enough to be hit later; a file is opened once per process.
-    let hit = if job.point.contains("prune") { 1 + job.hit % 4 } else { 1 };
+    // A part of one pruning is enough to be hit later, and so is one of the takings of shards; a file is opened
+    // once per process.
+    let hit = match job.point.split('.').nth(1) {
+        Some("prune") => 1 + job.hit % 4,
+        Some("acquire") => 1 + job.hit % 8,
+        _ => 1,
+    };
     let mut engine = world.start(Some(&format!("{}:{hit}", job.point)));
     if world.until_done(&engine) {
         stop(&mut engine);
@@ -136,8 +150,9 @@ fn at_claim(world: &mut World, job: &Job) -> bool {
 /// Asked to stop in the middle of work, or at rest.
 fn at_close(world: &mut World, job: &Job) -> bool {
     world.load(3, 2, 4);
-    let mut engine = world.start(Some(&format!("{}:1", job.point)));
-    if job.hit.is_multiple_of(2) {
+    let hit = if job.point.starts_with("redis.renew") { 1 + job.hit % 8 } else { 1 };
+    let mut engine = world.start(Some(&format!("{}:{hit}", job.point)));
+    if job.hit.is_multiple_of(2) && job.point.starts_with("sqlite") {
         assert!(world.until_done(&engine));
     } else {
         let some = (job.hit / 2) as usize % 12;
@@ -145,6 +160,21 @@ fn at_close(world: &mut World, job: &Job) -> bool {
     }
     stop(&mut engine);
     engine.crashed()
+}
+
+/// Asked to stop while customers are claimed whose turns have not begun: they are given back.
+fn at_giving_back(world: &mut World, job: &Job) -> bool {
+    for _ in 0..HELPINGS_MAX {
+        world.load(3, 2, 4);
+        world.load_at_once(CROWD);
+        let (mut engine, calls) = (world.start(Some(&format!("{}:{}", job.point, 1 + job.hit % 3))), world.provider.count());
+        world.bell.until(PATIENCE, || world.provider.count() > calls || engine.has_ended());
+        stop(&mut engine);
+        if engine.crashed() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Turns fail where a document cannot be read.

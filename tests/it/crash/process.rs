@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// The administrator's token of these tests.
 pub const TOKEN: &str = "a-token-for-crash-tests";
+/// A secret of a provider, which must not appear in any log.
+pub const PROVIDER_SECRET: &str = "a-secret-of-the-provider";
 /// Nothing that is waited for takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Signals, as an exit status names them.
@@ -23,6 +25,8 @@ const SIGKILL: i32 = 9;
 #[derive(Default)]
 struct Heard {
     address: Option<SocketAddr>,
+    /// It has said that it works, with doors or without.
+    up: bool,
     /// The output has ended, and so has the process: it has no children.
     ended: bool,
 }
@@ -38,8 +42,14 @@ pub struct Process {
 
 /// What a process needs to be started.
 pub struct Setup<'a> {
-    /// The folder that everything lies in: `funnels`, `engine.db`, logs.
+    /// The folder that everything lies in: `funnels`, the store's files, logs.
     pub folder: &'a Path,
+    /// Where the store is, and what the process does.
+    pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// No file may grow beyond this, in KiB.
+    pub file_kib_max: Option<u64>,
     /// Its number, from 1, by which the provider knows it.
     pub number: usize,
     /// The failpoint at which it is to end, as `name:n`.
@@ -52,10 +62,22 @@ impl Process {
     /// Starts the engine; it need not listen yet.
     pub fn start(setup: Setup<'_>) -> Process {
         let log = setup.folder.join(format!("engine-{}.log", setup.number));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_autofunnel"));
-        command.arg("serve").arg("--funnels").arg(setup.folder.join("funnels"));
-        command.arg("--store").arg(setup.folder.join("engine.db")).args(["--listen", "127.0.0.1:0"]);
+        let binary = env!("CARGO_BIN_EXE_autofunnel");
+        let mut command = match setup.file_kib_max {
+            None => Command::new(binary),
+            Some(most) => {
+                // The shell counts blocks of 512 bytes. What is ignored stays so in the process that takes its place:
+                // a write beyond the bound fails instead of ending it.
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", most * 2), binary]);
+                shell
+            }
+        };
+        command.arg("serve").arg("--funnels").arg(setup.folder.join("funnels")).args(&setup.arguments);
         command.env("AUTOFUNNEL_TOKEN", TOKEN).env("AUTOFUNNEL_PROCESS", format!("process-{}", setup.number));
+        command
+            .env("AUTOFUNNEL_PROVIDER_SECRET", PROVIDER_SECRET)
+            .envs(setup.environment.iter().map(|(name, value)| (name, value)));
         command.env("NO_COLOR", "1").env_remove(CRASH_AT_VARIABLE).env_remove("RUST_LOG");
         if let Some(place) = setup.crash_at {
             command.env(CRASH_AT_VARIABLE, place);
@@ -69,11 +91,11 @@ impl Process {
         Process { child, heard, bell: setup.bell, log, status: None }
     }
 
-    /// Waits until it listens or has ended.
+    /// Waits until it works or has ended; where it listens, if it has doors.
     pub fn address(&self) -> Option<SocketAddr> {
         let decided = || {
             let heard = self.heard.lock().unwrap();
-            heard.ended || heard.address.is_some()
+            heard.ended || heard.up
         };
         assert!(self.bell.until(PATIENCE, decided), "the engine does not come up:\n{}", self.log());
         let heard = self.heard.lock().unwrap();
@@ -103,10 +125,21 @@ impl Process {
         assert_eq!(self.status().signal(), Some(SIGKILL), "it had ended by itself:\n{}", self.log());
     }
 
+    /// Ends it as a power cut would, if it has not ended already.
+    pub fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.status();
+    }
+
     /// Asks it to stop (SIGTERM).
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
         assert!(self.status.is_none(), "once it was waited for its id may be another's");
-        let asked = Command::new("sh").args(["-c", &format!("kill -s TERM {}", self.child.id())]).status().unwrap();
+        let asked = Command::new("sh").args(["-c", &format!("kill -s {name} {}", self.child.id())]).status().unwrap();
         assert!(asked.success() || self.has_ended());
     }
 
@@ -130,8 +163,10 @@ fn listen(output: ChildStdout, heard: &Mutex<Heard>, bell: &Bell) {
     for line in BufReader::new(output).lines() {
         let Ok(line) = line else { break };
         let address = line.split("http://").nth(1).and_then(|rest| rest.split(['/', ' ']).next()?.parse().ok());
-        if address.is_some() {
-            heard.lock().unwrap().address = address;
+        if address.is_some() || line.starts_with("working") {
+            let mut heard = heard.lock().unwrap();
+            (heard.address, heard.up) = (address, true);
+            drop(heard);
             bell.ring();
         }
     }

@@ -139,7 +139,7 @@ impl Post {
 /// Her addresses, without which no message leaves.
 pub fn introduce(customer: &str) -> Letter {
     let body = format!(
-        r#"{{"profile":{{"email":"{customer}@example.com","phone":"+4930123456","push":"device-{customer}","chat":"chat-{customer}"}}}}"#
+        r#"{{"profile":{{"email":"{customer}@example.com","phone":"+4930123456","push":"device-{customer}","chat":"chat-{customer}"}},"consent":{{"email":true}}}}"#
     );
     Letter { method: "PUT", path: format!("/v1/customers/{customer}"), body, events: Vec::new(), after: None }
 }
@@ -153,7 +153,7 @@ pub fn forbid(customer: &str, after: Option<String>) -> Letter {
 /// One request with events: id, name and customer of each.
 pub fn letter_of_events(events: &[(String, &'static str, String)]) -> Letter {
     let one = |(id, name, customer): &(String, &'static str, String)| {
-        let properties = if *name == "joined" { format!(r#"{{"order":"{id}"}}"#) } else { r#"{"n":1}"#.to_owned() };
+        let properties = if *name == "noise" { r#"{"n":1}"#.to_owned() } else { format!(r#"{{"order":"{id}"}}"#) };
         format!(r#"{{"id":"{id}","event":"{name}","customer":"{customer}","properties":{properties}}}"#)
     };
     let texts: Vec<String> = events.iter().map(one).collect();

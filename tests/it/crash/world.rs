@@ -1,13 +1,13 @@
 //! A world around one store: a workspace, a fake provider, senders that never give up, and one engine
 //! process after another.
 
+use super::home::{Home, Kind};
 use super::process::{PATIENCE, Process, Setup};
 use super::sender::{Letter, Post, forbid, introduce, letter_of_events};
-use crate::provider::{Bell, EFFECT_HEADER, KEY_HEADER, PROCESS_HEADER, Plan, Provider};
+use crate::provider::{Bell, Dice, EFFECT_HEADER, KEY_HEADER, PROCESS_HEADER, Plan, Provider};
 use autofunnel::engine::clock::system_now;
 use autofunnel::event::{Event, InputBody};
-use autofunnel::store::sqlite::{Options, SqliteStore};
-use autofunnel::store::{Commit, NewInput, Store};
+use autofunnel::store::{Commit, NewInput};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +18,8 @@ pub const POINTS: i64 = 10;
 /// Of so many customers one takes a word of consent back as soon as her first mail is on its way, and one
 /// right after her first event.
 const FORBIDS_EVERY: usize = 3;
+/// The end of the id of news that came after its customer's withdrawal was answered.
+pub const LATE: &str = "late";
 /// Lanes of senders; those of the second kind send what starts no run.
 const LANES: usize = 3;
 const NOISE_LANES: usize = 3;
@@ -27,7 +29,7 @@ workspace: Crash tests
 zone: UTC
 currency: EUR
 unknown: create
-events: { joined: { order: text }, noise: { n: number } }
+events: { joined: { order: text }, news: { order: text }, noise: { n: number } }
 channels: { email: mail, sms: text, push: pager, chat: inbox }
 providers:
   inbox: { kind: inbox }
@@ -35,7 +37,7 @@ providers:
     kind: http
     url: http://PROVIDER/mail
     idempotency_header: KEY
-    headers: { PROCESS: "${env:AUTOFUNNEL_PROCESS}" }
+    headers: { PROCESS: "${env:AUTOFUNNEL_PROCESS}", x-secret: "${env:AUTOFUNNEL_PROVIDER_SECRET}" }
     json: { to: "{{ message.to }}", text: "{{ message.text }}" }
     timeout: MAIL_TIMEOUT
   text:                      # takes no key and must not be doubled
@@ -82,9 +84,41 @@ steps:
     id: gift
 "#;
 
+/// Marketing: not sent to whoever has withdrawn her consent.
+const NEWS: &str = r#"
+funnel: News
+trigger: news
+key: event.order
+re_entry: always
+steps:
+  - email: { subject: "News {{ event.order }}", text: "news for {{ event.order }}" }
+    id: news
+"#;
+
+/// How a process is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'l> {
+    /// The failpoint at which it is to end, as `name:n`.
+    pub crash_at: Option<&'l str>,
+    /// What it does.
+    pub role: &'l str,
+    /// The machine that it runs on, where a worker has its note.
+    pub slot: usize,
+    /// No file may grow beyond this, in KiB.
+    pub file_kib_max: Option<u64>,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Launch { crash_at: None, role: "all", slot: 0, file_kib_max: None }
+    }
+}
+
 /// See the module.
 pub struct World {
     folder: TempDir,
+    /// Where the store is.
+    pub home: Home,
     /// Told of everything that happens.
     pub bell: Arc<Bell>,
     /// The outside.
@@ -95,6 +129,8 @@ pub struct World {
     pub forbids: Vec<String>,
     /// Customers whose documents are damaged.
     pub damaged: Vec<String>,
+    /// Several workers share the work.
+    pub several: bool,
     senders: Vec<JoinHandle<()>>,
     processes: usize,
     customers: usize,
@@ -102,12 +138,12 @@ pub struct World {
 
 impl World {
     /// A world without any engine yet.
-    pub fn new(plan: Plan) -> World {
-        World::with_mail_timeout(plan, "800ms")
+    pub fn new(kind: Kind, plan: Plan) -> World {
+        World::with_mail_timeout(kind, plan, "800ms")
     }
 
     /// The same, with an engine that waits so long for an answer to a mail.
-    pub fn with_mail_timeout(plan: Plan, timeout: &str) -> World {
+    pub fn with_mail_timeout(kind: Kind, plan: Plan, timeout: &str) -> World {
         let folder = tempfile::Builder::new().prefix("autofunnel-crash-").tempdir().unwrap();
         let bell = Arc::new(Bell::default());
         let provider = Arc::new(Provider::start(plan, bell.clone()));
@@ -116,26 +152,25 @@ impl World {
         let settings = SETTINGS.replace("http://PROVIDER", &format!("http://{}", provider.address()));
         let settings = settings.replace("KEY", KEY_HEADER).replace("{ PROCESS:", &format!("{{ {PROCESS_HEADER}:"));
         let settings = settings.replace("MAIL_TIMEOUT", timeout).replace("EFFECT:", &format!("{EFFECT_HEADER}:"));
-        for (name, text) in [("autofunnel.yaml", settings.as_str()), ("catalog.yaml", CATALOG), ("joined.yaml", FUNNEL)] {
+        let files =
+            [("autofunnel.yaml", settings.as_str()), ("catalog.yaml", CATALOG), ("joined.yaml", FUNNEL), ("news.yaml", NEWS)];
+        for (name, text) in files {
             std::fs::write(funnels.join(name), text).unwrap();
         }
         let post = Arc::new(Post::new(provider.clone(), bell.clone()));
         World {
+            home: Home::new(kind, folder.path(), bell.clone()),
             folder,
             bell,
             provider,
             post,
             forbids: Vec::new(),
             damaged: Vec::new(),
+            several: false,
             senders: Vec::new(),
             processes: 0,
             customers: 0,
         }
-    }
-
-    /// Where the store lies.
-    pub fn store_path(&self) -> std::path::PathBuf {
-        self.folder.path().join("engine.db")
     }
 
     /// Everything's folder.
@@ -148,7 +183,8 @@ impl World {
         let to = std::env::temp_dir().join(format!("autofunnel-crash-{name}-{}", std::process::id()));
         let copied: std::io::Result<()> = std::fs::create_dir_all(&to).and_then(|()| {
             let files = std::fs::read_dir(self.folder.path())?.flatten().filter(|entry| entry.path().is_file());
-            files.map(|entry| std::fs::copy(entry.path(), to.join(entry.file_name()))).try_for_each(|copied| copied.map(drop))
+            files.map(|entry| std::fs::copy(entry.path(), to.join(entry.file_name()))).try_for_each(|copied| copied.map(drop))?;
+            std::fs::write(to.join("calls.txt"), format!("{:#?}", self.provider.calls()))
         });
         println!("store and logs are kept in {} ({copied:?})", to.display());
     }
@@ -158,11 +194,22 @@ impl World {
         self.processes
     }
 
+    /// How many customers there have been; the next one has this number.
+    pub fn customers(&self) -> usize {
+        self.customers
+    }
+
+    /// Says, as an operator does, that sending may go on upon a Redis that came back older.
+    pub fn confirm(&self) {
+        let address = self.home.remote().server.address();
+        block_on(autofunnel::store::redis::doctor::confirm(&address)).unwrap();
+    }
+
     /// Makes a customer whose document cannot be read: every turn of hers fails. No engine may run.
     pub fn damage(&mut self, customer: &str) {
-        let (path, id) = (self.store_path(), customer.to_owned());
+        let (home, id) = (&self.home, customer.to_owned());
         block_on(async move {
-            let store = SqliteStore::open(&path, Options::new(Arc::new(system_now))).unwrap();
+            let store = home.open(true).await;
             let input = NewInput {
                 customer: id.clone(),
                 source: "test".to_owned(),
@@ -182,13 +229,58 @@ impl World {
 
     /// Starts an engine and waits until it listens, or has crashed at its failpoint.
     pub fn start(&mut self, crash_at: Option<&str>) -> Process {
-        self.processes += 1;
-        let setup = Setup { folder: self.folder.path(), number: self.processes, crash_at, bell: self.bell.clone() };
-        let process = Process::start(setup);
+        self.launch(Launch { crash_at, ..Launch::default() })
+    }
+
+    /// The same, with more said. Senders go to the newest process that has doors.
+    pub fn launch(&mut self, launch: Launch<'_>) -> Process {
+        let process = self.spawn(launch);
         let address = process.address();
-        assert!(address.is_some() || crash_at.is_some(), "the engine did not start:\n{}", process.log());
-        self.post.goes_to(address);
+        assert!(!process.has_ended() || launch.crash_at.is_some(), "the engine did not start:\n{}", process.log());
+        if launch.role != "worker" {
+            self.post.goes_to(address);
+        }
         process
+    }
+
+    /// Starts a process and waits for nothing.
+    pub fn spawn(&mut self, launch: Launch<'_>) -> Process {
+        self.processes += 1;
+        let mut arguments = self.home.arguments(self.folder.path(), launch.slot);
+        if launch.role != "all" {
+            arguments.extend(["--role".to_owned(), launch.role.to_owned()]);
+        }
+        if launch.role != "worker" {
+            arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        Process::start(Setup {
+            folder: self.folder.path(),
+            arguments,
+            environment: self.home.environment(),
+            number: self.processes,
+            crash_at: launch.crash_at,
+            file_kib_max: launch.file_kib_max,
+            bell: self.bell.clone(),
+        })
+    }
+
+    /// Lets the engine work until the senders have been answered and the provider has been called a few more
+    /// times, or nothing is left to do. Some work must be done in between: inputs that are in hand at three
+    /// ends of the process in a row are put aside, as nobody can tell them from those that end it.
+    pub fn some_work(&self, dice: &mut Dice, engines: &[&Process]) {
+        let (calls, (answers, _)) = (self.provider.count(), self.post.counts());
+        let (more_calls, more_answers) = (1 + dice.below(15) as usize, 15 + dice.below(40) as usize);
+        let enough = || {
+            let (answered, pending) = self.post.counts();
+            let some = self.provider.count() >= calls + more_calls && answered >= answers + more_answers;
+            some || (pending == 0 && self.is_idle()) || engines.iter().any(|engine| engine.has_ended())
+        };
+        let logs = || engines.iter().map(|engine| engine.log()).collect::<String>();
+        if !self.bell.until(PATIENCE, enough) {
+            self.keep("stuck");
+            panic!("nothing happens:\n{}\n{}", self.home.waiting(), logs());
+        }
+        assert!(!engines.iter().any(|engine| engine.has_ended()), "an engine ended by itself:\n{}", logs());
     }
 
     /// New customers, each with `joins` events that start a run and `noise` that start none, sent from now on.
@@ -197,13 +289,16 @@ impl World {
         for number in self.customers..self.customers + customers {
             let customer = format!("c{number}");
             let joined = |join: usize| letter_of_events(&[(format!("{customer}-join-{join}"), "joined", customer.clone())]);
+            let news = |when: &str| letter_of_events(&[(format!("{customer}-news-{when}"), "news", customer.clone())]);
             let lane = &mut lanes[number % LANES];
             lane.push(introduce(&customer));
+            lane.push(news("early"));
             for join in 0..joins {
                 if join == 1 && number % FORBIDS_EVERY < 2 {
                     let after = (number % FORBIDS_EVERY == 0).then(|| format!("mail for {customer}-join-0"));
                     lane.push(forbid(&customer, after));
                     self.forbids.push(customer.clone());
+                    lane.push(news(LATE));
                 }
                 lane.push(joined(join));
             }
@@ -242,16 +337,27 @@ impl World {
 
     /// Waits until all is sent and done; false when the engine ended before.
     pub fn until_done(&self, engine: &Process) -> bool {
+        self.until_all_done(&[engine])
+    }
+
+    /// The same with several processes; false when one of them ended before.
+    pub fn until_all_done(&self, engines: &[&Process]) -> bool {
+        let ended = || engines.iter().any(|engine| engine.has_ended());
+        let logs = || engines.iter().map(|engine| engine.log()).collect::<String>();
         let sent = || self.post.counts().1 == 0;
-        assert!(self.bell.until(PATIENCE, || sent() || engine.has_ended()), "senders get no answer:\n{}", engine.log());
+        assert!(self.bell.until(PATIENCE, || sent() || ended()), "senders get no answer:\n{}", logs());
         // Twice, because the figures of one answer are not all of one instant.
         let mut idle = 0;
         let done = self.bell.until(PATIENCE, || {
-            idle = if !engine.has_ended() && self.is_idle() { idle + 1 } else { 0 };
-            idle >= 2 || engine.has_ended()
+            idle = if !ended() && self.is_idle() { idle + 1 } else { 0 };
+            idle >= 2 || ended()
         });
-        assert!(done, "the work does not end: {}\n{}", self.metrics().unwrap_or_default(), engine.log());
-        !engine.has_ended()
+        if !done {
+            self.keep("stuck");
+        }
+        let left = || format!("{}\n{}", self.metrics().unwrap_or_default(), self.home.waiting());
+        assert!(done, "the work does not end: {}\n{}", left(), logs());
+        !ended()
     }
 
     /// A run of an engine that does everything that is left, and is asked to stop.
@@ -264,6 +370,9 @@ impl World {
 
     /// Whether the engine has nothing to do now.
     pub fn is_idle(&self) -> bool {
+        if let Home::Redis(_) = self.home {
+            return self.home.is_idle().unwrap_or(false);
+        }
         let Some(text) = self.metrics() else { return false };
         let gauge = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
         ["autofunnel_inbox_inputs ", "autofunnel_outbox_effects ", "autofunnel_live_runs "]
