@@ -10,6 +10,7 @@ use std::io;
 use std::process::ExitCode;
 use term::{ColorChoice, Term};
 
+mod backup;
 mod check;
 mod completions;
 mod customer;
@@ -19,6 +20,7 @@ mod explain;
 mod import;
 mod inbox;
 mod init;
+mod migrate;
 mod quarantine;
 mod remote;
 mod runs;
@@ -85,6 +87,8 @@ enum Command {
     Inbox(inbox::Inbox),
     Quarantine(quarantine::Quarantine),
     Doctor(doctor::Doctor),
+    Backup(backup::Backup),
+    MigrateStore(migrate::MigrateStore),
     Token(token::Token),
     Completions(completions::Completions),
 }
@@ -107,6 +111,8 @@ impl Command {
             Command::Inbox(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),
             Command::Doctor(command) => command.run(term),
+            Command::Backup(command) => command.run(term),
+            Command::MigrateStore(command) => command.run(term),
             Command::Token(command) => command.run(term),
             Command::Completions(command) => command.run(term),
         }

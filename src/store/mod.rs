@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 mod digest;
 pub mod failpoint;
+pub mod migrate;
 pub mod read;
 pub mod redis;
 pub mod sqlite;

@@ -35,7 +35,7 @@ use recovery::*;
 use turns::*;
 
 /// The first instant of every test: 2027-03-01T09:00:00Z.
-const START: i64 = 1_803_891_600_000;
+pub const START: i64 = 1_803_891_600_000;
 
 /// How long a test waits for what must come before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +55,8 @@ impl TestClock {
         Time(self.0.load(Ordering::SeqCst))
     }
 
-    fn pass(&self, ms: i64) {
+    /// Lets time pass.
+    pub fn pass(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
 }
@@ -297,14 +298,14 @@ pub fn event(customer: &str, id: &str) -> NewInput {
     }
 }
 
-fn withdrawal(customer: &str) -> NewInput {
+pub fn withdrawal(customer: &str) -> NewInput {
     let no =
         ConsentChange { channel: "sms".to_owned(), topic: None, granted: false, source: "STOP".to_owned(), time: Time(START) };
     let body = InputBody::Profile(ProfileChange { consent: vec![no], ..ProfileChange::default() });
     NewInput { customer: customer.to_owned(), source: "api".to_owned(), id: None, digest: 0, body }
 }
 
-fn effect(customer: &str, n: u32) -> Effect {
+pub fn effect(customer: &str, n: u32) -> Effect {
     Effect {
         id: format!("{customer}/1/step/{n}"),
         customer: customer.to_owned(),
@@ -327,7 +328,7 @@ fn effect(customer: &str, n: u32) -> Effect {
     }
 }
 
-fn fact(what: What, at: i64, amount: Option<i64>) -> Fact {
+pub fn fact(what: What, at: i64, amount: Option<i64>) -> Fact {
     let run = RunRef {
         funnel: "welcome".to_owned(),
         version: "v1".to_owned(),
@@ -338,7 +339,7 @@ fn fact(what: What, at: i64, amount: Option<i64>) -> Fact {
     Fact { at: Time(at), what, about: "x".to_owned(), run: Some(run), why: "because".to_owned(), seen: vec![], amount }
 }
 
-fn run_row(customer: &str, run: u64, funnel: &str, version: &str, state: &str, entered: i64) -> RunRow {
+pub fn run_row(customer: &str, run: u64, funnel: &str, version: &str, state: &str, entered: i64) -> RunRow {
     let (customer, funnel, version) = (customer.to_owned(), funnel.to_owned(), version.to_owned());
     RunRow {
         customer,
@@ -366,11 +367,11 @@ pub fn turn(claim: &Claim) -> Commit {
     }
 }
 
-async fn accept(store: &Arc<dyn Store>, inputs: Vec<NewInput>) -> Vec<Accepted> {
+pub async fn accept(store: &Arc<dyn Store>, inputs: Vec<NewInput>) -> Vec<Accepted> {
     store.accept(inputs).await.unwrap()
 }
 
-async fn commit(store: &Arc<dyn Store>, commit: Commit) -> Committed {
+pub async fn commit(store: &Arc<dyn Store>, commit: Commit) -> Committed {
     store.commit(vec![commit]).await.unwrap()[0]
 }
 
@@ -390,14 +391,14 @@ async fn make(store: &Arc<dyn Store>, customer: &str) {
 }
 
 /// A customer whose first commit is changed by `with`.
-async fn make_with(store: &Arc<dyn Store>, customer: &str, with: impl FnOnce(&mut Commit)) {
+pub async fn make_with(store: &Arc<dyn Store>, customer: &str, with: impl FnOnce(&mut Commit)) {
     let claim = store.take(customer.to_owned()).await.unwrap().expect("nobody else uses her");
     let mut first = turn(&claim);
     with(&mut first);
     assert_eq!(commit(store, first).await, Committed::Done);
 }
 
-async fn take(store: &Arc<dyn Store>, customer: &str) -> Claim {
+pub async fn take(store: &Arc<dyn Store>, customer: &str) -> Claim {
     store.take(customer.to_owned()).await.unwrap().expect("she is free and has no inputs")
 }
 

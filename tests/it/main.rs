@@ -1,5 +1,6 @@
 //! Integration tests: one binary, one module per subject.
 
+mod bad;
 mod cli;
 mod contract;
 mod crash;
@@ -7,7 +8,9 @@ mod engine;
 mod golden;
 mod laws;
 mod matrix;
+mod migrate;
 mod mirror;
+mod operations;
 mod provider;
 mod proxy;
 mod readme;

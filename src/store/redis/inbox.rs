@@ -13,7 +13,7 @@ use crate::lang::time::{DAY_MS, MINUTE_MS};
 
 /// Ids of events are kept in portions of this length; a portion goes two lengths after it began, so an id
 /// is known for at least one.
-const SEEN_SPAN_MS: i64 = 8 * DAY_MS;
+pub const SEEN_SPAN_MS: i64 = 8 * DAY_MS;
 /// The same for what has no id of its own: as long as a call may be sent again, and more.
 const ONCE_SPAN_MS: i64 = 10 * MINUTE_MS;
 
@@ -64,7 +64,7 @@ fn letter(shard: u16, ours: bool, input: NewInput) -> StoreResult<Op> {
     // What has no id of its own gets one for the time of the call: should the answer be lost, it is not
     // taken twice.
     let (name, span) = match &input.id {
-        Some(id) => (digest::key(&[&input.source, &input.customer, id]), SEEN_SPAN_MS),
+        Some(id) => (digest::seen(&input.source, &input.customer, id), SEEN_SPAN_MS),
         None => (fresh_id()?, ONCE_SPAN_MS),
     };
     let mut op = Op::new(Script::Accept, shard);

@@ -18,9 +18,11 @@ const SCAN_ROWS: usize = 500;
 
 /// A kept workspace version besides its bundle.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Kept {
-    seq: i64,
-    funnels: Vec<(String, String)>,
+pub struct Kept {
+    /// Its place among all, in the order of their coming.
+    pub seq: i64,
+    /// Its funnels' names, each with the hash of the funnel's version.
+    pub funnels: Vec<(String, String)>,
 }
 
 impl Inner {

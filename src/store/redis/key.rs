@@ -9,10 +9,10 @@
 //! af:{7}:lease           hash: owner, epoch, until when                       af:{7}:live          hash: live runs by version
 //! af:{7}:crashes         hash: input → crash count                            af:{7}:quarantine    hash: inputs put aside
 //! af:{7}:erased          set of digests
-//! af:{meta}:…            the store itself, definitions, tokens, workers
+//! af:{meta}:…            the store itself, definitions, tokens, workers, the move that filled it
 //! ```
 
-use sha2::{Digest, Sha256};
+use super::super::digest::spread;
 use std::sync::OnceLock;
 
 /// Shards of a store, fixed when it is made.
@@ -20,7 +20,7 @@ pub const SHARDS: u16 = 256;
 
 /// The shard of a customer. It must never change: it says where her keys are.
 pub fn shard_of(customer: &str) -> u16 {
-    u16::from(Sha256::digest(customer.as_bytes())[0])
+    u16::from(spread(customer))
 }
 
 static LEASES: OnceLock<Vec<String>> = OnceLock::new();

@@ -42,6 +42,7 @@ mod clock;
 mod commit;
 pub mod doctor;
 mod follow;
+pub mod import;
 mod inbox;
 mod keep;
 mod key;
@@ -55,6 +56,7 @@ mod pump;
 mod reads;
 mod recent;
 mod record;
+mod recount;
 mod script;
 mod value;
 

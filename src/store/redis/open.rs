@@ -8,7 +8,7 @@ use super::link::{Connection, Dialer};
 use super::memory::Memory;
 use super::plain::Plain;
 use super::pump::{Pump, Told, load};
-use super::{Inner, Options, RedisStore, check, follow, value};
+use super::{Inner, Options, RedisStore, check, follow, import, value};
 use crate::customer::codec::FORMAT;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,7 @@ impl RedisStore {
         let found = check::look(&mut first, &dialer.address, None).await.map_err(fatal)?;
         check::allow(&found, options.accept_loss)?;
         let id = recognise(&mut first, &shown).await?;
+        import::refuse_half(&mut first, &shown).await?;
 
         let mut connections = Vec::new();
         let count = match options.connections {
@@ -129,7 +130,7 @@ fn name() -> StoreResult<String> {
 }
 
 /// Makes the store's mark in an empty Redis, or reads it. Returns the store's id.
-async fn recognise(connection: &mut Connection, shown: &str) -> StoreResult<String> {
+pub async fn recognise(connection: &mut Connection, shown: &str) -> StoreResult<String> {
     let fatal = |why: redis::RedisError| StoreError::Fatal(format!("cannot use Redis at {shown}: {why}; check its access rules"));
     let id = name()?;
     let mut made = Vec::new();

@@ -48,22 +48,50 @@ pub fn read_record(mut bytes: Vec<u8>, account: Vec<u8>, erased: bool) -> Option
     Some((Record { version, document, account, gate, erased: false }, shown))
 }
 
+/// What is known of an effect besides itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tried {
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When the last one began, in milliseconds; 0: none did.
+    pub begun: u64,
+    /// Since when an attempt's fate is unknown, in milliseconds; 0: none is.
+    pub unsure: u64,
+    /// Digest of the first attempt's body, or nothing.
+    pub digest: Vec<u8>,
+    /// The last failure.
+    pub why: String,
+}
+
 /// An effect as it is written first.
 pub fn write_effect(effect: &Effect) -> Vec<u8> {
+    write_tried_effect(effect, &Tried::default())
+}
+
+/// An effect that has been tried before, and is not being sent now.
+pub fn write_tried_effect(effect: &Effect, tried: &Tried) -> Vec<u8> {
     let body = encode(effect);
-    let mut out = Vec::with_capacity(EFFECT_HEAD_BYTES + 4 + effect.customer.len() + body.len());
-    out.extend_from_slice(&[0; 4 + 1 + 8 + 8]);
+    let mut out = Vec::with_capacity(EFFECT_HEAD_BYTES + 4 + tried.why.len() + effect.customer.len() + body.len());
+    out.extend_from_slice(&tried.attempts.to_be_bytes());
+    out.push(0);
+    out.extend_from_slice(&tried.begun.to_be_bytes());
+    out.extend_from_slice(&tried.unsure.to_be_bytes());
     out.extend_from_slice(&effect.gate.to_be_bytes());
     // 0 stands for "no end"; what ended before 1970 ends at its first millisecond, which is as late.
     let until = effect.valid_until.map_or(0, |until| u64::try_from(until.0).unwrap_or(0).max(1));
     out.extend_from_slice(&until.to_be_bytes());
-    out.extend_from_slice(&[0; 1 + DIGEST_BYTES]);
-    out.extend_from_slice(&0u16.to_be_bytes());
-    let owner = effect.customer.as_bytes();
-    out.extend_from_slice(&u16::try_from(owner.len()).unwrap_or(u16::MAX).to_be_bytes());
-    out.extend_from_slice(owner);
+    out.extend_from_slice(&write_digest(&tried.digest));
+    write_sized(&mut out, &tried.why);
+    write_sized(&mut out, &effect.customer);
     out.extend_from_slice(&body);
     out
+}
+
+/// A text behind its length. Ids and causes are bounded far below the most that the length can say.
+fn write_sized(out: &mut Vec<u8>, text: &str) {
+    let size = text.len().min(usize::from(u16::MAX));
+    out.extend_from_slice(&(size as u16).to_be_bytes());
+    out.extend_from_slice(&text.as_bytes()[..size]);
 }
 
 /// A body's digest as the scripts keep it: its length and its bytes, padded.
@@ -150,6 +178,16 @@ pub struct Aside<'b> {
 }
 
 impl<'b> Aside<'b> {
+    /// Writes a row.
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_sized(&mut out, &self.customer);
+        out.extend_from_slice(&self.at.0.to_be_bytes());
+        write_sized(&mut out, &self.cause);
+        out.extend_from_slice(self.input);
+        out
+    }
+
     /// Reads a row.
     pub fn read(bytes: &'b [u8]) -> Option<Aside<'b>> {
         let (customer, rest) = sized(bytes)?;
@@ -193,6 +231,15 @@ mod tests {
         assert_eq!((record.document.as_slice(), record.account.as_slice()), (b"document".as_slice(), b"account".as_slice()));
         assert!(read_record(vec![1, 2, 3], vec![], false).is_none());
         assert!(read_record(vec![], vec![], true).is_some_and(|(record, _)| record.erased && record.version == 0));
+    }
+
+    #[test]
+    fn what_was_put_aside_is_read_as_it_is_written() {
+        let aside = Aside { customer: "anna".to_owned(), at: Time(5), cause: "why".to_owned(), input: b"\0\0\0\0\0\0\0\x01body" };
+        let bytes = aside.write();
+        let read = Aside::read(&bytes).unwrap();
+        assert_eq!((read.customer.as_str(), read.at, read.cause.as_str()), ("anna", Time(5), "why"));
+        assert_eq!((read.seq(), read.input), (1, aside.input));
     }
 
     #[test]

@@ -5,12 +5,12 @@
 //! count already go out alone, one input of one customer at a time and the least counted first, so that the
 //! next end tells which.
 
+use super::super::digest::tombstone;
 use super::super::{CLAIM_CUSTOMERS_MAX, CLAIM_INPUTS_MAX, Claim, Queued, Record, StoreError};
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
 use super::flight::Flight;
 use super::inbox::lost;
-use super::shape::key;
 use super::writer::Core;
 use crate::customer::codec::decode;
 use crate::event::Input;
@@ -175,8 +175,11 @@ impl Core {
         if let Some(found) = found {
             return Ok(found);
         }
-        let erased =
-            self.tombstones && self.db.prepare_cached("SELECT 1 FROM tombstone WHERE digest = ?1")?.exists([key(&[customer])])?;
+        let erased = self.tombstones
+            && self
+                .db
+                .prepare_cached("SELECT 1 FROM tombstone WHERE digest = ?1")?
+                .exists([i64::from_be_bytes(tombstone(customer))])?;
         Ok((Flight::default(), Record { erased, ..Record::default() }))
     }
 

@@ -1,11 +1,12 @@
 //! Forgetting a customer.
 
 use super::super::CustomerRow;
+use super::super::digest::tombstone;
 use super::call::Done;
 use super::change::Change;
 use super::figure::CUSTOMERS_TALLY;
 use super::flight::Flight;
-use super::shape::{Turn, key};
+use super::shape::Turn;
 use super::writer::Core;
 use crate::lang::time::Time;
 use rusqlite::{OptionalExtension, params};
@@ -48,7 +49,7 @@ impl Core {
         self.db.prepare_cached("DELETE FROM message WHERE customer = ?1")?.execute([customer])?;
         self.db
             .prepare_cached("INSERT INTO tombstone VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![key(&[customer]), at.0])?;
+            .execute(params![i64::from_be_bytes(tombstone(customer)), at.0])?;
         // Should the transaction fail, the next claim looks once in vain.
         self.tombstones = true;
         Ok(())

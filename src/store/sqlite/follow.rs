@@ -29,7 +29,7 @@ pub const FOLLOW: Call<Feed, Followed> = Call {
 };
 
 /// The setting that names the store that is followed.
-const FOLLOWS: &str = "follows";
+pub const FOLLOWS: &str = "follows";
 /// The setting that counts entries that could not be read.
 const UNREADABLE: &str = "unreadable";
 

@@ -1,9 +1,9 @@
 //! The inbox: the only way in.
 
+use super::super::digest::seen;
 use super::super::{Accepted, NewInput, StoreError};
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
-use super::shape::key;
 use super::writer::Core;
 use crate::customer::codec::encode;
 use crate::effect::Outcome;
@@ -41,7 +41,7 @@ impl Letter {
     /// Prepares an input on the caller's thread.
     pub fn new(input: NewInput) -> Letter {
         Letter {
-            key: input.id.as_deref().map(|id| key(&[&input.source, &input.customer, id])),
+            key: input.id.as_deref().map(|id| i64::from_be_bytes(seen(&input.source, &input.customer, id))),
             customer: Arc::from(input.customer),
             digest: input.digest,
             raises_gate: takes_permissions(&input.body),

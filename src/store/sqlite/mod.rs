@@ -33,12 +33,14 @@ use std::time::Duration;
 use thread::Thread;
 
 mod aside;
+pub mod backup;
 mod call;
 mod change;
 mod claim;
 mod commit;
 pub mod doctor;
 mod erase;
+pub mod export;
 mod figure;
 mod flight;
 mod follow;

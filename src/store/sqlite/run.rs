@@ -17,7 +17,7 @@ const STATES: [&str; 6] = ["waiting", "held", "sending", "finished", "exited", "
 pub const FIRST_ENDED: i64 = 3;
 /// Bits of a place that name the run; the rest names the customer. After 1,048,576 runs of one customer
 /// the oldest's place is taken again; by then it has outlived its retention.
-const RUN_BITS: u32 = 20;
+pub const RUN_BITS: u32 = 20;
 
 fn state_number(state: &str) -> Done<i64> {
     match STATES.iter().position(|name| *name == state) {

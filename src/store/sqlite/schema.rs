@@ -186,7 +186,8 @@ fn real_path(path: &Path) -> StoreResult<PathBuf> {
     }
 }
 
-fn lock(path: &Path) -> StoreResult<File> {
+/// Takes the lock that makes a file ours.
+pub fn lock(path: &Path) -> StoreResult<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let fail = |why: &dyn std::fmt::Display| {
@@ -203,8 +204,9 @@ fn lock(path: &Path) -> StoreResult<File> {
     }
 }
 
+/// Creates a file that only its owner can read, or closes an existing one to others.
 /// SQLite gives its side files (`-wal`, `-shm`) the mode of the database file.
-fn create_private(path: &Path) -> StoreResult<()> {
+pub fn create_private(path: &Path) -> StoreResult<()> {
     let fail = |why: std::io::Error| {
         StoreError::Fatal(format!("cannot create {}: {why}; check the folder and its permissions", path.display()))
     };

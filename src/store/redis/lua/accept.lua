@@ -5,7 +5,7 @@ for item = 1, items do
   local name, digest, known, seen = ARGV[a + 3], ARGV[a + 4], false, nil
   at_arg = a + 7
   if name ~= '' then
-    local generation, sub = math.floor(now / tonumber(ARGV[a + 1])), ':' .. string.byte(name, 1)
+    local generation, sub = math.floor(now / tonumber(ARGV[a + 1])), ':' .. string.byte(name, 2)
     seen = p .. 'seen:' .. generation .. sub
     known = call('HGET', p .. 'seen:' .. (generation - 1) .. sub, name)
     if not known and call('HSETNX', seen, name, digest) == 0 then known = call('HGET', seen, name) end

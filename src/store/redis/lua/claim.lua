@@ -12,7 +12,7 @@ for item = 1, items do
     local function take(id, wake_at, ready_at)
       local kept = call('MGET', p .. 'customer:' .. id, p .. 'account:' .. id)
       local erased = 0
-      if not kept[1] then erased = call('SISMEMBER', p .. 'erased', redis.sha1hex(id)) end
+      if not kept[1] then erased = call('SISMEMBER', p .. 'erased', string.sub(redis.sha1hex(id), 1, 14)) end
       local inputs = {}
       if ready_at ~= '' then inputs = call('LRANGE', p .. 'inbox:' .. id, '0', inputs_most) end
       n = n + 1

@@ -23,7 +23,7 @@ local function erase(p, id)
   call('DEL', p .. 'customer:' .. id, p .. 'account:' .. id, p .. 'inbox:' .. id)
   call('ZREM', p .. 'ready', id)
   call('ZREM', p .. 'wake', id)
-  call('SADD', p .. 'erased', redis.sha1hex(id))
+  call('SADD', p .. 'erased', string.sub(redis.sha1hex(id), 1, 14))
   local aside = p .. 'quarantine'
   local rows = call('HGETALL', aside)
   for i = 1, #rows, 2 do

@@ -8,7 +8,7 @@ for item = 1, items do
   else
     local kept = call('MGET', p .. 'customer:' .. id, p .. 'account:' .. id)
     local gone = 0
-    if not kept[1] then gone = call('SISMEMBER', p .. 'erased', redis.sha1hex(id)) end
+    if not kept[1] then gone = call('SISMEMBER', p .. 'erased', string.sub(redis.sha1hex(id), 1, 14)) end
     replies[item] = {kept[1] or '', kept[2] or '', gone, call('ZSCORE', p .. 'wake', id) or ''}
   end
 end

@@ -11,6 +11,8 @@ use autofunnel::lang::node;
 use autofunnel::lang::render::Sources;
 use autofunnel::wire::secrets::Placeholders;
 use autofunnel::{step, trial, trigger};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// One in so many inputs is a large file in which everything is a little wrong.
 const DENSE_ONE_IN: usize = 400;
@@ -181,7 +183,12 @@ fn check(files: &Files, changed: &str, read: bool) -> Verdict {
 
 /// The verdict on the faults of files.
 pub fn verdict(files: &Files, faults: &[Fault], dropped: usize, texts: &Sources, broken: Option<String>) -> Verdict {
-    let lines = |path: &str| files.get(path).map(|text| count_lines(path, text));
+    let counts: RefCell<BTreeMap<String, Option<u32>>> = RefCell::default();
+    // Counted once of each file: there may be many faults in a large one.
+    let lines = |path: &str| {
+        let count = || files.get(path).map(|text| count_lines(path, text));
+        *counts.borrow_mut().entry(path.to_owned()).or_insert_with(count)
+    };
     let verdict = laws::of_faults(faults, dropped, texts, &lines);
     Verdict { broken: broken.or(verdict.broken.clone()), ..verdict }
 }
