@@ -127,6 +127,9 @@ async fn burst(
     engine.process.forget_peak();
     tokio::time::sleep(Duration::from_nanos(due_ns.saturating_sub(now_ns()))).await;
     let before = stand.used(engines)?;
+    if let Some(redis) = &stand.redis {
+        redis.forget_calls().await?;
+    }
     let path = format!("/v1/customers/{prefix}-c0");
     let probing = tokio::spawn(probe(engine.address.clone(), engine.token.clone(), path, end.clone()));
     wait_for_calls(mock, customers).await;
@@ -137,7 +140,7 @@ async fn burst(
     let mut came: Vec<u64> = mock.calls[2].came.iter().map(|at| at.load(Relaxed)).filter(|at| *at > 0).collect();
     came.sort_unstable();
     let ms = |at: Option<&u64>| at.map_or(f64::NAN, |at| (*at as f64 - due_ns as f64) / 1e6);
-    Ok(vec![
+    let mut figures = vec![
         figure("first message after the instant, ms", ms(came.first()), 1).at_most(100.0),
         figure("messages before the instant", came.iter().filter(|at| **at < due_ns).count() as f64, 0).at_most(0.0),
         figure("drained after, s", ms(came.last()) / 1e3, 1).at_most(10.0),
@@ -148,7 +151,11 @@ async fn burst(
         figure("memory of the engine before, MB", loaded_mb, 0),
         figure("peak memory of the engine meanwhile, MB", engines.peak_mb(), 0),
         figure("CPU-seconds per 1,000 messages", used.all() / customers as f64 * 1e3, 3),
-    ])
+    ];
+    if let Some(redis) = &stand.redis {
+        figures.push(figure("a script call of Redis, p99 ms", redis.script_p99_ms().await?, 1).at_most(5.0));
+    }
+    Ok(figures)
 }
 
 /// How many customers there are, and what they have behind them.

@@ -16,7 +16,7 @@ pub const JOINED: &str = "events:\n  joined: { from: text }\n";
 /// The funnel that makes them wait.
 const LATER: &str = "funnel: Later\ntrigger: joined\nsteps:\n  - wait: 30 days\n  - email:\n      subject: Thirty days\n      text: You have been with us for thirty days.\n";
 /// Reads per second while many customers are due.
-pub const ASKS_PER_SECOND: u32 = 100;
+pub const ASKS_PER_SECOND: u32 = 20;
 /// How often a page is asked for.
 const ASKED: usize = 50;
 /// What a customer with ten events of history may take, in bytes, by the order of the stores.

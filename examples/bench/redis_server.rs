@@ -78,6 +78,19 @@ impl Redis {
         Ok((field("calls").unwrap_or(0.0), field("usec").unwrap_or(0.0) / 1e3))
     }
 
+    /// Forgets how long calls took so far.
+    pub async fn forget_calls(&self) -> anyhow::Result<()> {
+        self.ask(&["CONFIG", "RESETSTAT"]).await
+    }
+
+    /// How long the slowest of a hundred script calls held up everybody else, in milliseconds.
+    pub async fn script_p99_ms(&self) -> anyhow::Result<f64> {
+        let info: String = self.ask(&["INFO", "latencystats"]).await?;
+        let line = info.lines().find(|line| line.starts_with("latency_percentiles_usec_evalsha:")).unwrap_or_default();
+        let micros = line.split([':', ',']).find_map(|part| part.strip_prefix("p99=")?.parse::<f64>().ok());
+        Ok(micros.context("Redis does not tell how long scripts take")? / 1e3)
+    }
+
     /// Waits until so many workers own every shard, in fair shares; returns the seconds that it took.
     pub async fn shared_out(&self, workers: usize) -> anyhow::Result<f64> {
         let begun = Instant::now();

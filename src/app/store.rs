@@ -2,7 +2,8 @@
 
 use crate::engine::clock::Clock;
 use crate::lang::time::Time;
-use crate::store::redis::{self, RedisStore};
+use crate::store::redis as remote;
+use crate::store::redis::RedisStore;
 use crate::store::sqlite::{self, Mirror, Options, SqliteStore};
 use crate::store::{Store, StoreError};
 use anyhow::bail;
@@ -71,7 +72,7 @@ pub async fn open(
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
     scale: f64,
 ) -> anyhow::Result<Arc<dyn Store>> {
-    let remote = match place {
+    let chosen = match place {
         Place::File(path) => {
             if roles != Roles::ALL {
                 bail!(
@@ -82,12 +83,12 @@ pub async fn open(
             options.scale = scale;
             return Ok(SqliteStore::open(path, options)?);
         }
-        Place::Redis(remote) => remote,
+        Place::Redis(chosen) => chosen,
     };
     if (scale - 1.0).abs() > f64::EPSILON {
         bail!("time can only run faster on a store in a file; use --store FILE");
     }
-    let mut options = redis::Options::new(&remote.address);
+    let mut options = remote::Options::new(&chosen.address);
     if let Ok(text) = std::env::var(LEASE_VARIABLE) {
         match text.parse() {
             Ok(lease_ms) if lease_ms >= LEASE_MS_MIN => options.lease_ms = lease_ms,
@@ -98,11 +99,11 @@ pub async fn open(
     }
     options.works = roles.worker;
     options.reports = roles.report;
-    options.accept_loss = remote.accept_loss;
-    options.state_file = roles.worker.then(|| remote.state.join(STATE_FILE));
+    options.accept_loss = chosen.accept_loss;
+    options.state_file = roles.worker.then(|| chosen.state.join(STATE_FILE));
     options.mirror = match roles.report {
-        true => Some(Mirror::open(&remote.report, Options::new(clock))?),
-        false => beside(&remote.report)?,
+        true => Some(Mirror::open(&chosen.report, Options::new(clock))?),
+        false => beside(&chosen.report)?,
     };
     Ok(RedisStore::open(options).await?)
 }
@@ -124,7 +125,7 @@ fn beside(report: &Path) -> Result<Option<Arc<Mirror>>, StoreError> {
 #[serde(untagged)]
 pub enum Examined {
     /// Of a store in Redis.
-    Redis(redis::doctor::Report),
+    Redis(remote::doctor::Report),
     /// Of a store in a file.
     File(sqlite::doctor::Report),
 }
@@ -135,7 +136,7 @@ pub enum Examined {
 /// When it cannot be reached or read.
 pub async fn examine(place: &Place) -> anyhow::Result<Examined> {
     Ok(match place {
-        Place::Redis(remote) => Examined::Redis(redis::doctor::examine(&remote.address).await?),
+        Place::Redis(chosen) => Examined::Redis(remote::doctor::examine(&chosen.address).await?),
         Place::File(path) => Examined::File(sqlite::doctor::examine(path, Clock::system().now())?),
     })
 }
@@ -144,6 +145,6 @@ pub async fn examine(place: &Place) -> anyhow::Result<Examined> {
 ///
 /// # Errors
 /// When Redis cannot be reached.
-pub async fn confirm(remote: &Remote) -> anyhow::Result<()> {
-    Ok(redis::doctor::confirm(&remote.address).await?)
+pub async fn confirm(chosen: &Remote) -> anyhow::Result<()> {
+    Ok(remote::doctor::confirm(&chosen.address).await?)
 }

@@ -34,6 +34,9 @@ pub const EVENTS_MAX: usize = 1_000;
 pub const PROPERTIES_MAX: usize = 100;
 /// Most providers, and most sources.
 pub const PROVIDERS_MAX: usize = 100;
+/// Most templates (`{{ … }}`) in the providers of a workspace together. Each is compiled by itself and takes about
+/// 20 KiB.
+pub const PROVIDER_TEMPLATES_MAX: usize = 500;
 /// The value of `loyalty` that means the built-in account.
 pub const ACCOUNT: &str = "account";
 /// The provider that is there without being declared.
@@ -131,14 +134,30 @@ pub const CHANNELS: &[&str] = &["email", "sms", "chat", "push"];
 /// Roots of a provider's templates that come from the effect itself and need not be frozen.
 const EFFECT_ROOTS: &[&str] = &["effect", "message", "grant"];
 
-/// What the templates in a provider read. Their faults are left to the registry of channels, which knows what each
-/// of them is for.
-fn variables(node: &Node, options: TemplateOptions) -> Vec<Vec<String>> {
+/// What the templates in each provider read. Their faults are left to the registry of channels, which knows what
+/// each of them is for; here only too many of them are one.
+fn variables(
+    providers: &BTreeMap<String, Node>,
+    options: TemplateOptions,
+    faults: &mut Faults,
+) -> BTreeMap<String, Vec<Vec<String>>> {
+    let mut room = PROVIDER_TEMPLATES_MAX;
+    providers.iter().map(|(name, node)| (name.clone(), read_by(node, options, &mut room, faults))).collect()
+}
+
+/// What the templates below a node read; `room` is how many of them there may be.
+fn read_by(node: &Node, options: TemplateOptions, room: &mut usize, faults: &mut Faults) -> Vec<Vec<String>> {
     let mut out = BTreeSet::new();
     let mut left = vec![node];
     while let Some(node) = left.pop() {
         match &node.kind {
             NodeKind::Scalar { text, .. } if text.contains("{{") || text.contains("{%") => {
+                let Some(less) = room.checked_sub(1) else {
+                    let message = format!("the providers have more than {PROVIDER_TEMPLATES_MAX} templates together");
+                    faults.error("too-many", &node.place, message).hint("send fewer fields, or put them together into one");
+                    break;
+                };
+                *room = less;
                 let text = Text { text: text.clone(), place: node.place.clone() };
                 let line = Line::compile(&text, LineKind::Plain, options, &mut Faults::default());
                 let paths = line.map(|line| line.variables()).unwrap_or_default();

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -169,6 +169,10 @@ struct Desk {
     texts: Mutex<HashSet<String>>,
     bell: Arc<Bell>,
     closed: AtomicBool,
+    /// Every connection ends before anything is read or done.
+    down: AtomicBool,
+    /// Requests that came meanwhile.
+    in_vain: AtomicUsize,
 }
 
 /// The server. It ends with its value; connections end with their callers.
@@ -184,7 +188,8 @@ impl Provider {
         let address = listener.local_addr().unwrap();
         let closed = AtomicBool::new(false);
         let (calls, keys, texts) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let desk = Arc::new(Desk { plan, calls, keys, texts, bell, closed });
+        let (down, in_vain) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let desk = Arc::new(Desk { plan, calls, keys, texts, bell, closed, down, in_vain });
         let at = desk.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -213,6 +218,16 @@ impl Provider {
         self.desk.texts.lock().unwrap().contains(text)
     }
 
+    /// Is out of service, or in service again.
+    pub fn set_down(&self, down: bool) {
+        self.desk.down.store(down, Ordering::Release);
+    }
+
+    /// How many requests came while it was out of service.
+    pub fn in_vain(&self) -> usize {
+        self.desk.in_vain.load(Ordering::Acquire)
+    }
+
     /// How many requests were seen so far.
     pub fn count(&self) -> usize {
         self.desk.calls.lock().unwrap().len()
@@ -238,6 +253,11 @@ impl Desk {
         // An error here means that the caller is gone: there is nobody to answer.
         let _gone = stream.set_nodelay(true);
         while let Some(head) = read_head(&mut stream) {
+            if self.down.load(Ordering::Acquire) {
+                self.in_vain.fetch_add(1, Ordering::AcqRel);
+                self.bell.ring();
+                return;
+            }
             let Some(body) = self.read_body_but_last_byte(&mut stream, &head) else { return };
             let field = |name: &str| head.fields.get(name).cloned().unwrap_or_default();
             let key = if head.path == KEYED_PATH { field(KEY_HEADER) } else { field(EFFECT_HEADER) };

@@ -113,7 +113,7 @@ impl Settings {
             offers: field("offers").and_then(|node| offers(node, faults)),
             channels: field("channels").map(|node| channels(node, &providers, faults)).unwrap_or_default(),
             loyalty: field("loyalty").and_then(|node| loyalty(node, &providers, faults)),
-            provider_variables: providers.iter().map(|(name, node)| (name.clone(), variables(node, options))).collect(),
+            provider_variables: variables(&providers, options, faults),
             providers,
             sources: nodes(field("sources"), "sources", faults),
         }

@@ -70,6 +70,19 @@ sources: { shop: { verify: none } }
 }
 
 #[test]
+fn templates_of_providers_are_counted_together() {
+    let provider = |name: &str, many: usize| {
+        let lines = "      - \"{{ customer.name }}\"\n".repeat(many);
+        format!("  {name}:\n    kind: http\n    url: https://mail.example/\n    json:\n{lines}")
+    };
+    let with = |many| read(&format!("{HEAD}providers:\n{}{}", provider("a", many), provider("b", PROVIDER_TEMPLATES_MAX / 2))).1;
+    assert!(with(PROVIDER_TEMPLATES_MAX / 2).is_empty());
+    let faults = with(PROVIDER_TEMPLATES_MAX / 2 + 1);
+    assert_eq!(faults.iter().map(|fault| fault.code).collect::<Vec<_>>(), ["too-many"], "{faults:#?}");
+    assert_eq!(with(2 * PROVIDER_TEMPLATES_MAX).len(), 2, "one of each provider that has no room left");
+}
+
+#[test]
 fn what_is_not_said_has_the_documented_default() {
     let (settings, faults) = read(HEAD);
     assert!(faults.is_empty(), "{faults:#?}");

@@ -292,7 +292,7 @@ impl<'a> Checker<'a> {
 pub(super) fn within(text: &Text, chars: &[char], at: Range) -> Place {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let end = number(at.end.min(chars.len()).max(at.start));
-    let folded = text.place.length > 1 && text.place.length < end;
+    let folded = text.place.length < end;
     if chars.contains(&'\n') || folded {
         return text.place.clone();
     }

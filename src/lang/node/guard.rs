@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Most signs in one file that YAML may take for structure, in halves: a quotation mark counts one, a colon
 /// within brackets six (it can open and close a map of its own), any other sign two.
-const SIGN_HALVES_MAX: usize = 12 * NODES_MAX;
+const SIGN_HALVES_MAX: usize = 8 * NODES_MAX;
 /// Most steps the parser may spend on remembering open brackets: signs, each times the brackets open around it.
 const BRACKET_STEPS_MAX: usize = 4_000_000;
 

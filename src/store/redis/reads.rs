@@ -17,7 +17,7 @@ use redis::{Cmd, Value};
 use std::sync::Arc;
 
 /// Customers of a shard whose inboxes are looked into for the number of inputs.
-const UNREAD_CUSTOMERS_MAX: usize = 16;
+const UNREAD_CUSTOMERS_MAX: usize = 4;
 
 impl Inner {
     /// The read side as it is now.

@@ -63,8 +63,7 @@ pub fn int(value: &Value) -> i64 {
 
 /// The instant of a score, in milliseconds; the half of what is in hand is left out.
 pub fn instant(score: &str) -> Option<i64> {
-    let whole = score.split_once('.').map_or(score, |(whole, _)| whole);
-    whole.parse().ok().or_else(|| score.parse::<f64>().ok().map(|score| score as i64))
+    score.parse().ok().or_else(|| score.parse::<f64>().ok().map(|score| score.floor() as i64))
 }
 
 /// Whether a score says that it was handed out.

@@ -89,7 +89,7 @@ struct Records {
 
 impl Records {
     fn count(&self, what: What, variant: &str) -> usize {
-        let hers = |run: &autofunnel::fact::RunRef| run.variant == variant && run.step != "news";
+        let hers = |run: &autofunnel::fact::RunRef| run.variant == variant && run.step != "news" && run.step != "alarm";
         let fits = |fact: &&Fact| fact.what == what && fact.run.as_ref().is_some_and(hers);
         self.facts.iter().filter(fits).count()
     }
@@ -104,6 +104,9 @@ pub fn check(world: &World) -> Verdict {
     let told = world.post.told.lock().unwrap();
     let mut verdict = Verdict { wrong: told.refused.clone(), ..Verdict::default() };
     verdict.seen.sent_again = told.repeated;
+    if !world.may_fail {
+        verdict.wrong.extend(told.failures.iter().map(|failure| format!("answered with 500: {failure}")));
+    }
     if told.pending > 0 {
         verdict.lost.push(format!("{} requests were never answered", told.pending));
     }
@@ -126,7 +129,7 @@ pub fn check(world: &World) -> Verdict {
         for (id, sent) in sent {
             match sent.name {
                 "joined" => check_outside(id, records, forbids, &mails, &mut verdict),
-                "news" => check_news(id, forbids, &mails, &mut verdict),
+                "news" | "alarm" => check_news(id, forbids, &mails, &mut verdict),
                 _ => {}
             }
         }
@@ -212,11 +215,14 @@ fn check_customer(customer: &str, sent: &[(&String, &Sent)], records: &Records, 
     verdict.expect(|| of("events `joined`"), records.events("joined"), joined);
     verdict.expect(|| of("events `noise`"), records.events("noise"), noise);
     verdict.expect(|| of("events `news`"), records.events("news"), news);
+    let alarms = named("alarm");
+    verdict.expect(|| of("events `alarm`"), records.events("alarm"), alarms);
+    let alone = news + alarms;
     let entered = records.facts.iter().filter(|fact| fact.what == What::Entered).count();
-    verdict.expect(|| of("entries"), entered, joined + news);
+    verdict.expect(|| of("entries"), entered, joined + alone);
     let finished = records.runs.iter().filter(|run| run.state == "finished").count();
-    verdict.expect(|| of("finished runs"), finished, joined + news);
-    verdict.expect(|| of("runs"), records.runs.len(), joined + news);
+    verdict.expect(|| of("finished runs"), finished, joined + alone);
+    verdict.expect(|| of("runs"), records.runs.len(), joined + alone);
     for (variant, may_fail) in [("email", forbids), ("sms", true), ("push", forbids), ("chat", forbids)] {
         let (sent, failed) = (records.count(What::Sent, variant), records.count(What::Failed, variant));
         let counted = if may_fail { sent + failed } else { sent };

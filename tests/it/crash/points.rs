@@ -167,7 +167,7 @@ fn at_giving_back(world: &mut World, job: &Job) -> bool {
     for _ in 0..HELPINGS_MAX {
         world.load(3, 2, 4);
         world.load_at_once(CROWD);
-        let (mut engine, calls) = (world.start(Some(&format!("{}:{}", job.point, 1 + job.hit % 3))), world.provider.count());
+        let (mut engine, calls) = (world.start(Some(&format!("{}:1", job.point))), world.provider.count());
         world.bell.until(PATIENCE, || world.provider.count() > calls || engine.has_ended());
         stop(&mut engine);
         if engine.crashed() {

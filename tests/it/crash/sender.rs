@@ -36,6 +36,8 @@ pub struct Told {
     pub answered: usize,
     /// Requests that were answered so and had been sent more than once.
     pub repeated: usize,
+    /// Answers that the engine cannot work at all. The sender sends again.
+    pub failures: Vec<String>,
     /// Requests not answered yet.
     pub pending: usize,
 }
@@ -91,6 +93,12 @@ impl Post {
         (told.answered, told.pending)
     }
 
+    /// Sends something once.
+    pub fn tell(&self, path: &str, body: &str) -> Option<(u16, String)> {
+        let address = (*self.door.lock().unwrap())?;
+        call(address, "POST", path, body)
+    }
+
     /// Asks the engine something.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
         let address = (*self.door.lock().unwrap())?;
@@ -113,6 +121,10 @@ impl Post {
             match got {
                 Some((429 | 503, _)) | None => {
                     // A moment later, or as soon as another engine is up; which of the two is all the same.
+                    let _other = self.bell.until(AGAIN, || *self.door.lock().unwrap() != address || self.is_closed());
+                }
+                Some((500, text)) => {
+                    self.told.lock().unwrap().failures.push(text);
                     let _other = self.bell.until(AGAIN, || *self.door.lock().unwrap() != address || self.is_closed());
                 }
                 Some((status, text)) => return self.answered(letter, tries, status, &text),
@@ -160,6 +172,18 @@ pub fn letter_of_events(events: &[(String, &'static str, String)]) -> Letter {
     let body = if texts.len() == 1 { texts[0].clone() } else { format!("[{}]", texts.join(",")) };
     let sent = |(id, name, customer): &(String, &'static str, String)| (id.clone(), Sent { customer: customer.clone(), name });
     Letter { method: "POST", path: "/v1/events".to_owned(), body, events: events.iter().map(sent).collect(), after: None }
+}
+
+/// An order that a shop tells of by its webhook, with when it was.
+pub fn webhook(id: &str, customer: &str, at: &str) -> Letter {
+    let body = hook_body(id, customer, at, 1);
+    let sent = Sent { customer: customer.to_owned(), name: "joined" };
+    Letter { method: "POST", path: "/hooks/shop".to_owned(), body, events: vec![(id.to_owned(), sent)], after: None }
+}
+
+/// The body of that webhook, with a number that belongs to it.
+pub fn hook_body(id: &str, customer: &str, at: &str, n: u32) -> String {
+    format!(r#"{{"id":"{id}","customer":"{customer}","at":"{at}","n":{n}}}"#)
 }
 
 /// One request on a connection of its own; `None` when there was no whole answer.

@@ -29,7 +29,12 @@ workspace: Crash tests
 zone: UTC
 currency: EUR
 unknown: create
-events: { joined: { order: text }, news: { order: text }, noise: { n: number } }
+events: { joined: { order: text, n: number }, news: { order: text }, alarm: { order: text }, noise: { n: number } }
+sources:
+  shop:
+    verify: none
+    map:
+      - { event: joined, id: body.id, customer: body.customer, time: body.at, properties: { order: body.id, n: body.n } }
 channels: { email: mail, sms: text, push: pager, chat: inbox }
 providers:
   inbox: { kind: inbox }
@@ -129,6 +134,8 @@ pub struct World {
     pub forbids: Vec<String>,
     /// Customers whose documents are damaged.
     pub damaged: Vec<String>,
+    /// An engine may answer that it cannot work at all.
+    pub may_fail: bool,
     /// Several workers share the work.
     pub several: bool,
     senders: Vec<JoinHandle<()>>,
@@ -166,6 +173,7 @@ impl World {
             post,
             forbids: Vec::new(),
             damaged: Vec::new(),
+            may_fail: false,
             several: false,
             senders: Vec::new(),
             processes: 0,
@@ -187,6 +195,11 @@ impl World {
             std::fs::write(to.join("calls.txt"), format!("{:#?}", self.provider.calls()))
         });
         println!("store and logs are kept in {} ({copied:?})", to.display());
+    }
+
+    /// Adds a funnel to the workspace, for engines that start from now on.
+    pub fn add_funnel(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join("funnels").join(name), text).unwrap();
     }
 
     /// How many engines there have been.
@@ -331,7 +344,8 @@ impl World {
         self.send(letters);
     }
 
-    fn send(&mut self, letters: Vec<Letter>) {
+    /// Sends letters one after the other, from now on.
+    pub fn send(&mut self, letters: Vec<Letter>) {
         self.senders.push(self.post.send(letters));
     }
 

@@ -40,8 +40,8 @@ fn a_slow_dripping_or_reset_link_loses_and_doubles_nothing() {
     let mut world = World::new(Kind::Proxied(Disk::EverySecond, LEASE_MS), Plan::new(201, 20, 1));
     let mut engine = world.start(None);
     let links = [
-        Link::Late(Duration::from_millis(40)),
-        Link::Drip(7, Duration::from_millis(1)),
+        Link::Late(Duration::from_millis(15)),
+        Link::Drip(300, Duration::from_millis(1)),
         Link::Open,
         Link::Late(Duration::from_millis(3)),
     ];

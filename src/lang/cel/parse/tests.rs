@@ -84,6 +84,21 @@ fn size_and_nesting_are_bounded() {
     assert!(read("  ").unwrap_err().message.contains("empty"));
 }
 
+#[test]
+fn a_text_that_goes_on_in_the_next_line_is_placed_as_a_whole() {
+    use super::super::check::within;
+    let placed = |length: u32, text: &str, at: Range| {
+        let place = crate::lang::diag::Place { file: "a.yaml".into(), line: 3, column: 5, length };
+        let text = super::super::Text { text: text.to_owned(), place };
+        let found = within(&text, &text.text.chars().collect::<Vec<_>>(), at);
+        (found.line, found.column, found.length)
+    };
+    assert_eq!(placed(10, "b ody.whoo", Range { start: 2, end: 5 }), (3, 7, 3));
+    // Only the first line's length is that of the place.
+    assert_eq!(placed(1, "b ody.whoo", Range { start: 2, end: 5 }), (3, 5, 1));
+    assert_eq!(placed(4, "b od y.who", Range { start: 5, end: 6 }), (3, 5, 4));
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused_within_its_bounds(text in "([a-c.\\[\\]()!?:'\"\\\\&|=<>+*/%, 0-9é-]|&&|\\|\\|| in |has\\()*") {

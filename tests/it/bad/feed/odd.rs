@@ -58,7 +58,7 @@ pub fn odd_value(chance: &mut Chance, depth: usize) -> Value {
         5 => Value::from(*chance.item(&["gold", "silver", "purchase", "1990-02-29", "2027-03-01", "12.50", "Europe/Berlin"])),
         6 | 7 => Value::from(mutate::trouble(chance)),
         8 => Value::List((0..chance.below(5)).map(|_| odd_value(chance, depth + 1)).collect()),
-        9 if chance.one_in(6) => Value::List(vec![odd_value(chance, depth + 2); chance.below(400)]),
+        9 if chance.one_in(6) => Value::List(vec![odd_value(chance, depth + 2); chance.below(60)]),
         _ => Value::Map((0..chance.below(5)).map(|_| (name(chance).to_owned(), odd_value(chance, depth + 1))).collect()),
     }
 }
