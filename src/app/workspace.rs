@@ -42,7 +42,12 @@ impl Checked {
     /// Number of errors and of warnings.
     pub fn counts(&self) -> (usize, usize) {
         let errors = self.faults.iter().filter(|fault| fault.severity == Severity::Error).count();
-        (errors + self.dropped, self.faults.len() - errors)
+        let warnings = self.faults.len() - errors;
+        // Errors are kept before warnings: as long as there is a warning in the list, no error was left out.
+        match warnings {
+            0 => (errors + self.dropped, 0),
+            _ => (errors, warnings + self.dropped),
+        }
     }
 }
 

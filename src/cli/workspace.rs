@@ -70,7 +70,7 @@ impl Opened {
 
     /// Whether anything stands against the workspace.
     pub fn status(&self) -> Status {
-        let errors = self.checked.dropped > 0 || self.checked.faults.iter().any(|fault| fault.severity == Severity::Error);
+        let errors = self.checked.faults.iter().any(|fault| fault.severity == Severity::Error);
         if errors { Status::Failed } else { Status::Good }
     }
 

@@ -75,12 +75,27 @@ impl Faults {
     }
 
     fn push(&mut self, severity: Severity, code: &'static str, place: &Place, message: String) -> &mut Self {
-        if self.list.len() < FAULTS_MAX {
+        if self.has_room(severity) {
             self.list.push(Fault { severity, code, place: place.clone(), message: bounded(message), hint: None });
-        } else {
-            self.dropped += 1;
         }
         self
+    }
+
+    /// Room for one more fault; one that finds none is counted. An error takes the place of a warning: what is
+    /// left of a full list are the errors.
+    fn has_room(&mut self, severity: Severity) -> bool {
+        if self.list.len() < FAULTS_MAX {
+            return true;
+        }
+        self.dropped += 1;
+        let spare = self.list.iter().rposition(|fault| fault.severity == Severity::Warning);
+        match spare {
+            Some(place) if severity == Severity::Error => {
+                self.list.remove(place);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Adds a hint to the fault reported last.
@@ -144,10 +159,8 @@ impl Faults {
     /// Takes over another list.
     pub fn extend(&mut self, other: Faults) {
         for fault in other.list {
-            if self.list.len() < FAULTS_MAX {
+            if self.has_room(fault.severity) {
                 self.list.push(fault);
-            } else {
-                self.dropped += 1;
             }
         }
         self.dropped += other.dropped;
@@ -214,5 +227,21 @@ mod tests {
         assert_eq!(closest("purchase", ["birthday"]), None);
         assert_eq!(closest("a", ["abc", "ab"]), Some("ab"));
         assert_eq!(closest("subjetc line", ["subject-line", "subject", "line"]), Some("subject-line"));
+    }
+
+    #[test]
+    fn errors_are_kept_before_warnings() {
+        let place = Place { file: "a.yaml".into(), line: 1, column: 1, length: 1 };
+        let mut faults = Faults::default();
+        for n in 0..FAULTS_MAX + 7 {
+            faults.warning("w", &place, format!("{n}"));
+        }
+        assert!(!faults.has_errors() && faults.dropped == 7);
+        faults.error("e", &place, "wrong");
+        let (list, dropped) = faults.into_sorted();
+        assert_eq!(
+            (list.iter().filter(|fault| fault.severity == Severity::Error).count(), list.len(), dropped),
+            (1, FAULTS_MAX, 8)
+        );
     }
 }

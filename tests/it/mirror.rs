@@ -449,7 +449,7 @@ async fn rows_and_positions_outlive_the_process_together() {
         assert_eq!(of_mirror(&mirror).await, expected);
     }
     mirror.close().await;
-    assert!(matches!(mirror.apply(STORE.to_owned(), vec![]).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(mirror.apply(STORE.to_owned(), vec![]).await, Err(StoreError::Closed)));
     let mirror = desk.mirror();
     assert_eq!(mirror.places().await.unwrap()[&3], place(5, 0));
 }

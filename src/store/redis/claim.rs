@@ -151,6 +151,7 @@ impl Inner {
                 Err(why) => {
                     // They stay where they are and come back at the end of the lease.
                     let mut memory = self.memory();
+                    memory.alone.retain(|alone| !all.iter().any(|customer| **customer == *alone.claim.customer));
                     all.iter().for_each(|customer| {
                         memory.landed(customer);
                     });

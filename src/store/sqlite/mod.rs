@@ -141,7 +141,7 @@ impl SqliteStore {
     /// Opens the file, or creates it with its folder, readable by its owner only.
     ///
     /// # Errors
-    /// [`StoreError::Fatal`] when another process uses the file, when a newer engine wrote it, when it is
+    /// [`super::StoreError::Fatal`] when another process uses the file, when a newer engine wrote it, when it is
     /// no database of ours, or when the disk refuses.
     pub fn open(path: &Path, options: Options) -> StoreResult<Arc<SqliteStore>> {
         let opened = schema::open(path, &options, Role::Store)?;

@@ -241,12 +241,13 @@ impl Judge {
     pub fn committed(&mut self, worker: usize, now: Time, commit: Commit, answer: Committed, lost: bool) {
         let id = commit.customer.clone();
         let her = self.hers.entry(id.clone()).or_default();
-        let there = commit.settled.as_ref().is_none_or(|effect| self.outbox.contains_key(effect));
+        let there = commit.settled.as_ref().is_none_or(|effect| self.outbox.contains_key(effect))
+            && commit.consumed.iter().all(|seq| her.open.contains_key(seq));
         let right = if her.version == commit.base && there { Committed::Done } else { Committed::Conflict };
         if answer != right {
             let seen = her.version;
             return self.blame(format!(
-                "commit of {id}: {answer:?} on version {}, hers is {seen}, and what it settles is {}",
+                "commit of {id}: {answer:?} on version {}, hers is {seen}, and what it settles and consumes is {}",
                 commit.base,
                 if there { "there" } else { "gone" }
             ));

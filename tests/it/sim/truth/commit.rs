@@ -24,6 +24,8 @@ impl Truth {
     fn commit_one(&mut self, epoch: u64, commit: Commit) -> Committed {
         let settled = commit.settled.as_ref().and_then(|effect| self.locate(effect));
         let void = commit.settled.is_some() && settled.is_none() && !self.is(Bug::SettledTwice);
+        // An input that was put aside while it was in hand must not be both listed and done.
+        let void = void || commit.consumed.iter().any(|seq| !self.inbox.contains_key(seq));
         let version = self.rows.get(&commit.customer).map_or(0, |row| row.record.version);
         let fits = version == commit.base || self.is(Bug::NoVersionCheck);
         if let Some(seq) = settled.filter(|_| fits || self.is(Bug::SettleOutsideCommit)) {
