@@ -23,6 +23,9 @@ const PAGE_BYTES: u32 = 4096;
 const CHECKPOINT_PAGES: u32 = 4000;
 /// The write-ahead log is cut back to this size after it was written back, in bytes.
 const LOG_BYTES_KEPT: u32 = 64 * 1024 * 1024;
+/// Tries to take a file's lock, and the pause between them in milliseconds.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE_MS: u64 = 20;
 /// How long to wait for somebody else's lock (a person with the SQLite shell), in milliseconds.
 const BUSY_MS: u32 = 5_000;
 /// Prepared statements kept by the writer; more than there are.
@@ -194,6 +197,12 @@ pub fn lock(path: &Path) -> StoreResult<File> {
         StoreError::Fatal(format!("cannot lock {}: {why}; check the folder and its permissions", path.display()))
     };
     let file = private_file().create(true).truncate(false).open(&name).map_err(|why| fail(&why))?;
+    let mut tries = 1;
+    // A process that this one is just starting holds its open files, and so the lock, for a moment.
+    while tries < LOCK_TRIES && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        std::thread::sleep(std::time::Duration::from_millis(LOCK_PAUSE_MS));
+        tries += 1;
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Fatal(format!(
