@@ -3,13 +3,13 @@
 //! Encoding, digests and the counting of facts are done here so that the one thread that writes has
 //! nothing to do but write.
 
+use super::super::digest;
 use super::super::{Commit, CustomerRow, RunRow};
 use super::change::Change;
 use super::figure::{FigureKey, count};
 use crate::customer::codec::encode;
 use crate::fact::Fact;
 use crate::lang::time::Time;
-use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -118,38 +118,19 @@ impl Turn {
     }
 }
 
-/// 8 bytes of the SHA-256 of texts; nobody can make two that meet.
+/// 8 bytes of the SHA-256 of texts, as a column holds them.
 pub fn key(parts: &[&str]) -> i64 {
-    let mut hash = Sha256::new();
-    for (i, part) in parts.iter().enumerate() {
-        if i > 0 {
-            hash.update([0]);
-        }
-        hash.update(part.as_bytes());
-    }
-    let digest = hash.finalize();
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    i64::from_be_bytes(first)
+    i64::from_be_bytes(digest::key(parts))
 }
 
-/// A quick digest (FNV-1a, 64 bits) for "has it changed?", where nobody gains by a collision.
-fn quick(start: u64, text: &str) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    step(text.bytes().fold(start, step), 0xff)
-}
-
-const QUICK_START: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Digest of a definitions' hash, as kept with each customer.
+/// Digest of a definitions' hash, as a column holds it.
 pub fn judged(hash: &str) -> i64 {
-    quick(QUICK_START, hash) as i64
+    digest::judged(hash) as i64
 }
 
-/// Digest of a line of the list of customers.
+/// Digest of a line of the list of customers, as a column holds it.
 pub fn shown(row: &CustomerRow) -> i64 {
-    let fields = [&row.name, &row.email, &row.phone].into_iter().chain(&row.segments);
-    fields.fold(QUICK_START, |hash, field| quick(hash, field)) as i64
+    digest::shown(row) as i64
 }
 
 /// What the open transaction has done: memory follows only after the commit.
@@ -188,19 +169,5 @@ impl Batch {
     /// Adds to a tally.
     pub fn tally(&mut self, name: String, by: i64) {
         *self.tallies.entry(name).or_default() += by;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digests_tell_fields_apart() {
-        let row =
-            |name: &str, email: &str| CustomerRow { name: name.to_owned(), email: email.to_owned(), ..CustomerRow::default() };
-        assert_ne!(shown(&row("ab", "c")), shown(&row("a", "bc")));
-        assert_ne!(key(&["a", "bc"]), key(&["ab", "c"]));
-        assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
     }
 }
