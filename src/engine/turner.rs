@@ -55,7 +55,7 @@ impl Engine {
             Failure::Document(cause) => cause,
         };
         tracing::error!(%customer, %cause, "a turn failed; its input is tried again and put aside if it fails repeatedly");
-        if let Err(error) = self.store.fault(customer, seq, cause).await {
+        if let Err(error) = self.patiently(|| self.store.fault(customer.clone(), seq, cause.clone())).await {
             tracing::error!(%error, "the failed turn could not be recorded");
         }
     }

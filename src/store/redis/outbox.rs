@@ -170,13 +170,23 @@ impl Inner {
     /// [`super::super::Store::retry`].
     pub async fn retry(&self, retry: Retry) -> StoreResult<()> {
         // What is not out here is nobody's to put back: it was settled, or another owner has it.
-        let Some(flight) = self.memory().effects.get(&retry.effect).cloned() else { return Ok(()) };
+        let (flight, epoch) = {
+            let memory = self.memory();
+            let Some(flight) = memory.effects.get(&retry.effect).cloned() else { return Ok(()) };
+            let Some(epoch) = memory.epoch(flight.shard) else { return Ok(()) };
+            (flight, epoch)
+        };
         let mut op = Op::new(Script::Retry, flight.shard);
         let mut end = retry.why.len().min(WHY_BYTES_MAX);
         while !retry.why.is_char_boundary(end) {
             end -= 1;
         }
-        op.args.push(&retry.effect).int(retry.due.0).push(if retry.ambiguous { "1" } else { "" }).push(&retry.why[..end]);
+        op.args
+            .int(epoch)
+            .push(&retry.effect)
+            .int(retry.due.0)
+            .push(if retry.ambiguous { "1" } else { "" })
+            .push(&retry.why[..end]);
         self.call(op).await?;
         let mut memory = self.memory();
         memory.effects.remove(&retry.effect);

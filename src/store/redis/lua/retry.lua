@@ -1,9 +1,9 @@
--- Another attempt later. ARGV: id due ambiguous why.
+-- Another attempt later, if the effect is still in the hands of who asks. ARGV: epoch id due ambiguous why.
 for item = 1, items do
   local p = prefix(KEYS[item])
-  local id, due, ambiguous, why = arg(), arg(), arg(), arg()
+  local epoch, id, due, ambiguous, why = arg(), arg(), arg(), arg(), arg()
   local effect = p .. 'effect:' .. id
-  local kept = call('GET', effect)
+  local kept = mine(KEYS[item], epoch) and call('GET', effect)
   if kept then
     local attempts, _, begun, unsure = struct.unpack('>I4I1I8I8', kept)
     if ambiguous == '1' and unsure == 0 then unsure = begun > 0 and begun or now end
