@@ -285,16 +285,16 @@ impl Core {
         Ok(count > 0)
     }
 
-    /// Takes back what has not begun.
+    /// Takes back what has not begun. What may have had its effect runs out: its result is still told.
     fn withdraw(&mut self, turn: &Turn) -> Done<()> {
         for effect in &turn.withdrawn {
             let Some(flight) = self.locate(effect)? else { continue };
-            let sending: Option<bool> = self
+            let begun: Option<bool> = self
                 .db
-                .prepare_cached("SELECT sending FROM outbox WHERE seq = ?1")?
+                .prepare_cached("SELECT sending OR unsure IS NOT NULL FROM outbox WHERE seq = ?1")?
                 .query_row([flight.seq], |row| row.get(0))
                 .optional()?;
-            if sending == Some(false) {
+            if begun == Some(false) {
                 self.remove_effect(effect, flight.seq)?;
             }
         }

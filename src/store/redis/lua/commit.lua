@@ -44,8 +44,10 @@ end
 local function write_more(p, more)
   for _, id in ipairs(more.withdrawn) do
     local effect = p .. 'effect:' .. id
-    local sending = call('GETRANGE', effect, '4', '4')
-    if sending == '\0' or (sending ~= '' and more.erase) then
+    -- Sending 1, begun 8, unsure 8: what may have had its effect runs out.
+    local state = call('GETRANGE', effect, '4', '20')
+    local untouched = string.sub(state, 1, 1) == '\0' and string.sub(state, 10) == string.rep('\0', 8)
+    if untouched or (state ~= '' and more.erase) then
       call('DEL', effect)
       call('ZREM', p .. 'outbox', id)
     end
