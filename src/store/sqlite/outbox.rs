@@ -157,7 +157,8 @@ impl Core {
         let Some(flight) = self.locate(effect)? else { return Ok(Begin::Gone) };
         if self.has_unread(&flight.customer)? {
             let due = self.batch.now.plus_ms((TURN_FIRST_MS * self.shared.options.scale).ceil() as i64).0;
-            self.db.prepare_cached("UPDATE outbox SET due = ?2 WHERE seq = ?1")?.execute([flight.seq, due])?;
+            // Whoever asks again has not called: the answer to an earlier `Go` was lost, and nothing left.
+            self.db.prepare_cached("UPDATE outbox SET due = ?2, sending = 0 WHERE seq = ?1")?.execute([flight.seq, due])?;
             self.batch.changes.push(Change::EffectBack { id: effect.to_owned(), seq: flight.seq, due });
             return Ok(Begin::TurnFirst);
         }

@@ -137,6 +137,37 @@ pub async fn begin_goes_on_again_after_the_turn(stand: &dyn Stand) {
     assert_eq!(begin(&store, &effect).await, Begin::Go { attempt: 1 });
 }
 
+/// The answer `Go` was lost, an input came, and the same call is made again.
+pub async fn what_steps_back_before_its_call_has_not_begun(stand: &dyn Stand) {
+    let store = open(stand);
+    let effect = with_claimed_effect(&store, "anna").await;
+    assert_eq!(begin(&store, &effect).await, Begin::Go { attempt: 1 });
+    accept(&store, vec![event("anna", "1")]).await;
+    assert_eq!(begin(&store, &effect).await, Begin::TurnFirst);
+    drop(store);
+    let store = open(stand);
+    stand.clock().pass(1_000);
+    let delivery = store.claim_effects(9).await.unwrap().remove(0);
+    assert_eq!((delivery.effect.id.as_str(), delivery.ambiguous), (effect.id.as_str(), false), "no byte was written");
+}
+
+/// A process died inside a call; the next one is told that the turn goes first, and dies as well.
+pub async fn what_steps_back_keeps_an_earlier_doubt(stand: &dyn Stand) {
+    let mut store = open(stand);
+    let effect = with_claimed_effect(&store, "anna").await;
+    stand.clock().pass(500);
+    assert_eq!(begin(&store, &effect).await, Begin::Go { attempt: 1 });
+    for round in 0..3 {
+        drop(store);
+        stand.clock().pass(1_000);
+        store = open(stand);
+        let delivery = store.claim_effects(9).await.unwrap().remove(0);
+        assert_eq!((delivery.ambiguous, delivery.ambiguous_since), (true, Some(Time(START + 500))), "round {round}");
+        accept(&store, vec![event("anna", &round.to_string())]).await;
+        assert_eq!(begin(&store, &effect).await, Begin::TurnFirst);
+    }
+}
+
 pub async fn a_withdrawal_raises_the_gate_in_the_accept(stand: &dyn Stand) {
     let store = open(stand);
     let effect = with_claimed_effect(&store, "anna").await;
