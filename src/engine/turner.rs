@@ -84,6 +84,7 @@ impl Engine {
                         if let Some(permit) = permits.next() {
                             permit.send(Delivery {
                                 effect,
+                                ticket: 0,
                                 attempts: 0,
                                 ambiguous: false,
                                 ambiguous_since: None,

@@ -12,8 +12,8 @@ use autofunnel::lang::value::{Fields, Value};
 use autofunnel::store::read::{KeptMessage, RunFilter};
 use autofunnel::store::sqlite::Mirror;
 use autofunnel::store::{
-    Accepted, Begin, CLAIM_INPUTS_MAX, Claim, Commit, Committed, CustomerRow, Fate, NewInput, QUARANTINE_AFTER, Retry, RunRow,
-    Store, StoreError, StoreResult, TokenRow, Work,
+    Accepted, Begin, CLAIM_INPUTS_MAX, Claim, Commit, Committed, CustomerRow, Delivery, Fate, NewInput, QUARANTINE_AFTER, Retry,
+    RunRow, Store, StoreError, StoreResult, TokenRow, Work,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -111,6 +111,8 @@ contract_suite!(
         a_handed_over_effect_is_its_committers_until_a_restart,
         begin_has_five_answers,
         begin_goes_on_again_after_the_turn,
+        a_hand_out_has_one_attempt,
+        an_earlier_hand_out_can_do_nothing,
         what_steps_back_before_its_call_has_not_begun,
         what_steps_back_keeps_an_earlier_doubt,
         a_withdrawal_raises_the_gate_in_the_accept,
@@ -177,6 +179,8 @@ contract_suite!(
         a_handed_over_effect_is_its_committers_until_a_restart,
         begin_has_five_answers,
         begin_goes_on_again_after_the_turn,
+        a_hand_out_has_one_attempt,
+        an_earlier_hand_out_can_do_nothing,
         what_steps_back_before_its_call_has_not_begun,
         what_steps_back_keeps_an_earlier_doubt,
         a_withdrawal_raises_the_gate_in_the_accept,
@@ -406,8 +410,20 @@ pub async fn take(store: &Arc<dyn Store>, customer: &str) -> Claim {
     store.take(customer.to_owned()).await.unwrap().expect("she is free and has no inputs")
 }
 
+/// For one that was handed over from birth.
 pub async fn begin(store: &Arc<dyn Store>, effect: &Effect) -> Begin {
-    store.begin(effect.id.clone(), vec![1]).await.unwrap()
+    store.begin(effect.id.clone(), 0, vec![1]).await.unwrap()
+}
+
+/// For one that was claimed.
+pub async fn begin_claimed(store: &Arc<dyn Store>, delivery: &Delivery) -> Begin {
+    store.begin(delivery.effect.id.clone(), delivery.ticket, vec![1]).await.unwrap()
+}
+
+/// Puts an effect back that was claimed.
+pub async fn put_back(store: &Arc<dyn Store>, delivery: &Delivery, due: Time, why: &str, ambiguous: bool) {
+    let (effect, ticket, why) = (delivery.effect.id.clone(), delivery.ticket, why.to_owned());
+    store.retry(Retry { effect, ticket, due, why, ambiguous }).await.unwrap();
 }
 
 fn accepted() -> Outcome {

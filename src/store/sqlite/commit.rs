@@ -322,7 +322,10 @@ impl Core {
         let flight = turn.hand_over.then(|| {
             let customer = turn.customer.clone();
             let (gate, valid_until) = (effect.gate, effect.valid_until);
-            (effect.id.clone(), EffectFlight { seq, customer, num, gate, valid_until, unsure: false, attempts: 0 })
+            (
+                effect.id.clone(),
+                EffectFlight { seq, customer, num, gate, valid_until, unsure: false, attempts: 0, ticket: 0, begun: false },
+            )
         });
         self.batch.gone.remove(&effect.id);
         self.batch.changes.push(Change::EffectBorn { seq, due: self.batch.now.0, flight });

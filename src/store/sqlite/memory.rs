@@ -54,6 +54,8 @@ pub struct Memory {
     pub wakes: Cursor,
     /// Effects handed out.
     pub effects: HashMap<String, EffectFlight>,
+    /// Number of the last hand-out.
+    pub tickets: u64,
     /// Position in the index of due effects.
     pub dues: Cursor,
     /// Records that will be asked for in a moment.
@@ -80,6 +82,7 @@ impl Memory {
             wake_faults: HashMap::new(),
             wakes: Cursor::start(),
             effects: HashMap::new(),
+            tickets: 0,
             dues: Cursor::start(),
             recent: Recent::new(recent_bytes),
             inbox_rows: 0,
@@ -121,12 +124,10 @@ impl Memory {
                     None => self.dues.came(due, seq),
                 }
             }
-            Change::EffectOut { id, flight } => {
-                self.effects.insert(id, flight);
-            }
             Change::EffectBegun { id } => {
                 if let Some(flight) = self.effects.get_mut(&id) {
                     flight.attempts += 1;
+                    flight.begun = true;
                 }
             }
             Change::EffectBack { id, seq, due } => {

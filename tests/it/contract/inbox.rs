@@ -173,8 +173,7 @@ pub async fn a_claim_that_nobody_waits_for_is_taken_back(stand: &dyn Stand) {
         }
         if let Some(deliveries) = polled_once(&mut effects).await {
             for delivery in deliveries.unwrap() {
-                let back = Retry { effect: delivery.effect.id, due: Time(START), why: String::new(), ambiguous: false };
-                store.retry(back).await.unwrap();
+                put_back(&store, &delivery, Time(START), "", false).await;
             }
         }
         if answered {

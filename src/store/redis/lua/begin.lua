@@ -26,6 +26,9 @@ for item = 1, items do
     local late = valid > 0 and valid < now
     if late or #owned < 4 or struct.unpack('>I4', owned) ~= gate then
       replies[item] = {'stale', late and 1 or 0, number(unsure)}
+    elseif sending == 1 and unsure == 0 then
+      -- The answer to the first time was lost: nothing was sent yet.
+      replies[item] = {'go', attempts}
     else
       local head = struct.pack('>I4I1I8I8', attempts + 1, 1, now, unsure)
       if string.byte(kept, 34) == 0 then head = head .. string.sub(kept, 22, 33) .. ARGV[a + 4] end
