@@ -14,7 +14,7 @@ use crate::funnel::settings::{Cap, Period, QuietHours};
 use crate::funnel::{Funnel, Workspace};
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
-use crate::step::{GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
+use crate::step::{Flow, GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
 use chrono::{Datelike, Days, NaiveDateTime, NaiveTime};
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ impl Turn<'_> {
         if let Some(why) = self.no_consent(&plan, funnel, transactional) {
             return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
         }
-        let quiet = plan.quiet_hours.unwrap_or(if transactional { Quiet::Ignore } else { Quiet::Hold });
+        let quiet = quiet_rule(&plan, funnel);
         let hours = self.workspace.settings.quiet_hours.filter(|_| quiet != Quiet::Ignore);
         if let Some((hours, end)) = hours.and_then(|hours| hours.end(now, self.zone).map(|end| (hours, end))) {
             let clock = |time: NaiveTime| time.format("%H:%M").to_string();
@@ -315,9 +315,48 @@ impl Turn<'_> {
         id
     }
 
-    /// A word of consent was taken back: what is planned in this very turn is decided anew. (What was
+    /// Her zone may be another now. Then her nights are elsewhere: messages that wait for a morning or are on
+    /// their way are decided anew.
+    pub(super) fn follow_her_zone(&mut self) {
+        let zone = self.customer.zone(self.workspace.settings.zone);
+        if zone == self.zone {
+            return;
+        }
+        self.zone = zone;
+        let minding: Vec<usize> = (0..self.customer.runs.len()).filter(|index| self.minds_quiet_hours(*index)).collect();
+        let mut under_way = false;
+        for index in minding {
+            match self.customer.runs[index].state {
+                RunState::Held { .. } => self.customer.runs[index].state = RunState::Ready,
+                _ => under_way = true,
+            }
+        }
+        if under_way {
+            self.customer.gate = self.customer.gate.saturating_add(1);
+            self.redecide_planned("her zone is another now");
+        }
+    }
+
+    /// Whether a run is at a message that heeds quiet hours, held or on its way.
+    fn minds_quiet_hours(&self, index: usize) -> bool {
+        let run = &self.customer.runs[index];
+        if self.workspace.settings.quiet_hours.is_none() || !matches!(run.state, RunState::Held { .. } | RunState::Effect { .. })
+        {
+            return false;
+        }
+        let Some(funnel) = self.definitions.funnel(&run.version) else { return false };
+        let Some(step) = funnel.steps.list.get(run.at as usize).filter(|step| step.step.template().is_some()) else {
+            return false;
+        };
+        match self.with_step(index, funnel, |cx| step.step.advance(cx)) {
+            Flow::Send(plan) => quiet_rule(&plan, funnel) != Quiet::Ignore,
+            _ => false,
+        }
+    }
+
+    /// Something forbids what was decided: what is planned in this very turn is decided anew. (What was
     /// planned before is stopped by the gate.)
-    pub(super) fn redecide_planned(&mut self) {
+    pub(super) fn redecide_planned(&mut self, why: &str) {
         let planned: Vec<String> = self
             .effects
             .iter()
@@ -326,7 +365,7 @@ impl Turn<'_> {
             .collect();
         for id in planned {
             self.effects.retain(|effect| effect.id != id);
-            self.decide_anew(&id, "consent was withdrawn before it was sent");
+            self.decide_anew(&id, why);
         }
         let gate = self.customer.gate;
         for effect in &mut self.effects {
@@ -357,6 +396,12 @@ impl Turn<'_> {
             self.pending.push_back(super::Pending::Event(event));
         }
     }
+}
+
+/// What quiet hours do to a message.
+fn quiet_rule(plan: &MessagePlan, funnel: &Funnel) -> Quiet {
+    let transactional = plan.transactional.unwrap_or(funnel.transactional);
+    plan.quiet_hours.unwrap_or(if transactional { Quiet::Ignore } else { Quiet::Hold })
 }
 
 /// Names the channel in a fact about a message.

@@ -115,6 +115,35 @@ fn a_stale_decision_is_made_anew_and_keeps_its_deadline() {
 }
 
 #[test]
+fn a_move_to_another_zone_decides_messages_anew() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 12:00", &[("2027-03-01 12:00", "go")]);
+    let first = turned.effects[0].clone();
+    // Where she is now it is 11 in the evening: what was planned for her afternoon must not begin.
+    let turned = desk.turn("2027-03-01 12:01", &[("2027-03-01 12:01", "set zone=Pacific/Auckland")]);
+    assert!(turned.customer.gate > first.gate, "what waits in the outbox is stopped by the gate");
+    let stale = InputBody::Stale { effect: first.id, why: "the gate".to_owned() };
+    let turned = desk.answer("2027-03-01 12:02", stale);
+    assert_eq!((whats(&turned), turned.wake), (vec!["redecided", "held"], Some(time("2027-03-01 20:00"))));
+    // And back: it is day again, and nothing is held any more.
+    let turned = desk.turn("2027-03-01 12:03", &[("2027-03-01 12:03", "set zone=Europe/Berlin")]);
+    assert_eq!((whats(&turned), ids(&turned.effects)), (vec!["profile", "planned"], vec!["ada/1/mail/1.1"]));
+    assert_eq!(turned.effects[0].gate, turned.customer.gate);
+    // Planned and moved in one turn.
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let acts = [("2027-03-01 12:00", "go"), ("2027-03-01 12:01", "set zone=Pacific/Auckland")];
+    let turned = desk.turn("2027-03-01 12:02", &acts);
+    assert_eq!(whats(&turned), ["event", "entered", "planned", "profile", "redecided", "held"]);
+    assert!(turned.effects.is_empty());
+    // What asks nothing of the clock is left alone.
+    let stage = Stage::new(&MAIL.replace("    expires: 12h", "    quiet_hours: ignore"));
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 12:02", &acts);
+    assert_eq!((ids(&turned.effects), turned.customer.gate), (vec!["ada/1/mail/1"], 0));
+}
+
+#[test]
 fn a_run_that_ends_takes_its_effect_back() {
     let stage = Stage::new(MAIL);
     let mut desk = Desk::new(&stage, "2027-03-01 09:00");
