@@ -22,6 +22,7 @@
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
+//! caps     who has a place among messages
 //! ```
 
 use crate::account::{self, Account};
@@ -37,6 +38,7 @@ use std::collections::{BTreeSet, VecDeque};
 mod advance;
 pub mod book;
 mod bounds;
+mod caps;
 mod entries;
 mod goals;
 mod inputs;

@@ -1,39 +1,23 @@
-//! Whether a message may go: address, `while`, consent, quiet hours, caps; and effects that leave.
+//! Whether a message may go: address, `while`, consent, quiet hours (and caps); and effects that leave.
 //!
 //! Only here the real now counts: a message decided in a backlog is sent today, so today's clock says
 //! whether the night is over and how many messages this week has seen.
 
 use super::Turn;
 use super::advance::Next;
+use super::caps::OFFER_CHANNEL;
 use super::view::View;
 use crate::customer::{RunState, Send};
 use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
 use crate::event::Event;
 use crate::fact::What;
-use crate::funnel::settings::{Cap, Period, QuietHours};
-use crate::funnel::{Funnel, Workspace};
+use crate::funnel::Funnel;
+use crate::funnel::settings::QuietHours;
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
 use crate::step::{Flow, GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
-use chrono::{Datelike, Days, NaiveDateTime, NaiveTime};
+use chrono::{Days, NaiveDateTime, NaiveTime};
 use std::sync::Arc;
-
-/// What caps call the making of an offer.
-const OFFER_CHANNEL: &str = "$offer";
-/// The longest calendar period of a cap, with a day to spare.
-const CALENDAR_DAYS_MAX: u32 = 32;
-
-/// How long sends are remembered: the longest period that any cap counts.
-pub(super) fn longest_memory(workspace: &Workspace) -> Span {
-    let spans = workspace.settings.caps.iter().filter_map(|cap| match cap.period {
-        Period::Within(span) => Some(span),
-        Period::Day | Period::Week | Period::Month => None,
-    });
-    let spans = spans.chain(workspace.settings.offers.map(|(_, span)| span));
-    let epoch = Time(0);
-    let length = |span: &Span| epoch.plus(*span, chrono_tz::UTC);
-    spans.chain([Span::days(CALENDAR_DAYS_MAX)]).max_by_key(length).unwrap_or_default()
-}
 
 impl QuietHours {
     /// The end of the quiet hours that `now` lies in; `None`: it is not quiet.
@@ -183,43 +167,6 @@ impl Turn<'_> {
         }
     }
 
-    /// The cap that a marketing message would break now.
-    fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
-        let cap = self.workspace.settings.caps.iter().find(|cap| {
-            let concerns =
-                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-            concerns && self.count_sends(cap, now) >= cap.at_most as usize
-        })?;
-        let of = match (&cap.channel, &cap.tag) {
-            (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
-            (Some(channel), None) => channel.clone(),
-            (None, Some(tag)) => format!("messages tagged {tag}"),
-            (None, None) => "messages".to_owned(),
-        };
-        let period = match cap.period {
-            Period::Within(span) => format!("within {span}"),
-            Period::Day => "per day".to_owned(),
-            Period::Week => "per week".to_owned(),
-            Period::Month => "per month".to_owned(),
-        };
-        Some(format!("cap: at most {} {of} {period}", cap.at_most))
-    }
-
-    fn count_sends(&self, cap: &Cap, now: Time) -> usize {
-        let from = period_start(cap.period, now, self.zone);
-        let counts = |send: &&Send| {
-            let inside = match cap.period {
-                Period::Within(_) => send.at > from,
-                Period::Day | Period::Week | Period::Month => send.at >= from,
-            };
-            inside
-                && send.channel != OFFER_CHANNEL
-                && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
-                && (cap.tag.is_none() || cap.tag == send.tag)
-        };
-        self.customer.sends.iter().filter(counts).count()
-    }
-
     pub(super) fn grant(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: GrantPlan) -> Next {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
@@ -255,9 +202,7 @@ impl Turn<'_> {
             return Next::Again;
         }
         if let Some((at_most, within)) = self.workspace.settings.offers {
-            let from = now.minus(within, self.zone);
-            let made = self.customer.sends.iter().filter(|send| send.channel == OFFER_CHANNEL && send.at > from).count();
-            if made >= at_most as usize {
+            if self.count_offers(within, now) >= at_most as usize {
                 self.skip(index, funnel, step, format!("cool-down: at most {at_most} offers within {within}"));
                 self.go(index, step, NEXT);
                 return Next::Again;
@@ -409,16 +354,4 @@ pub(super) fn set_variant(fact: &mut crate::fact::Fact, channel: &str) {
     if let Some(run) = &mut fact.run {
         run.variant = channel.to_owned();
     }
-}
-
-/// From when a cap counts: exclusive for a rolling period, inclusive for a calendar one.
-fn period_start(period: Period, now: Time, zone: Zone) -> Time {
-    let today = now.date(zone);
-    let day = match period {
-        Period::Within(span) => return now.minus(span, zone),
-        Period::Day => today,
-        Period::Week => today.checked_sub_days(Days::new(u64::from(today.weekday().num_days_from_monday()))).unwrap_or(today),
-        Period::Month => today.with_day(1).unwrap_or(today),
-    };
-    instant(zone, day.and_time(NaiveTime::MIN))
 }

@@ -151,15 +151,44 @@ fn a_run_that_ends_takes_its_effect_back() {
     let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 11:00", "purchase amount=1")]);
     assert_eq!(turned.withdrawn, ["ada/1/mail/1"]);
     assert_eq!(whats(&turned), ["event", "exited", "withdrawn"]);
-    assert!(turned.customer.sends.is_empty());
     // It had begun after all.
     let accepted = Outcome::Accepted { reference: None, data: Fields::new() };
     let turned = desk.answer("2027-03-01 11:01", InputBody::Result { effect: "ada/1/mail/1".to_owned(), outcome: accepted });
     assert_eq!(whats(&turned), ["sent"]);
+    assert!(turned.customer.sends[0].effect.is_none(), "it counts");
     // Planned and taken back in one turn, nothing leaves.
     let mut desk = Desk::new(&stage, "2027-03-01 09:00");
     let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 10:00", "go"), ("2027-03-01 10:30", "purchase amount=1")]);
     assert!(turned.effects.is_empty() && turned.withdrawn.is_empty(), "{:?}", whats(&turned));
+}
+
+#[test]
+fn a_message_that_may_be_under_way_keeps_its_place_when_its_run_ends() {
+    let stage = Stage::new(&MAIL.replace("trigger: { event: go }", "trigger: { event: go }\nre_entry: always"));
+    let under_way = || {
+        let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+        desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]);
+        desk.turn("2027-03-01 11:00", &[("2027-03-01 11:00", "purchase amount=1")]);
+        desk
+    };
+    let capped = ["event", "entered", "capped", "planned"];
+    let allowed = ["event", "entered", "planned"];
+    let turned = under_way().turn("2027-03-01 12:00", &[("2027-03-01 12:00", "go")]);
+    assert_eq!(whats(&turned), capped, "one a week, and the first may have been sent");
+    // Nothing is heard of it for a day: it was taken back in time.
+    let turned = under_way().turn("2027-03-02 11:00", &[("2027-03-02 11:00", "go")]);
+    assert_eq!((whats(&turned), turned.customer.sends.len()), (allowed.to_vec(), 1));
+    // Its answer comes.
+    for (outcome, expected) in [
+        (Outcome::Refused { why: String::new() }, allowed.to_vec()),
+        (Outcome::Unknown { why: String::new() }, capped.to_vec()),
+        (Outcome::Accepted { reference: None, data: Fields::new() }, capped.to_vec()),
+    ] {
+        let mut desk = under_way();
+        desk.answer("2027-03-01 11:05", InputBody::Result { effect: "ada/1/mail/1".to_owned(), outcome });
+        let turned = desk.turn("2027-03-02 11:00", &[("2027-03-02 11:00", "go")]);
+        assert_eq!(whats(&turned), expected);
+    }
 }
 
 #[test]
