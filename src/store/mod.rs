@@ -112,6 +112,9 @@ pub struct Claim {
     pub record: Record,
     /// Her inputs, oldest first, at most [`CLAIM_INPUTS_MAX`]; none when only her wake is due.
     pub inputs: Vec<Queued>,
+    /// She has more inputs than these, the first of them accepted at this instant: her time does not go on
+    /// past it.
+    pub more_from: Option<Time>,
     /// The store's clock at the claim.
     pub now: Time,
 }

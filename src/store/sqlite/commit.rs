@@ -55,6 +55,10 @@ impl Core {
         if row.version != turn.base {
             return self.let_go(turn);
         }
+        // An input that was put aside while it was in hand must not be both listed and done.
+        if !self.memory.holds(&turn.customer, &turn.consumed) || turn.consumed.iter().any(|seq| self.batch.aside.contains(seq)) {
+            return self.let_go(turn);
+        }
         let settled = match &turn.settled {
             None => None,
             Some(effect) => match self.locate(effect)? {

@@ -277,6 +277,7 @@ async fn an_input_beyond_memory_is_unread_all_the_same() {
     store.accept(vec![enrol("c0", "2"), enrol("c0", "3")]).await.unwrap();
     let claims = store.claim(1).await.unwrap();
     assert_eq!((claims[0].customer.as_str(), claims[0].inputs.len()), ("c0", 1));
+    assert!(claims[0].more_from.is_some(), "the rest lies beyond");
     assert_eq!(store.commit(vec![Commit { erase: true, ..turn(&claims[0]) }]).await.unwrap(), [Committed::Done]);
     assert_eq!(store.counts().await.unwrap().inbox, 9);
     let rest = drain(&store).await;

@@ -7,7 +7,7 @@ use autofunnel::effect::{Effect, EffectKind, Outcome};
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::What;
 use autofunnel::lang::value::Fields;
-use autofunnel::turn::{Turned, turn};
+use autofunnel::turn::{Turned, turn, turn_until};
 
 /// A customer whose effects wait in the outbox until the test answers.
 struct Desk<'a> {
@@ -230,4 +230,27 @@ fn what_a_message_names_has_its_bounds() {
     let long = format!("go text={}", "x".repeat(9_000));
     let turned = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", &long)]);
     assert_eq!(whats(&turned), ["event", "entered", "skipped", "planned"]);
+}
+
+#[test]
+fn time_does_not_go_on_past_an_input_that_waits() {
+    let stage = Stage::new(
+        "--- wait.yaml\nfunnel: Wait\ntrigger: { event: go }\nexit_on: purchase\nsteps: [ { wait: 1h }, { grant: 5 points } ]\n",
+    );
+    let input = |n: usize, at: &str, text: &str| Input { accepted_at: time(at), body: act(text, &format!("e{n}"), time(at)) };
+    let first = vec![input(1, "2027-03-01 10:00", "go")];
+    let now = time("2027-03-01 14:00");
+    let part = |more: &str| {
+        let inputs = (first.clone(), Some(time(more)));
+        turn_until(&stage.definitions, "ada", None, Account::default(), inputs, now)
+    };
+    // Her purchase of half past ten waits for another turn: the wait of an hour is not over.
+    let turned = part("2027-03-01 10:30");
+    assert_eq!((whats(&turned), turned.wake), (vec!["event", "entered", "waiting"], Some(time("2027-03-01 11:00"))));
+    let rest = vec![input(2, "2027-03-01 10:30", "purchase amount=1")];
+    let turned = turn(&stage.definitions, "ada", Some(turned.customer), Account::default(), rest, now);
+    assert_eq!(whats(&turned), ["event", "exited"]);
+    // What comes in the instant in which something is due comes first.
+    assert!(part("2027-03-01 11:00").effects.is_empty());
+    assert_eq!(part("2027-03-01 11:00:00.001").effects.len(), 1);
 }
