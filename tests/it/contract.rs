@@ -12,8 +12,8 @@ use autofunnel::lang::value::{Fields, Value};
 use autofunnel::store::read::{KeptMessage, RunFilter};
 use autofunnel::store::sqlite::Mirror;
 use autofunnel::store::{
-    Accepted, Begin, CLAIM_INPUTS_MAX, Claim, Commit, Committed, CustomerRow, Fate, NewInput, QUARANTINE_AFTER, Retry, RunRow,
-    Store, StoreError, StoreResult, TokenRow, Work,
+    Accepted, Begin, CLAIM_INPUTS_MAX, Claim, Commit, Committed, CustomerRow, Delivery, Fate, NewInput, QUARANTINE_AFTER, Retry,
+    RunRow, Store, StoreError, StoreResult, TokenRow, Work,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -96,6 +96,7 @@ contract_suite!(
         a_claimed_customer_is_not_handed_out_again,
         two_claimers_never_share_a_customer,
         a_claim_has_bounds,
+        a_claim_tells_of_more_inputs,
         a_claim_that_nobody_waits_for_is_taken_back,
         take_wants_a_free_customer_without_inputs,
         a_release_changes_nothing,
@@ -111,6 +112,10 @@ contract_suite!(
         a_handed_over_effect_is_its_committers_until_a_restart,
         begin_has_five_answers,
         begin_goes_on_again_after_the_turn,
+        a_hand_out_has_one_attempt,
+        an_earlier_hand_out_can_do_nothing,
+        what_steps_back_before_its_call_has_not_begun,
+        what_steps_back_keeps_an_earlier_doubt,
         a_withdrawal_raises_the_gate_in_the_accept,
         the_gate_never_goes_down,
         what_was_being_sent_is_ambiguous_after_a_restart,
@@ -123,6 +128,7 @@ contract_suite!(
         waiting_ends_when_there_is_work,
         a_restart_hands_everything_out_anew,
         a_faulty_input_is_put_aside_after_three_faults,
+        what_was_put_aside_is_not_consumed_as_well,
         an_input_that_ends_the_process_is_put_aside,
         what_was_merely_in_hand_outlives_many_ends,
         what_was_put_aside_can_be_tried_again_or_dropped,
@@ -160,6 +166,7 @@ contract_suite!(
         a_claimed_customer_is_not_handed_out_again,
         two_claimers_never_share_a_customer,
         a_claim_has_bounds,
+        a_claim_tells_of_more_inputs,
         a_claim_that_nobody_waits_for_is_taken_back,
         take_wants_a_free_customer_without_inputs,
         a_release_changes_nothing,
@@ -175,6 +182,10 @@ contract_suite!(
         a_handed_over_effect_is_its_committers_until_a_restart,
         begin_has_five_answers,
         begin_goes_on_again_after_the_turn,
+        a_hand_out_has_one_attempt,
+        an_earlier_hand_out_can_do_nothing,
+        what_steps_back_before_its_call_has_not_begun,
+        what_steps_back_keeps_an_earlier_doubt,
         a_withdrawal_raises_the_gate_in_the_accept,
         the_gate_never_goes_down,
         what_was_being_sent_is_ambiguous_after_a_restart,
@@ -187,6 +198,7 @@ contract_suite!(
         waiting_ends_when_there_is_work,
         a_restart_hands_everything_out_anew,
         a_faulty_input_is_put_aside_after_three_faults,
+        what_was_put_aside_is_not_consumed_as_well,
         an_input_that_ends_the_process_is_put_aside,
         what_was_merely_in_hand_outlives_many_ends,
         what_was_put_aside_can_be_tried_again_or_dropped,
@@ -402,8 +414,20 @@ pub async fn take(store: &Arc<dyn Store>, customer: &str) -> Claim {
     store.take(customer.to_owned()).await.unwrap().expect("she is free and has no inputs")
 }
 
+/// For one that was handed over from birth.
 pub async fn begin(store: &Arc<dyn Store>, effect: &Effect) -> Begin {
-    store.begin(effect.id.clone(), vec![1]).await.unwrap()
+    store.begin(effect.id.clone(), 0, vec![1]).await.unwrap()
+}
+
+/// For one that was claimed.
+pub async fn begin_claimed(store: &Arc<dyn Store>, delivery: &Delivery) -> Begin {
+    store.begin(delivery.effect.id.clone(), delivery.ticket, vec![1]).await.unwrap()
+}
+
+/// Puts an effect back that was claimed.
+pub async fn put_back(store: &Arc<dyn Store>, delivery: &Delivery, due: Time, why: &str, ambiguous: bool) {
+    let (effect, ticket, why) = (delivery.effect.id.clone(), delivery.ticket, why.to_owned());
+    store.retry(Retry { effect, ticket, due, why, ambiguous }).await.unwrap();
 }
 
 fn accepted() -> Outcome {

@@ -300,8 +300,8 @@ impl Store for RedisStore {
         }))
     }
 
-    fn begin(&self, effect: String, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
-        Box::pin(self.inner.begin(effect, body_digest))
+    fn begin(&self, effect: String, ticket: u64, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
+        Box::pin(self.inner.begin(effect, ticket, body_digest))
     }
 
     fn retry(&self, retry: Retry) -> BoxFuture<'_, StoreResult<()>> {
