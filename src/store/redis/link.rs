@@ -1,9 +1,10 @@
 //! A connection to Redis, however it is reached.
 
 use super::address::{Address, Shape};
+use super::nodes::Cluster;
+use super::value;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, RedisError, TlsMode, Value};
 use std::sync::Arc;
@@ -14,8 +15,11 @@ use tokio::sync::Mutex;
 pub const RESPONSE_MS_MAX: u64 = 5_000;
 /// How long it may take to connect.
 pub const CONNECT_MS_MAX: u64 = 2_000;
-/// How often the cluster client follows a redirection before it gives a command back.
+/// How often the cluster client sends a command again before it gives it back. Not for scripts: they have to be
+/// told that they are sent again, and a slot on its way to another node must not be followed there.
 const CLUSTER_RETRIES: u32 = 4;
+/// How long it may take to find out where to connect to, and to connect: dead sentinels and nodes come first.
+const DIAL: Duration = Duration::from_secs(10);
 
 /// Makes connections.
 #[derive(Clone)]
@@ -23,13 +27,18 @@ pub struct Dialer {
     /// Where Redis is.
     pub address: Arc<Address>,
     client: Arc<Target>,
+    /// How the URL of any of its servers begins: scheme and credentials.
+    begin: Arc<str>,
 }
 
 enum Target {
     Single(Client),
     Sentinel(Mutex<SentinelClient>),
-    Cluster(ClusterClient),
+    Cluster { scripts: ClusterClient, plain: ClusterClient },
 }
+
+/// An answer, and how many replicas have what it tells of.
+pub type Kept = (Result<Value, RedisError>, i64);
 
 /// An open connection; clones share it.
 #[derive(Clone)]
@@ -37,7 +46,7 @@ pub enum Connection {
     /// To one server.
     One(MultiplexedConnection),
     /// To a cluster.
-    Many(ClusterConnection),
+    Many(Cluster),
 }
 
 impl Dialer {
@@ -49,27 +58,60 @@ impl Dialer {
         let client = match address.shape {
             Shape::Single => Target::Single(Client::open(written)?),
             Shape::Sentinel => Target::Sentinel(Mutex::new(sentinel(&address, written)?)),
-            Shape::Cluster => Target::Cluster(
-                ClusterClient::builder(address.servers.clone())
-                    .retries(CLUSTER_RETRIES)
-                    .connection_timeout(Duration::from_millis(CONNECT_MS_MAX))
-                    .response_timeout(Duration::from_millis(RESPONSE_MS_MAX))
-                    .build()?,
-            ),
+            Shape::Cluster => Target::Cluster { scripts: cluster(&address, 0)?, plain: cluster(&address, CLUSTER_RETRIES)? },
         };
-        Ok(Dialer { address: Arc::new(address), client: Arc::new(client) })
+        let who = written.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(who, _)| format!("{who}@"));
+        let begin = format!("{}://{}", if address.tls { "rediss" } else { "redis" }, who.unwrap_or_default());
+        Ok(Dialer { address: Arc::new(address), client: Arc::new(client), begin: Arc::from(begin) })
     }
 
-    /// Connects.
+    /// Connects to one server of several, named as `host:port`.
     ///
     /// # Errors
-    /// When no server answers, or none lets us in.
+    /// As [`Dialer::connect`].
+    pub async fn connect_to(&self, name: &str) -> Result<Connection, RedisError> {
+        self.connect_to_sentinel(&format!("{}{name}", self.begin)).await
+    }
+
+    /// Connects to what has this URL.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect`].
+    pub async fn connect_to_sentinel(&self, url: &str) -> Result<Connection, RedisError> {
+        let client = Client::open(url)?;
+        in_time(async { Ok(Connection::One(client.get_multiplexed_async_connection_with_config(&config()).await?)) }).await
+    }
+
+    /// Connects, for commands that may be sent twice.
+    ///
+    /// # Errors
+    /// When no server answers in time, or none lets us in.
     pub async fn connect(&self) -> Result<Connection, RedisError> {
-        Ok(match &*self.client {
-            Target::Single(client) => Connection::One(client.get_multiplexed_async_connection_with_config(&config()).await?),
-            Target::Sentinel(client) => Connection::One(client.lock().await.get_async_connection_with_config(&config()).await?),
-            Target::Cluster(client) => Connection::Many(client.get_async_connection().await?),
+        self.dial(false).await
+    }
+
+    /// Connects, for scripts.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect`].
+    pub async fn connect_for_scripts(&self) -> Result<Connection, RedisError> {
+        self.dial(true).await
+    }
+
+    async fn dial(&self, for_scripts: bool) -> Result<Connection, RedisError> {
+        in_time(async {
+            Ok(match &*self.client {
+                Target::Single(client) => Connection::One(client.get_multiplexed_async_connection_with_config(&config()).await?),
+                Target::Sentinel(client) => {
+                    Connection::One(client.lock().await.get_async_connection_with_config(&config()).await?)
+                }
+                Target::Cluster { scripts, plain } => {
+                    let client = if for_scripts { scripts } else { plain };
+                    Connection::Many(Cluster::new(client.get_async_connection().await?))
+                }
+            })
         })
+        .await
     }
 
     /// A connection that listens on a channel. Messages of one node reach all nodes of a cluster.
@@ -77,18 +119,24 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::connect`].
     pub async fn listen(&self) -> Result<redis::aio::PubSub, RedisError> {
+        in_time(self.listen_somewhere()).await
+    }
+
+    async fn listen_somewhere(&self) -> Result<redis::aio::PubSub, RedisError> {
         match &*self.client {
             Target::Single(client) => client.get_async_pubsub().await,
             Target::Sentinel(client) => {
                 let client = client.lock().await.async_get_client().await?;
                 client.get_async_pubsub().await
             }
-            Target::Cluster(_) => {
+            Target::Cluster { .. } => {
                 let mut last = None;
                 for server in &self.address.servers {
-                    match Client::open(server.as_str())?.get_async_pubsub().await {
-                        Ok(listening) => return Ok(listening),
-                        Err(why) => last = Some(why),
+                    let client = Client::open(server.as_str())?;
+                    match tokio::time::timeout(Duration::from_millis(CONNECT_MS_MAX), client.get_async_pubsub()).await {
+                        Ok(Ok(listening)) => return Ok(listening),
+                        Ok(Err(why)) => last = Some(why),
+                        Err(_) => last = Some(late()),
                     }
                 }
                 Err(last.unwrap_or_else(|| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no server is named"))))
@@ -106,6 +154,22 @@ fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(Duration::from_millis(CONNECT_MS_MAX)))
         .set_response_timeout(Some(Duration::from_millis(RESPONSE_MS_MAX)))
+}
+
+fn late() -> RedisError {
+    RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    tokio::time::timeout(DIAL, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn cluster(address: &Address, retries: u32) -> Result<ClusterClient, RedisError> {
+    ClusterClient::builder(address.servers.clone())
+        .retries(retries)
+        .connection_timeout(Duration::from_millis(CONNECT_MS_MAX))
+        .response_timeout(Duration::from_millis(RESPONSE_MS_MAX))
+        .build()
 }
 
 fn sentinel(address: &Address, written: &str) -> Result<SentinelClient, RedisError> {
@@ -144,17 +208,25 @@ impl Connection {
                 let values = connection.send_packed_commands(&pipeline, 0, count).await?;
                 Ok(values.into_iter().map(Value::extract_error).collect())
             }
-            Connection::Many(connection) => {
-                let sent = commands.into_iter().map(|command| {
-                    let mut connection = connection.clone();
-                    async move { redis::aio::ConnectionLike::req_packed_command(&mut connection, &command).await }
-                });
-                Ok(futures_util::future::join_all(sent)
-                    .await
-                    .into_iter()
-                    .map(|answer| answer.and_then(Value::extract_error))
-                    .collect())
+            Connection::Many(cluster) => Ok(cluster.run(commands).await),
+        }
+    }
+
+    /// The same with commands that each have a key; and how many replicas have what each wrote, as far as they say so
+    /// within a time (`WAIT`).
+    ///
+    /// # Errors
+    /// As [`Connection::run`].
+    pub async fn run_kept(&mut self, commands: Vec<(Cmd, &'static str)>, wait: Cmd) -> Result<Vec<Kept>, RedisError> {
+        match self {
+            Connection::One(_) => {
+                let commands = commands.into_iter().map(|(command, _)| command).chain([wait]).collect();
+                let mut answers = self.run(commands).await?;
+                // An error in place of the count counts as none.
+                let replicas = answers.pop().and_then(Result::ok).map_or(0, |count| value::int(&count));
+                Ok(answers.into_iter().map(|answer| (answer, replicas)).collect())
             }
+            Connection::Many(cluster) => Ok(cluster.run_kept(commands, wait).await),
         }
     }
 
@@ -165,9 +237,7 @@ impl Connection {
     pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         match self {
             Connection::One(connection) => connection.send_packed_command(command).await.and_then(Value::extract_error),
-            Connection::Many(connection) => {
-                redis::aio::ConnectionLike::req_packed_command(connection, command).await.and_then(Value::extract_error)
-            }
+            Connection::Many(cluster) => cluster.ask(command).await,
         }
     }
 }
