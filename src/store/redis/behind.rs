@@ -3,8 +3,8 @@
 
 use super::address::Shape;
 use super::check::{self, Found, Remark};
-use super::link::{Connection, Dialer};
-use super::nodes::{self, SLOTS};
+use super::link::{Connection, Dialer, place};
+use super::nodes::{Node, SLOTS};
 use super::value;
 use redis::RedisError;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub async fn servers(connection: &mut Connection, dialer: &Dialer) -> Result<Vec
     match connection {
         Connection::One(_) => found.push((String::new(), check::look(connection, &dialer.address).await?)),
         Connection::Many(cluster) => {
-            for node in nodes::nodes(cluster).await? {
+            for node in cluster.nodes().await? {
                 let mut alone = dialer.connect_to(&node.name).await?;
                 found.push((node.name, check::look(&mut alone, &dialer.address).await?));
             }
@@ -62,10 +62,9 @@ pub async fn look(connection: &mut Connection, dialer: &Dialer) -> Result<Behind
             }
         }
         Connection::Many(cluster) => {
-            let nodes = nodes::nodes(cluster).await?;
-            let slots = |node: &nodes::Node| {
-                node.slots.iter().map(|(first, last)| usize::from(*last) + 1 - usize::from(*first)).sum::<usize>()
-            };
+            let nodes = cluster.nodes().await?;
+            let slots =
+                |node: &Node| node.slots.iter().map(|(first, last)| usize::from(*last) + 1 - usize::from(*first)).sum::<usize>();
             let covered = nodes.iter().map(slots).sum::<usize>();
             if covered < SLOTS {
                 behind.problems.push(format!("only {covered} of {SLOTS} slots have a node; run redis-cli --cluster fix"));
@@ -184,10 +183,4 @@ impl Behind {
             self.notes.push("a node has no replica: while it is away its customers wait".to_owned());
         }
     }
-}
-
-/// A server's URL without what is secret in it.
-fn place(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.rsplit_once('@').map_or(rest, |(_, place)| place)
 }

@@ -6,7 +6,7 @@ use super::behind::{self, Behind};
 use super::check::{self, Remark};
 use super::key::{SHARDS, key, meta};
 use super::link::{Connection, Dialer};
-use super::{nodes, value};
+use super::value;
 use redis::{Cmd, RedisError, Value};
 
 /// Keys of one kind that are weighed.
@@ -216,7 +216,7 @@ async fn weigh(connection: &mut Connection, dialer: &Dialer, report: &mut Report
     match connection {
         Connection::One(_) => answers.push(connection.ask(&scan).await?),
         Connection::Many(cluster) => {
-            for node in nodes::nodes(cluster).await? {
+            for node in cluster.nodes().await? {
                 answers.push(dialer.connect_to(&node.name).await?.ask(&scan).await?);
             }
         }

@@ -1,10 +1,9 @@
 //! A connection to Redis, however it is reached.
 
 use super::address::{Address, Shape};
-use super::nodes::Cluster;
+use super::nodes::{Cluster, Seeds};
 use super::value;
 use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, RedisError, TlsMode, Value};
 use std::sync::Arc;
@@ -15,9 +14,6 @@ use tokio::sync::Mutex;
 pub const RESPONSE_MS_MAX: u64 = 5_000;
 /// How long it may take to connect.
 pub const CONNECT_MS_MAX: u64 = 2_000;
-/// How often the cluster client sends a command again before it gives it back. Not for scripts: they have to be
-/// told that they are sent again, and a slot on its way to another node must not be followed there.
-const CLUSTER_RETRIES: u32 = 4;
 /// How long it may take to find out where to connect to, and to connect: dead sentinels and nodes come first.
 const DIAL: Duration = Duration::from_secs(10);
 
@@ -34,7 +30,7 @@ pub struct Dialer {
 enum Target {
     Single(Client),
     Sentinel(Mutex<SentinelClient>),
-    Cluster { scripts: ClusterClient, plain: ClusterClient },
+    Cluster(Seeds),
 }
 
 /// An answer, and how many replicas have what it tells of.
@@ -55,14 +51,18 @@ impl Dialer {
     /// # Errors
     /// When the client cannot use it.
     pub fn new(address: Address, written: &str) -> Result<Dialer, RedisError> {
+        let who = written.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(who, _)| format!("{who}@"));
+        let begin: Arc<str> =
+            Arc::from(format!("{}://{}", if address.tls { "rediss" } else { "redis" }, who.unwrap_or_default()));
         let client = match address.shape {
             Shape::Single => Target::Single(Client::open(written)?),
             Shape::Sentinel => Target::Sentinel(Mutex::new(sentinel(&address, written)?)),
-            Shape::Cluster => Target::Cluster { scripts: cluster(&address, 0)?, plain: cluster(&address, CLUSTER_RETRIES)? },
+            Shape::Cluster => Target::Cluster(Seeds {
+                begin: begin.clone(),
+                names: address.servers.iter().map(|server| place(server).to_owned()).collect(),
+            }),
         };
-        let who = written.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(who, _)| format!("{who}@"));
-        let begin = format!("{}://{}", if address.tls { "rediss" } else { "redis" }, who.unwrap_or_default());
-        Ok(Dialer { address: Arc::new(address), client: Arc::new(client), begin: Arc::from(begin) })
+        Ok(Dialer { address: Arc::new(address), client: Arc::new(client), begin })
     }
 
     /// Connects to one server of several, named as `host:port`.
@@ -105,10 +105,8 @@ impl Dialer {
                 Target::Sentinel(client) => {
                     Connection::One(client.lock().await.get_async_connection_with_config(&config()).await?)
                 }
-                Target::Cluster { scripts, plain } => {
-                    let client = if for_scripts { scripts } else { plain };
-                    Connection::Many(Cluster::new(client.get_async_connection().await?))
-                }
+                // A slot on its way is not followed by scripts: half of their keys are there, half here.
+                Target::Cluster(seeds) => Connection::Many(Cluster::open(seeds.clone(), !for_scripts).await?),
             })
         })
         .await
@@ -129,7 +127,7 @@ impl Dialer {
                 let client = client.lock().await.async_get_client().await?;
                 client.get_async_pubsub().await
             }
-            Target::Cluster { .. } => {
+            Target::Cluster(_) => {
                 let mut last = None;
                 for server in &self.address.servers {
                     let client = Client::open(server.as_str())?;
@@ -150,7 +148,7 @@ impl Dialer {
     }
 }
 
-fn config() -> AsyncConnectionConfig {
+pub fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(Duration::from_millis(CONNECT_MS_MAX)))
         .set_response_timeout(Some(Duration::from_millis(RESPONSE_MS_MAX)))
@@ -164,12 +162,10 @@ async fn in_time<T>(work: impl Future<Output = Result<T, RedisError>>) -> Result
     tokio::time::timeout(DIAL, work).await.unwrap_or_else(|_| Err(late()))
 }
 
-fn cluster(address: &Address, retries: u32) -> Result<ClusterClient, RedisError> {
-    ClusterClient::builder(address.servers.clone())
-        .retries(retries)
-        .connection_timeout(Duration::from_millis(CONNECT_MS_MAX))
-        .response_timeout(Duration::from_millis(RESPONSE_MS_MAX))
-        .build()
+/// A server's URL without what is secret in it.
+pub fn place(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.rsplit_once('@').map_or(rest, |(_, place)| place)
 }
 
 fn sentinel(address: &Address, written: &str) -> Result<SentinelClient, RedisError> {
@@ -212,15 +208,14 @@ impl Connection {
         }
     }
 
-    /// The same with commands that each have a key; and how many replicas have what each wrote, as far as they say so
-    /// within a time (`WAIT`).
+    /// The same, with how many replicas have what each wrote, as far as they say so within a time (`WAIT`).
     ///
     /// # Errors
     /// As [`Connection::run`].
-    pub async fn run_kept(&mut self, commands: Vec<(Cmd, &'static str)>, wait: Cmd) -> Result<Vec<Kept>, RedisError> {
+    pub async fn run_kept(&mut self, mut commands: Vec<Cmd>, wait: Cmd) -> Result<Vec<Kept>, RedisError> {
         match self {
             Connection::One(_) => {
-                let commands = commands.into_iter().map(|(command, _)| command).chain([wait]).collect();
+                commands.push(wait);
                 let mut answers = self.run(commands).await?;
                 // An error in place of the count counts as none.
                 let replicas = answers.pop().and_then(Result::ok).map_or(0, |count| value::int(&count));

@@ -31,6 +31,7 @@ impl Plain {
             None => self.dialer.connect().await?,
         };
         let answers = connection.run(commands.to_vec()).await?;
+        // Of two that were used at the same time one is enough.
         *self.kept.lock().await = Some(connection);
         answers.into_iter().collect()
     }

@@ -349,7 +349,7 @@ impl Lane {
         if self.told.wait_replicas > 0 && groups.iter().any(|group| group.script.is_promise()) {
             let mut wait = redis::cmd("WAIT");
             wait.arg(self.told.wait_replicas).arg(WAIT_MS);
-            return connection.run_kept(commands.zip(groups.iter().map(|group| lease(group.shard))).collect(), wait).await;
+            return connection.run_kept(commands.collect(), wait).await;
         }
         Ok(connection.run(commands.collect()).await?.into_iter().map(|answer| (answer, 0)).collect())
     }
