@@ -3,7 +3,7 @@
 //! A store joins by a [`Stand`] and one line of [`contract_suite`]. The clock is set by the tests; nobody
 //! sleeps. Dropping a store without closing it stands for a process that was killed.
 
-use crate::redis::{Disk, Server};
+use crate::redis::{Disk, Look, Server};
 use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome};
 use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
 use autofunnel::fact::{Fact, RunRef, What};
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+mod cluster;
 mod effects;
 mod inbox;
 mod keep;

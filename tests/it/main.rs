@@ -2,6 +2,7 @@
 
 mod bad;
 mod cli;
+mod cluster;
 mod contract;
 mod crash;
 mod engine;
@@ -15,5 +16,6 @@ mod provider;
 mod proxy;
 mod readme;
 mod redis;
+mod redis_many;
 mod web;
 mod workers;

@@ -14,14 +14,18 @@
 //! own. A Redis that later knows a smaller one, or is another store, has come back older (a snapshot, a
 //! fail-over, an empty disk): what was done since may be done again. Then nothing is sent until an operator
 //! has confirmed it: that leaves an instant in Redis which is later than the last one that the worker knows.
-//! A worker compares every second, and before anything is sent over a connection that was made again.
+//! A worker compares every second, and before anything is sent over a connection that was made again. In a
+//! cluster the mark is in every shard, because each node comes back for itself. What a fail-over loses is mostly
+//! younger than the last mark: that is found by the numbers of batches (`heard`), and told to all workers by an
+//! instant in Redis that an operator's confirmation has to be later than.
 
 use super::super::{StoreError, StoreResult};
-use super::address::{Address, Shape};
-use super::key::meta;
+use super::address::Address;
+use super::key::{SHARDS, key, meta};
 use super::link::{Connection, Dialer};
 use super::{Inner, value};
-use redis::{RedisError, Value};
+use redis::{Cmd, RedisError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,7 +36,11 @@ const MAJOR_MIN: u64 = 7;
 /// the one in which nobody had written the mark.
 const SECOND_LOST_MS: i64 = 3_000;
 /// Where an operator's confirmation stands in the store's own hash: when it was given, in milliseconds.
-const CONFIRMED: &str = "confirmed";
+pub const CONFIRMED: &str = "confirmed";
+/// When a process last noticed that Redis had lost what it had answered, beside it.
+pub const LOST: &str = "lost";
+/// Settings that are read.
+const SETTINGS: [&str; 3] = ["appendfsync", "min-replicas-to-write", "cluster-require-full-coverage"];
 /// Between two marks.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -61,8 +69,14 @@ pub struct Found {
     pub password: bool,
     /// Encrypted.
     pub tls: bool,
-    /// It is a cluster.
-    pub cluster: bool,
+    /// Where it listens, in words.
+    pub name: String,
+    /// Replicas that follow it.
+    pub replicas: u64,
+    /// Without so many replicas it takes no writes; `None`: unknown.
+    pub min_replicas: Option<u64>,
+    /// As a node of a cluster it serves nothing while any slot has no node.
+    pub full_coverage: bool,
 }
 
 /// One thing that is worth saying about a Redis.
@@ -78,30 +92,13 @@ pub enum Remark {
     Note(String),
 }
 
-/// Asks a server what it is; of a cluster or behind sentinels, one of them.
+/// Asks a server what it is.
 ///
 /// # Errors
 /// When it cannot be asked at all.
-pub async fn look(connection: &mut Connection, address: &Address, node: Option<&str>) -> Result<Found, RedisError> {
-    let mut found = Found {
-        local: address.is_local(),
-        password: address.password,
-        tls: address.tls,
-        cluster: address.shape == Shape::Cluster,
-        ..Found::default()
-    };
-    let mut single = match node {
-        Some(url) => Some(redis::Client::open(url)?.get_multiplexed_async_connection().await?),
-        None if found.cluster => match address.servers.first() {
-            Some(url) => Some(redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?),
-            None => None,
-        },
-        None => None,
-    };
-    let mut ask = async |command: redis::Cmd| match &mut single {
-        Some(single) => single.send_packed_command(&command).await.and_then(Value::extract_error),
-        None => connection.ask(&command).await,
-    };
+pub async fn look(connection: &mut Connection, address: &Address) -> Result<Found, RedisError> {
+    let mut found = Found { local: address.is_local(), password: address.password, tls: address.tls, ..Found::default() };
+    let mut ask = async |command: Cmd| connection.ask(&command).await;
     let info = value::text(ask(redis::cmd("INFO")).await?);
     let line = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name).and_then(|rest| rest.strip_prefix(':')));
@@ -118,11 +115,18 @@ pub async fn look(connection: &mut Connection, address: &Address, node: Option<&
         _ => None,
     };
     found.eviction = line("maxmemory_policy");
-    let mut sync = redis::cmd("CONFIG");
-    sync.arg("GET").arg("appendfsync");
+    found.replicas = line("connected_slaves").parse().unwrap_or(0);
+    found.name = format!("on port {}", line("tcp_port"));
+    let mut settings = redis::cmd("CONFIG");
+    settings.arg("GET").arg(&SETTINGS);
     // Hosted servers often forbid CONFIG: then it stays unknown, which is remarked.
-    if let Ok(answer) = ask(sync).await {
-        found.sync = value::pairs(answer).into_iter().next().map(|(_, value)| value::text(value)).unwrap_or_default();
+    if let Ok(answer) = ask(settings).await {
+        let kept: BTreeMap<String, String> =
+            value::pairs(answer).into_iter().map(|(name, kept)| (value::text(name), value::text(kept))).collect();
+        let setting = |name: &str| kept.get(name).cloned().unwrap_or_default();
+        found.sync = setting(SETTINGS[0]);
+        found.min_replicas = setting(SETTINGS[1]).parse().ok();
+        found.full_coverage = setting(SETTINGS[2]) == "yes";
     }
     found.synced = found.append_only == Some(true) && found.sync == "always";
     let mut parts = value::list(ask(redis::cmd("TIME")).await?).into_iter();
@@ -225,42 +229,82 @@ impl Mark {
 impl Inner {
     /// Compares what Redis knows with what this worker remembers, and goes on from there.
     pub async fn check_watermark(&self, first: bool) -> StoreResult<()> {
-        let Some(file) = self.options.state_file.clone().filter(|_| self.options.works) else { return Ok(()) };
-        let kept = if first { read(&file).await } else { self.mark.lock().await.clone() };
-        let (mut about, mut score) = (redis::cmd("HMGET"), redis::cmd("ZSCORE"));
-        about.arg(meta("store")).arg("id").arg(CONFIRMED);
-        score.arg(meta("watermark")).arg("ms");
-        let mut answers = self.plain(&[about, score]).await?.into_iter();
+        if !self.options.works {
+            return Ok(());
+        }
+        let file = self.options.state_file.clone();
+        let kept = match &file {
+            Some(file) if first => read(file).await,
+            _ => self.mark.lock().await.clone(),
+        };
+        let marks = self.marks();
+        let mut about = redis::cmd("HMGET");
+        about.arg(meta("store")).arg("id").arg(CONFIRMED).arg(LOST);
+        let scores = marks.iter().map(|mark| {
+            let mut score = redis::cmd("ZSCORE");
+            score.arg(mark).arg("ms");
+            score
+        });
+        let asked: Vec<Cmd> = [about].into_iter().chain(scores).collect();
+        let mut answers = self.plain(&asked).await?.into_iter();
         let mut about = value::list(value::next(&mut answers)).into_iter();
         let (id, confirmed) = (value::text(value::next(&mut about)), value::int(&value::next(&mut about)));
-        let known = value::instant(&value::text(value::next(&mut answers))).unwrap_or(0);
-        if let Some(kept) = &kept {
-            let missing = kept.ms - known;
-            let allowed = if self.synced { 0 } else { SECOND_LOST_MS };
-            let fits = kept.store == id && missing <= allowed;
-            if fits || confirmed > kept.confirmed {
+        let lost = value::int(&value::next(&mut about));
+        let known = answers.map(|score| value::instant(&value::text(score)).unwrap_or(0)).min().unwrap_or(0);
+        match self.doubt(kept.as_ref(), &id, known, confirmed, lost) {
+            Some(why) => self.pause(&why),
+            None => {
                 if self.paused.swap(false, Ordering::AcqRel) {
                     tracing::info!("sending goes on");
                     self.notify(true, true);
                 }
-            } else if kept.store != id {
-                self.pause(&format!("it is another store than the one that {} remembers", file.display()));
-            } else {
-                self.pause(&format!("it has come back {:.1} s older than it was", missing as f64 / 1_000.0));
-            }
-            if self.paused.load(Ordering::Acquire) {
-                *self.mark.lock().await = Some(kept.clone());
-                return Ok(());
             }
         }
+        if self.paused.load(Ordering::Acquire) {
+            *self.mark.lock().await = kept;
+            return Ok(());
+        }
+        let Some(file) = file else { return Ok(()) };
         let now = self.clock.now().0.max(known);
-        let mut add = redis::cmd("ZADD");
-        add.arg(meta("watermark")).arg("GT").arg(now).arg("ms");
-        self.plain(&[add]).await?;
+        let adds: Vec<Cmd> = marks
+            .iter()
+            .map(|mark| {
+                let mut add = redis::cmd("ZADD");
+                add.arg(mark).arg("GT").arg(now).arg("ms");
+                add
+            })
+            .collect();
+        self.plain(&adds).await?;
         let mark = Mark { store: id, ms: now, confirmed };
         write(&file, &mark).await?;
         *self.mark.lock().await = Some(mark);
         Ok(())
+    }
+
+    /// The keys of the mark: one on each server that could come back older by itself.
+    fn marks(&self) -> Vec<String> {
+        match self.dialer.spans_shards() {
+            true => vec![meta("watermark")],
+            false => (0..SHARDS).map(|shard| key(shard, "watermark")).collect(),
+        }
+    }
+
+    /// Why nothing may be sent upon what Redis is now; `None`: it may.
+    fn doubt(&self, kept: Option<&Mark>, id: &str, known: i64, confirmed: i64, lost: i64) -> Option<String> {
+        if let Some(kept) = kept
+            && confirmed <= kept.confirmed
+        {
+            let missing = kept.ms - known;
+            let allowed = if self.synced { 0 } else { SECOND_LOST_MS };
+            if kept.store != id {
+                let file = self.options.state_file.as_deref().unwrap_or(std::path::Path::new("the note"));
+                return Some(format!("it is another store than the one that {} remembers", file.display()));
+            }
+            if missing > allowed {
+                return Some(format!("it has come back {:.1} s older than it was", missing as f64 / 1_000.0));
+            }
+        }
+        (lost > confirmed).then(|| "a fail-over has lost what it had answered".to_owned())
     }
 
     /// Whether anything may be sent.
@@ -273,17 +317,23 @@ impl Inner {
 
     /// Compares again when a connection was made again since the last time; an error when nothing may be sent.
     pub async fn recognise_server(&self) -> StoreResult<()> {
-        let mut recognised = self.recognised.lock().await;
-        let dialed = self.told.dialed.load(Ordering::Acquire);
-        if dialed != *recognised {
-            self.check_watermark(false).await?;
-            *recognised = dialed;
-        }
-        drop(recognised);
+        self.look_again().await?;
         self.may_send()
     }
 
-    fn pause(&self, why: &str) {
+    async fn look_again(&self) -> StoreResult<()> {
+        let mut recognised = self.recognised.lock().await;
+        let dialed = self.told.dialed.load(Ordering::Acquire);
+        if dialed != *recognised {
+            self.compare_heard().await?;
+            self.check_watermark(false).await?;
+            *recognised = dialed;
+        }
+        Ok(())
+    }
+
+    /// Nothing is sent from here on.
+    pub fn pause(&self, why: &str) {
         if !self.paused.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 "NOTHING IS SENT: Redis is not as this worker left it: {why}. What was sent since then could be sent twice. \
@@ -299,7 +349,12 @@ impl Inner {
             if self.closed() {
                 return;
             }
-            if let Err(why) = self.check_watermark(false).await {
+            // Also what the next thing to be sent would have to wait for.
+            let looked = match self.look_again().await {
+                Ok(()) => self.check_watermark(false).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = looked {
                 tracing::debug!(%why, "the watermark could not be moved");
             }
         }
@@ -330,8 +385,12 @@ pub async fn confirm(dialer: &Dialer) -> Result<(), RedisError> {
     let mut connection = dialer.connect().await?;
     let parts = value::list(connection.ask(&redis::cmd("TIME")).await?);
     let now = parts.first().map_or(0, value::int) * 1_000 + parts.get(1).map_or(0, value::int) / 1_000;
+    let mut known = redis::cmd("HMGET");
+    known.arg(meta("store")).arg(CONFIRMED).arg(LOST);
+    let known = value::list(connection.ask(&known).await?).iter().map(value::int).max().unwrap_or(0);
     let mut set = redis::cmd("HSET");
-    set.arg(meta("store")).arg(CONFIRMED).arg(now);
+    // Later than what it confirms, whatever the clocks of several nodes say.
+    set.arg(meta("store")).arg(CONFIRMED).arg(now.max(known + 1));
     connection.ask(&set).await.map(|_| ())
 }
 

@@ -3,7 +3,7 @@
 use super::super::{StoreError, StoreResult};
 use super::Inner;
 use super::link::{Connection, Dialer};
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -31,6 +31,7 @@ impl Plain {
             None => self.dialer.connect().await?,
         };
         let answers = connection.run(commands.to_vec()).await?;
+        // Of two that were used at the same time one is enough.
         *self.kept.lock().await = Some(connection);
         answers.into_iter().collect()
     }
@@ -54,7 +55,10 @@ impl Plain {
 }
 
 fn passes(why: &RedisError) -> bool {
-    why.is_io_error() || matches!(why.code(), Some("LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"))
+    let codes = ["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOREPLICAS"];
+    why.is_io_error()
+        || why.kind() == ErrorKind::ClusterConnectionNotFound
+        || why.code().is_some_and(|code| codes.contains(&code))
 }
 
 impl Inner {

@@ -6,13 +6,17 @@
 //!
 //! A lost connection, a server that is loading, failing over or has forgotten the scripts, is no error for
 //! the caller: the batch is sent again, marked as such, for some seconds. Every script can be repeated:
-//! what it has done already it finds done.
+//! what it has done already it finds done. In a cluster only what could not be sent goes back to where it
+//! came from and is sent again later: a node that is away, or a slot on its way to another node, holds up
+//! nobody else.
 
 use super::super::{StoreError, failpoint};
 use super::args::Args;
-use super::key::lease;
-use super::link::{Connection, Dialer};
+use super::heard::Heard;
+use super::key::{key, lease, meta};
+use super::link::{Connection, Dialer, Kept};
 use super::script::{self, Script};
+use super::value;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,6 +35,12 @@ const LEASE_KEY_BYTES: usize = 16;
 const PATIENCE_MS: u64 = 5_000;
 /// First and longest pause between tries, in milliseconds.
 const PAUSE_MS: (u64, u64) = (10, 500);
+/// How long replicas may take to confirm, in milliseconds.
+pub const WAIT_MS: u64 = 1_000;
+/// What a script says when it meets a slot that is on its way to another node.
+const MOVING: &str = "attempted to access a non local key";
+/// What a script says when a part of the cluster is away.
+const DOWN: &str = "while the cluster is down";
 
 /// One item of a script.
 pub struct Op {
@@ -57,16 +67,36 @@ pub struct Reply {
     pub value: Value,
 }
 
+/// Why an item has no answer.
+enum Miss {
+    /// It has failed.
+    Failed(StoreError),
+    /// It could not be done now: it is to be sent again.
+    Back(Op, String),
+}
+
 /// Items of one caller, with the answers that have come.
 struct Waiting {
     ops: Vec<Op>,
-    answers: Vec<Option<Result<Reply, StoreError>>>,
+    /// They were sent before.
+    again: bool,
+    answers: Vec<Option<Result<Reply, Miss>>>,
     left: usize,
-    caller: Option<oneshot::Sender<Vec<Result<Reply, StoreError>>>>,
+    caller: Option<oneshot::Sender<Vec<Result<Reply, Miss>>>>,
 }
 
 impl Waiting {
-    fn answer(&mut self, place: usize, answer: Result<Reply, StoreError>) {
+    fn give_back(&mut self, place: usize, why: String) {
+        let Some(op) = self.ops.get_mut(place) else { return };
+        let op = Op { script: op.script, shard: op.shard, args: std::mem::take(&mut op.args) };
+        self.answer(place, Err(Miss::Back(op, why)));
+    }
+
+    fn fail(&mut self, place: usize, why: &StoreError) {
+        self.answer(place, Err(Miss::Failed(why.clone())));
+    }
+
+    fn answer(&mut self, place: usize, answer: Result<Reply, Miss>) {
         let Some(empty @ None) = self.answers.get_mut(place) else { return };
         *empty = Some(answer);
         self.left -= 1;
@@ -96,8 +126,12 @@ pub struct Told {
     pub closed: AtomicBool,
     /// When Redis was last out of reach, so that this is said once.
     pub silent: AtomicBool,
-    /// How often a connection was made again.
+    /// How often a connection was made again, or may have been.
     pub dialed: AtomicU64,
+    /// What was answered.
+    pub heard: Heard,
+    /// So many replicas must confirm what others count on before it is answered.
+    pub wait_replicas: usize,
 }
 
 /// The way to Redis.
@@ -112,37 +146,79 @@ impl Pump {
     pub fn start(dialer: &Dialer, told: Arc<Told>, connections: Vec<Connection>) -> (Pump, Vec<tokio::task::JoinHandle<()>>) {
         let (sender, receiver) = mpsc::channel(QUEUED_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
-        let lanes = connections.into_iter().map(|connection| {
-            let lane =
-                Lane { dialer: dialer.clone(), told: told.clone(), receiver: receiver.clone(), connection: Some(connection) };
+        let lanes = connections.into_iter().enumerate().map(|(name, connection)| {
+            let (dialer, told, receiver) = (dialer.clone(), told.clone(), receiver.clone());
+            let lane = Lane { dialer, told, receiver, connection: Some(connection), name, batches: 0 };
             tokio::spawn(lane.run())
         });
         let lanes = lanes.collect();
         (Pump { sender, told }, lanes)
     }
 
-    /// Runs one item.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when Redis did not do it within some seconds; [`StoreError::Closed`].
-    pub async fn call(&self, op: Op) -> Result<Reply, StoreError> {
-        self.all(vec![op]).await?.pop().unwrap_or(Err(StoreError::Closed))
-    }
-
     /// Runs several items, which may share script calls: an answer for each in their order.
     ///
     /// # Errors
-    /// [`StoreError::Closed`].
+    /// [`StoreError::Closed`]; in the place of an item [`StoreError::Unavailable`] when Redis did not do it within
+    /// some seconds.
     pub async fn all(&self, ops: Vec<Op>) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
+        let answers = self.once(ops, false).await?;
+        if answers.iter().any(|answer| matches!(answer, Err(Miss::Back(..)))) {
+            return self.insist(answers).await;
+        }
+        Ok(answers.into_iter().map(Pump::as_it_is).collect())
+    }
+
+    /// The same, without waiting for what cannot be done now.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn what_can_be_done(&self, ops: Vec<Op>) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+        if ops.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.once(ops, false).await?.into_iter().map(Pump::as_it_is).collect())
+    }
+
+    fn as_it_is(answer: Result<Reply, Miss>) -> Result<Reply, StoreError> {
+        answer.map_err(|miss| match miss {
+            Miss::Failed(why) => why,
+            Miss::Back(_, why) => StoreError::Unavailable(format!("a part of Redis does not answer ({why})")),
+        })
+    }
+
+    /// Sends what came back again, until it is done or took too long.
+    async fn insist(&self, mut answers: Vec<Result<Reply, Miss>>) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+        let (started, mut pause) = (Instant::now(), PAUSE_MS.0);
+        while started.elapsed() < Duration::from_millis(PATIENCE_MS) {
+            let (mut places, mut ops) = (Vec::new(), Vec::new());
+            for (place, answer) in answers.iter_mut().enumerate() {
+                if let Err(Miss::Back(op, _)) = answer {
+                    places.push(place);
+                    ops.push(Op { script: op.script, shard: op.shard, args: std::mem::take(&mut op.args) });
+                }
+            }
+            if ops.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            pause = (pause * 2).min(PAUSE_MS.1 / 2);
+            for (place, answer) in places.into_iter().zip(self.once(ops, true).await?) {
+                answers[place] = answer;
+            }
+        }
+        Ok(answers.into_iter().map(Pump::as_it_is).collect())
+    }
+
+    async fn once(&self, ops: Vec<Op>, again: bool) -> Result<Vec<Result<Reply, Miss>>, StoreError> {
         if self.told.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
         let (caller, answer) = oneshot::channel();
         let answers = ops.iter().map(|_| None).collect();
-        let waiting = Waiting { left: ops.len(), ops, answers, caller: Some(caller) };
+        let waiting = Waiting { left: ops.len(), ops, again, answers, caller: Some(caller) };
         self.sender.send(waiting).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)
     }
@@ -153,6 +229,20 @@ struct Lane {
     told: Arc<Told>,
     receiver: Arc<Mutex<mpsc::Receiver<Waiting>>>,
     connection: Option<Connection>,
+    /// Its number among the lanes.
+    name: usize,
+    /// Batches sent so far.
+    batches: u64,
+}
+
+/// What is sent as one script call.
+struct Group {
+    script: Script,
+    shard: u16,
+    again: bool,
+    items: Vec<Item>,
+    /// The key of the batch's number, and what must be there; empty: no numbers are kept.
+    heard: (String, u64),
 }
 
 impl Lane {
@@ -188,7 +278,7 @@ impl Lane {
             if started.elapsed() > Duration::from_millis(PATIENCE_MS) || self.told.closed.load(Ordering::Acquire) {
                 let said = StoreError::Unavailable(format!("Redis does not answer ({why})"));
                 for item in items.drain(..) {
-                    batch[item.waiting].answer(item.place, Err(said.clone()));
+                    batch[item.waiting].fail(item.place, &said);
                 }
                 return;
             }
@@ -206,31 +296,35 @@ impl Lane {
             Some(connection) => connection,
             None => {
                 // Whoever answers now may not be what it was.
-                let connection = self.dialer.connect().await?;
+                let connection = self.dialer.connect_for_scripts().await?;
                 self.told.dialed.fetch_add(1, Ordering::AcqRel);
                 connection
             }
         };
-        let groups = group(batch, items, self.dialer.spans_shards());
-        let commands: Vec<Cmd> = groups.iter().map(|(script, group)| self.command(batch, *script, group, again)).collect();
+        self.batches += 1;
+        let mut groups = group(batch, items, again, self.dialer.spans_shards());
+        if self.told.heard.is_on() {
+            groups.iter_mut().for_each(|group| group.heard = self.heard(group.shard));
+        }
         points(&groups, |points| points.0);
-        let answers = connection.run(commands).await?;
+        let answers = self.send(&mut connection, batch, &groups).await?;
         points(&groups, |points| points.1);
         items.clear();
         let (mut forgotten, mut broken) = (false, None);
-        for ((script, group), answer) in groups.into_iter().zip(answers) {
+        for (group, (answer, replicas)) in groups.into_iter().zip(answers) {
             match answer {
-                Ok(value) => hand_out(batch, group, value),
+                Ok(value) => self.take(batch, group, value, replicas),
                 Err(why) => match weigh(&why) {
                     Weight::Forgotten => {
                         forgotten = true;
-                        items.extend(group);
+                        items.extend(group.items);
                     }
+                    Weight::Passing if !self.dialer.spans_shards() => self.give_back(batch, group, &why),
                     Weight::Passing => {
-                        items.extend(group);
+                        items.extend(group.items);
                         broken = Some(why);
                     }
-                    Weight::Refused => refuse(batch, script, group, &why),
+                    Weight::Refused => refuse(batch, group, &why),
                 },
             }
         }
@@ -249,17 +343,73 @@ impl Lane {
         }
     }
 
-    fn command(&self, batch: &[Waiting], script: Script, group: &[Item], again: bool) -> Cmd {
-        let ops = || group.iter().map(|item| &batch[item.waiting].ops[item.place]);
+    /// Sends script calls; an answer for each, and how many replicas have it.
+    async fn send(&self, connection: &mut Connection, batch: &[Waiting], groups: &[Group]) -> Result<Vec<Kept>, RedisError> {
+        let commands = groups.iter().map(|group| self.command(batch, group));
+        if self.told.wait_replicas > 0 && groups.iter().any(|group| group.script.is_promise()) {
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(self.told.wait_replicas).arg(WAIT_MS);
+            return connection.run_kept(commands.collect(), wait).await;
+        }
+        Ok(connection.run(commands.collect()).await?.into_iter().map(|answer| (answer, 0)).collect())
+    }
+
+    /// Where a batch's number is kept, and which must be there.
+    fn heard(&self, shard: u16) -> (String, u64) {
+        let name = format!("heard:{}:{}", self.told.me, self.name);
+        // All shards of one server are lost or kept together.
+        let key = if self.dialer.spans_shards() { meta(&name) } else { key(shard, &name) };
+        let floor = self.told.heard.floor(&key);
+        (key, floor)
+    }
+
+    /// Gives each item of a call its answer, unless too few replicas have it.
+    fn take(&self, batch: &mut [Waiting], group: Group, value: Value, replicas: i64) {
+        let mut parts = value::list(value).into_iter();
+        let (now, replies, found) = (value::next(&mut parts), value::next(&mut parts), value::next(&mut parts));
+        let promised = group.script.is_promise();
+        let wanted = i64::try_from(self.told.wait_replicas).unwrap_or(i64::MAX);
+        if promised && replicas < wanted {
+            let said = StoreError::Unavailable(format!(
+                "only {replicas} of {wanted} replicas have confirmed within {WAIT_MS} ms; it is done, and a fail-over could undo it: \
+                 send it again"
+            ));
+            group.items.iter().for_each(|item| batch[item.waiting].fail(item.place, &said));
+            return;
+        }
+        let (key, floor) = &group.heard;
+        if !key.is_empty() {
+            self.told.heard.compare(key, *floor, u64::try_from(value::int(&found)).unwrap_or(0));
+            if promised {
+                self.told.heard.answered(key, self.batches);
+            }
+        }
+        hand_out(batch, group.items, value::int(&now), value::list(replies));
+    }
+
+    /// A part of a cluster did not do it: it goes back to where it came from, and nobody else waits for it.
+    fn give_back(&self, batch: &mut [Waiting], group: Group, why: &RedisError) {
+        // It may have another master now.
+        self.told.dialed.fetch_add(1, Ordering::AcqRel);
+        tracing::debug!(%why, shard = group.shard, "a part of the cluster is out of reach; what was sent is sent again");
+        group.items.iter().for_each(|item| batch[item.waiting].give_back(item.place, why.to_string()));
+    }
+
+    fn command(&self, batch: &[Waiting], group: &Group) -> Cmd {
+        let ops = || group.items.iter().map(|item| &batch[item.waiting].ops[item.place]);
         let bytes = ops().map(|op| op.args.bytes() + LEASE_KEY_BYTES).sum::<usize>();
         let args = ops().map(|op| op.args.len() + 1).sum::<usize>();
-        let mut command = Cmd::with_capacity(args + 8, bytes + 128);
-        command.arg("EVALSHA").arg(&script.loaded().sha).arg(group.len());
+        let mut command = Cmd::with_capacity(args + 10, bytes + 128);
+        command.arg("EVALSHA").arg(&group.script.loaded().sha).arg(group.items.len());
         ops().for_each(|op| {
             command.arg(lease(op.shard));
         });
         let (now, set) = (self.told.now)();
-        command.arg(now).arg(&self.told.me).arg(if again { "1" } else { "" }).arg(if set { "1" } else { "" });
+        command.arg(now).arg(&self.told.me).arg(if group.again { "1" } else { "" }).arg(if set { "1" } else { "" });
+        match group.heard.0.as_str() {
+            "" => command.arg("").arg(""),
+            key => command.arg(self.batches).arg(key),
+        };
         ops().for_each(|op| {
             op.args.iter().for_each(|arg| {
                 command.arg(arg);
@@ -270,54 +420,49 @@ impl Lane {
 }
 
 /// Puts items that may share a script call together, in their order.
-fn group(batch: &[Waiting], items: &[Item], spans_shards: bool) -> Vec<(Script, Vec<Item>)> {
-    let mut groups: Vec<(Script, u16, Vec<Item>)> = Vec::new();
+fn group(batch: &[Waiting], items: &[Item], again: bool, spans_shards: bool) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
     for item in items {
-        let op = &batch[item.waiting].ops[item.place];
-        let fits = |(script, shard, group): &&mut (Script, u16, Vec<Item>)| {
-            *script == op.script && (spans_shards || *shard == op.shard) && group.len() < SCRIPT_ITEMS_MAX
+        let waiting = &batch[item.waiting];
+        let (op, again) = (&waiting.ops[item.place], again || waiting.again);
+        let fits = |group: &&mut Group| {
+            group.script == op.script
+                && (spans_shards || group.shard == op.shard)
+                && group.again == again
+                && group.items.len() < SCRIPT_ITEMS_MAX
         };
         match groups.iter_mut().find(fits) {
-            Some((_, _, group)) => group.push(*item),
-            None => groups.push((op.script, op.shard, vec![*item])),
+            Some(group) => group.items.push(*item),
+            None => {
+                groups.push(Group { script: op.script, shard: op.shard, again, items: vec![*item], heard: (String::new(), 0) })
+            }
         }
     }
-    groups.into_iter().map(|(script, _, group)| (script, group)).collect()
+    groups
 }
 
-fn points(groups: &[(Script, Vec<Item>)], which: fn((&'static str, &'static str)) -> &'static str) {
-    for (script, _) in groups {
-        if let Some(points) = script.points() {
+fn points(groups: &[Group], which: fn((&'static str, &'static str)) -> &'static str) {
+    for group in groups {
+        if let Some(points) = group.script.points() {
             failpoint(which(points));
         }
     }
 }
 
 /// Gives each item its answer.
-fn hand_out(batch: &mut [Waiting], group: Vec<Item>, value: Value) {
-    let parts = match value {
-        Value::Array(parts) => parts,
-        other => vec![other],
-    };
-    let mut parts = parts.into_iter();
-    let (now, replies) = (parts.next(), parts.next());
-    let now = now.and_then(|now| redis::from_redis_value::<i64>(now).ok()).unwrap_or_default();
-    let mut replies = match replies {
-        Some(Value::Array(replies)) => replies,
-        _ => Vec::new(),
-    }
-    .into_iter();
+fn hand_out(batch: &mut [Waiting], group: Vec<Item>, now: i64, replies: Vec<Value>) {
+    let mut replies = replies.into_iter();
     for item in group {
         let answer = replies.next().map(|value| Reply { now, value }).ok_or_else(|| {
-            StoreError::Unavailable(
+            Miss::Failed(StoreError::Unavailable(
                 "Redis answered in a form that is not known; check that no other program uses its scripts".to_owned(),
-            )
+            ))
         });
         batch[item.waiting].answer(item.place, answer);
     }
 }
 
-fn refuse(batch: &mut [Waiting], script: Script, group: Vec<Item>, why: &RedisError) {
+fn refuse(batch: &mut [Waiting], group: Group, why: &RedisError) {
     let full = why.code() == Some("OOM");
     let said = match full {
         true => {
@@ -325,10 +470,9 @@ fn refuse(batch: &mut [Waiting], script: Script, group: Vec<Item>, why: &RedisEr
         }
         false => format!("Redis refused: {why}"),
     };
-    tracing::error!(?script, "{said}");
-    for item in group {
-        batch[item.waiting].answer(item.place, Err(StoreError::Unavailable(said.clone())));
-    }
+    tracing::error!(script = ?group.script, "{said}");
+    let said = StoreError::Unavailable(said);
+    group.items.iter().for_each(|item| batch[item.waiting].fail(item.place, &said));
 }
 
 /// What an error means.
@@ -355,6 +499,7 @@ fn weigh(why: &RedisError) -> Weight {
             | ServerErrorKind::Ask,
         ) => Weight::Passing,
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => Weight::Passing,
+        _ if why.detail().is_some_and(|said| said.contains(MOVING) || said.contains(DOWN)) => Weight::Passing,
         _ if matches!(why.code(), Some("BUSY" | "NOREPLICAS" | "UNBLOCKED" | "NOGOODSLAVE" | "MISCONF")) => Weight::Passing,
         _ => Weight::Refused,
     }

@@ -107,6 +107,7 @@ async fn a_run_goes_on_over_redis_where_it_was_in_the_file() {
         report: folder.path().join("autofunnel-report.db"),
         state: folder.path().join("state"),
         accept_loss: false,
+        wait_replicas: 0,
     };
     let running = engine(Place::Redis(remote)).await;
     assert_eq!(call(&running, Method::Post, "/v1/events", ORDER).await, 200, "a second delivery is known");
