@@ -15,6 +15,7 @@ mod operations;
 mod provider;
 mod proxy;
 mod readme;
+mod rebuild;
 mod redis;
 mod redis_many;
 mod web;

@@ -62,6 +62,7 @@ mod record;
 mod recount;
 mod script;
 mod value;
+mod walk;
 
 pub use address::{Address, is_address};
 
