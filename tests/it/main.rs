@@ -18,5 +18,6 @@ mod readme;
 mod rebuild;
 mod redis;
 mod redis_many;
+mod sim;
 mod web;
 mod workers;
