@@ -25,15 +25,15 @@ impl Plain {
     }
 
     async fn once(&self, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
-        let kept = self.kept.lock().await.take();
+        let kept = self.kept.lock().await.clone();
         let mut connection = match kept {
             Some(connection) => connection,
             None => self.dialer.connect().await?,
         };
-        let answers = connection.run(commands.to_vec()).await?;
-        // Of two that were used at the same time one is enough.
-        *self.kept.lock().await = Some(connection);
-        answers.into_iter().collect()
+        let answers = connection.run(commands.to_vec()).await;
+        // With what was learnt on the way, or none.
+        *self.kept.lock().await = answers.is_ok().then_some(connection);
+        answers?.into_iter().collect()
     }
 
     /// Runs commands; each must be such that running it twice is as good as once.
