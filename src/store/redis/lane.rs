@@ -19,7 +19,7 @@ const SCRIPT_ITEMS_MAX: usize = 64;
 /// Bytes of a shard's key.
 const LEASE_KEY_BYTES: usize = 16;
 /// How long replicas may take to confirm, in milliseconds.
-const WAIT_MS: u64 = 1_000;
+pub const WAIT_MS: u64 = 1_000;
 /// How often it is said that a part of a cluster is away, in milliseconds.
 const COMPLAIN_MS: i64 = 10_000;
 /// What a script says when it meets a slot that is on its way to another node.
@@ -40,6 +40,8 @@ pub struct Lane {
     told: Arc<Told>,
     receiver: Arc<Mutex<mpsc::Receiver<Waiting>>>,
     connection: Option<Connection>,
+    /// How often there had been another master when it was made.
+    changes: u64,
     /// Its number among the lanes.
     name: usize,
     /// Batches sent so far.
@@ -65,7 +67,8 @@ impl Lane {
         receiver: Arc<Mutex<mpsc::Receiver<Waiting>>>,
         connection: Connection,
     ) -> Lane {
-        Lane { dialer, told, receiver, connection: Some(connection), name, batches: 0 }
+        let changes = dialer.changes();
+        Lane { dialer, told, receiver, connection: Some(connection), changes, name, batches: 0 }
     }
 
     /// Serves batches until nobody sends any more.
@@ -116,9 +119,10 @@ impl Lane {
     /// Sends what is left once; what is answered leaves the list of items.
     async fn attempt(&mut self, batch: &mut [Waiting], items: &mut Vec<Item>, again: bool) -> Result<(), RedisError> {
         let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
+            Some(connection) if self.changes == self.dialer.changes() => connection,
+            _ => {
                 // Whoever answers now may not be what it was.
+                self.changes = self.dialer.changes();
                 let connection = self.dialer.connect_for_scripts().await?;
                 self.told.dialed.fetch_add(1, Ordering::AcqRel);
                 connection
@@ -205,7 +209,8 @@ impl Lane {
             return;
         }
         let (key, floor) = &group.heard;
-        if !key.is_empty() {
+        // Where replicas must confirm, a server that nobody has confirmed may be an old master that came back.
+        if !key.is_empty() && (promised || wanted == 0) {
             self.told.heard.compare(key, *floor, u64::try_from(value::int(&found)).unwrap_or(0));
             if promised {
                 self.told.heard.answered(key, self.batches);

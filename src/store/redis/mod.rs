@@ -62,6 +62,7 @@ mod recent;
 mod record;
 mod recount;
 mod script;
+mod sentinel;
 mod value;
 mod watermark;
 

@@ -68,6 +68,7 @@ impl RedisStore {
             wait_replicas: options.wait_replicas,
         });
         let (pump, mut tasks) = Pump::start(&dialer, told.clone(), connections);
+        tasks.push(tokio::spawn(dialer.clone().watch()));
         let inner = Arc::new(Inner {
             memory: Mutex::new(Memory::new(options.recent_bytes)),
             options,

@@ -95,7 +95,12 @@ impl Inner {
                 add
             })
             .collect();
-        self.plain(&adds).await?;
+        // What no replica has is not counted on after a fail-over.
+        match self.options.wait_replicas {
+            0 => drop(self.plain(&adds).await?),
+            replicas if self.plain.run_kept(&adds, replicas).await? => {}
+            _ => return Ok(()),
+        }
         let mark = Mark { store: id, ms: now, confirmed };
         write(&file, &mark).await?;
         *self.mark.lock().await = Some(mark);
