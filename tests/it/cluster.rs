@@ -1,7 +1,7 @@
 //! Over a cluster and behind sentinels: slots that move, nodes that end, fail-overs that lose something, replicas
 //! that must confirm, and what the doctor says of all that.
 
-use crate::contract::{begin, claim_one, event, turn, with_claimed_effect};
+use crate::contract::{begin, claim_one, effect, event, turn, with_claimed_effect};
 use crate::redis::Disk;
 use crate::redis_many::{Cluster, PATIENCE, Watched};
 use autofunnel::lang::time::Time;
@@ -9,7 +9,7 @@ use autofunnel::store::read::{ReadSide, Reads};
 use autofunnel::store::redis::doctor::{confirm, examine};
 use autofunnel::store::redis::{Options, RedisStore};
 use autofunnel::store::sqlite::{self, Mirror};
-use autofunnel::store::{Accepted, Begin, Committed, Store, StoreError, Work};
+use autofunnel::store::{Accepted, Begin, Commit, Committed, Store, StoreError, Work};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,44 +42,57 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_on_its_way_loses_nothing_and_holds_up_nobody_else() {
     let cluster = Cluster::start(3, 0, Disk::Never);
-    let store: Arc<dyn Store> = open(options(&cluster.address())).await;
-    store.accept(vec![event("anna", "1"), event("bert", "1")]).await.unwrap();
+    // One lane, of which the slot knows already.
+    let store: Arc<dyn Store> = open(Options { connections: 1, ..options(&cluster.address()) }).await;
+    for id in ["0", "1"] {
+        store.accept(vec![event("anna", id)]).await.unwrap();
+        let claim = claim_one(&store).await;
+        assert_eq!(store.commit(vec![turn(&claim)]).await.unwrap(), [Committed::Done]);
+    }
+    store.accept(vec![event("anna", "2")]).await.unwrap();
     let claim = claim_one(&store).await;
-    store.release(vec![claim.customer]).await.unwrap();
+    let effect = effect("anna", 1);
+    let commit = Commit { effects: vec![effect.clone()], ..turn(&claim) };
     let slot = cluster.slot(&format!("af:{{{ANNA}}}:lease"));
     let from = cluster.owner(slot);
     let to = (from + 1) % 3;
-    blocking(|| {
-        cluster.begin_move(slot, from, to);
-        // Some of her keys are there, some here: each script would find half of what it looks for.
-        assert_eq!(cluster.move_keys(slot, from, to, 3), 3);
-    });
+    // A script that found its first keys here and others there would stop in its middle.
+    blocking(|| cluster.begin_move(slot, from, to));
+    let committed = {
+        let store = store.clone();
+        tokio::spawn(async move { store.commit(vec![commit]).await })
+    };
     let late = {
         let store = store.clone();
-        tokio::spawn(async move { store.accept(vec![event("anna", "2")]).await })
+        tokio::spawn(async move { store.accept(vec![event("anna", "3")]).await })
     };
     // Customers of other slots neither wait nor are refused.
-    let begun = Instant::now();
     for n in 0..20 {
         assert_eq!(store.accept(vec![event("bert", &format!("while {n}"))]).await.unwrap(), [Accepted::New]);
     }
-    assert!(!late.is_finished(), "she is taken in {:?}, in the middle of the move", begun.elapsed());
+    blocking(|| assert_eq!(cluster.move_keys(slot, from, to, 3), 3));
+    for n in 20..40 {
+        assert_eq!(store.accept(vec![event("bert", &format!("while {n}"))]).await.unwrap(), [Accepted::New]);
+    }
+    assert!(!late.is_finished() && !committed.is_finished(), "done in the middle of the move");
     blocking(|| {
         while cluster.move_keys(slot, from, to, 10) > 0 {}
         cluster.end_move(slot, from, to);
     });
+    assert_eq!(committed.await.unwrap().unwrap(), [Committed::Done]);
     assert_eq!(late.await.unwrap().unwrap(), [Accepted::New]);
-    assert_eq!(store.accept(vec![event("anna", "2")]).await.unwrap(), [Accepted::Duplicate]);
-    let mut read = 0;
-    until("hers are handed out", async || {
+    assert_eq!(store.accept(vec![event("anna", "3")]).await.unwrap(), [Accepted::Duplicate]);
+    let (mut read, mut sent) = (0, Vec::new());
+    until("hers is handed out", async || {
         for claim in store.claim(9).await.unwrap() {
             read += if claim.customer == "anna" { claim.inputs.len() } else { 0 };
             assert_eq!(store.commit(vec![turn(&claim)]).await.unwrap(), [Committed::Done]);
         }
-        read >= 2
+        sent.extend(store.claim_effects(9).await.unwrap().into_iter().map(|delivery| delivery.effect.id));
+        read > 0 && !sent.is_empty()
     })
     .await;
-    assert_eq!(read, 2, "each of her two events once");
+    assert_eq!((read, sent), (1, vec![effect.id]), "her last event once, and what the one before decided once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use super::behind::{self, Behind};
 use super::check::{self, Remark};
 use super::key::{SHARDS, key, meta};
 use super::link::{Connection, Dialer};
-use super::value;
+use super::{value, watermark};
 use redis::{Cmd, RedisError, Value};
 
 /// Keys of one kind that are weighed.
@@ -123,7 +123,7 @@ pub async fn confirm(address: &str) -> StoreResult<()> {
     let shown = parsed.to_string();
     let fatal = |why: RedisError| StoreError::Fatal(format!("cannot reach Redis at {shown}: {why}"));
     let dialer = Dialer::new(parsed, address).map_err(fatal)?;
-    check::confirm(&dialer).await.map_err(fatal)
+    watermark::confirm(&dialer).await.map_err(fatal)
 }
 
 fn first_look(behind: Behind) -> Report {

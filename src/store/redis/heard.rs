@@ -4,11 +4,11 @@
 //! told. Where a server has replicas, every batch therefore leaves its number behind, in the slot of its keys
 //! and under the name of its lane (the prelude of the scripts), and finds the number of the lane's batch
 //! before. One that is smaller than what was answered is a loss; which it was is not known, and it may be an
-//! attempt to send. So nothing is sent any more until an operator has looked (`check`).
+//! attempt to send. So nothing is sent any more until an operator has looked (`watermark`).
 
 use super::super::StoreResult;
-use super::check::{CONFIRMED, LOST};
 use super::key::meta;
+use super::watermark::{CONFIRMED, LOST};
 use super::{Inner, value};
 use redis::Cmd;
 use std::collections::HashMap;

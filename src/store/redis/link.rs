@@ -2,18 +2,19 @@
 
 use super::address::{Address, Shape};
 use super::nodes::{Cluster, Seeds};
+use super::sentinel::{Sentinels, is_master};
 use super::value;
 use redis::aio::MultiplexedConnection;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, RedisError, TlsMode, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
 
 /// How long a server may take to answer: an append-only file that is synced at every write, on a slow disk.
 pub const RESPONSE_MS_MAX: u64 = 5_000;
 /// How long it may take to connect.
 pub const CONNECT_MS_MAX: u64 = 2_000;
+/// How often sentinels are asked who the master is.
+const WATCH: Duration = Duration::from_millis(500);
 /// How long it may take to find out where to connect to, and to connect: dead sentinels and nodes come first.
 const DIAL: Duration = Duration::from_secs(10);
 
@@ -29,7 +30,7 @@ pub struct Dialer {
 
 enum Target {
     Single(Client),
-    Sentinel(Mutex<SentinelClient>),
+    Sentinel(Sentinels),
     Cluster(Seeds),
 }
 
@@ -56,7 +57,7 @@ impl Dialer {
             Arc::from(format!("{}://{}", if address.tls { "rediss" } else { "redis" }, who.unwrap_or_default()));
         let client = match address.shape {
             Shape::Single => Target::Single(Client::open(written)?),
-            Shape::Sentinel => Target::Sentinel(Mutex::new(sentinel(&address, written)?)),
+            Shape::Sentinel => Target::Sentinel(Sentinels::new(address.servers.clone(), address.master.clone())),
             Shape::Cluster => Target::Cluster(Seeds {
                 begin: begin.clone(),
                 names: address.servers.iter().map(|server| place(server).to_owned()).collect(),
@@ -102,8 +103,11 @@ impl Dialer {
         in_time(async {
             Ok(match &*self.client {
                 Target::Single(client) => Connection::One(client.get_multiplexed_async_connection_with_config(&config()).await?),
-                Target::Sentinel(client) => {
-                    Connection::One(client.lock().await.get_async_connection_with_config(&config()).await?)
+                Target::Sentinel(sentinels) => {
+                    let client = Client::open(self.master(&sentinels.find().await?))?;
+                    let mut connection = client.get_multiplexed_async_connection_with_config(&config()).await?;
+                    is_master(&mut connection).await?;
+                    Connection::One(connection)
                 }
                 // A slot on its way is not followed by scripts: half of their keys are there, half here.
                 Target::Cluster(seeds) => Connection::Many(Cluster::open(seeds.clone(), !for_scripts).await?),
@@ -123,10 +127,7 @@ impl Dialer {
     async fn listen_somewhere(&self) -> Result<redis::aio::PubSub, RedisError> {
         match &*self.client {
             Target::Single(client) => client.get_async_pubsub().await,
-            Target::Sentinel(client) => {
-                let client = client.lock().await.async_get_client().await?;
-                client.get_async_pubsub().await
-            }
+            Target::Sentinel(sentinels) => Client::open(self.master(&sentinels.find().await?))?.get_async_pubsub().await,
             Target::Cluster(_) => {
                 let mut last = None;
                 for server in &self.address.servers {
@@ -138,6 +139,46 @@ impl Dialer {
                     }
                 }
                 Err(last.unwrap_or_else(|| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no server is named"))))
+            }
+        }
+    }
+
+    /// The URL of a master that sentinels name.
+    fn master(&self, name: &str) -> String {
+        format!("{}{name}/{}", self.begin, self.address.database)
+    }
+
+    /// How often the sentinels have named another master: connections from before are to be given up.
+    pub fn changes(&self) -> u64 {
+        match &*self.client {
+            Target::Sentinel(sentinels) => sentinels.changes(),
+            Target::Single(_) | Target::Cluster(_) => 0,
+        }
+    }
+
+    /// Returns when the sentinels name another master than at so many changes; without sentinels never.
+    pub async fn changed(&self, since: u64) {
+        match &*self.client {
+            Target::Sentinel(sentinels) => sentinels.changed(since).await,
+            Target::Single(_) | Target::Cluster(_) => std::future::pending().await,
+        }
+    }
+
+    /// Asks sentinels again and again who the master is, for as long as this is polled.
+    pub async fn watch(self) {
+        let Target::Sentinel(sentinels) = &*self.client else { return };
+        let mut known = true;
+        loop {
+            tokio::time::sleep(WATCH).await;
+            let before = sentinels.changes();
+            match sentinels.find().await {
+                Ok(name) if sentinels.changes() != before => tracing::warn!(%name, "the sentinels name another master"),
+                Ok(_) => known = true,
+                Err(why) => {
+                    if std::mem::replace(&mut known, false) {
+                        tracing::warn!(%why, "no sentinel can say who the master is");
+                    }
+                }
             }
         }
     }
@@ -166,26 +207,6 @@ async fn in_time<T>(work: impl Future<Output = Result<T, RedisError>>) -> Result
 pub fn place(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.rsplit_once('@').map_or(rest, |(_, place)| place)
-}
-
-fn sentinel(address: &Address, written: &str) -> Result<SentinelClient, RedisError> {
-    let mut servers = Vec::new();
-    for server in &address.servers {
-        servers.push(server.as_str().into_connection_info()?.addr().clone());
-    }
-    let mut builder = SentinelClientBuilder::new(servers, &address.master, SentinelServerType::Master)?
-        .set_client_to_redis_db(address.database);
-    if address.tls {
-        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure).set_client_to_sentinel_tls_mode(TlsMode::Secure);
-    }
-    let (user, password) = address.credentials(written);
-    if let Some(user) = user {
-        builder = builder.set_client_to_redis_username(user);
-    }
-    if let Some(password) = password {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    builder.build()
 }
 
 impl Connection {

@@ -48,6 +48,7 @@ pub mod import;
 mod inbox;
 mod keep;
 mod key;
+mod lane;
 mod lease;
 mod link;
 mod memory;
@@ -61,8 +62,10 @@ mod recent;
 mod record;
 mod recount;
 mod script;
+mod sentinel;
 mod value;
 mod walk;
+mod watermark;
 
 pub use address::{Address, is_address};
 
@@ -89,7 +92,7 @@ pub struct Options {
     pub mirror: Option<Arc<Mirror>>,
     /// This process writes the read side.
     pub reports: bool,
-    /// Where the watermark is kept (see `check`); without it a Redis that came back older is not noticed
+    /// Where the watermark is kept (see `watermark`); without it a Redis that came back older is not noticed
     /// after a restart of this process.
     pub state_file: Option<std::path::PathBuf>,
     /// An append-only file is not demanded.
@@ -139,7 +142,7 @@ struct Inner {
     /// Every write is on disk before it is answered.
     synced: bool,
     /// What was last written into the state file.
-    mark: tokio::sync::Mutex<Option<check::Mark>>,
+    mark: tokio::sync::Mutex<Option<watermark::Mark>>,
     /// This store's id, made when it was made.
     id: String,
 }

@@ -40,14 +40,14 @@ pub struct Seeds {
     pub names: Arc<[String]>,
 }
 
-/// Connections to the nodes of a cluster.
+/// Connections to the nodes of a cluster; clones share them, and each learns for itself who has moved.
 #[derive(Clone)]
 pub struct Cluster {
     seeds: Seeds,
     /// A key that is on its way is followed to where it goes. Never for scripts.
     follows: bool,
     /// Who had each slot when it was last asked; empty: nothing is known.
-    owners: HashMap<Slot, Arc<str>>,
+    owners: Arc<HashMap<Slot, Arc<str>>>,
     /// Everybody who had some.
     masters: Vec<Arc<str>>,
     open: HashMap<Arc<str>, MultiplexedConnection>,
@@ -74,7 +74,7 @@ impl Cluster {
         let mut cluster = Cluster {
             seeds,
             follows,
-            owners: HashMap::new(),
+            owners: Arc::default(),
             masters: Vec::new(),
             open: HashMap::new(),
             resting: HashMap::new(),
@@ -114,10 +114,11 @@ impl Cluster {
             match self.place(command) {
                 Place::Node(node) => parts.entry(node).or_default().push(at),
                 Place::All => self.masters.iter().cloned().for_each(|node| parts.entry(node).or_default().push(at)),
-                Place::Any => match self.masters.iter().cloned().find(|node| self.may_answer(node)) {
-                    Some(node) => parts.entry(node).or_default().push(at),
-                    None => {}
-                },
+                Place::Any => {
+                    if let Some(node) = self.masters.iter().find(|node| self.may_answer(node)) {
+                        parts.entry(node.clone()).or_default().push(at);
+                    }
+                }
             }
         }
         let sent = parts.into_iter().map(|(node, places)| self.send(node, places, &commands, wait.as_ref()));
@@ -153,14 +154,14 @@ impl Cluster {
                 for (at, value) in places.into_iter().zip(values) {
                     let answer = value.extract_error();
                     if answer.as_ref().is_err_and(has_moved) {
-                        self.owners.clear();
+                        self.owners = Arc::default();
                     }
                     put(at, (answer, replicas));
                 }
                 self.open.insert(node, connection);
             }
             Err(why) => {
-                self.owners.clear();
+                self.owners = Arc::default();
                 self.open.remove(&node);
                 self.resting.insert(node, Instant::now());
                 places.into_iter().for_each(|at| put(at, (Err(why.clone()), 0)));
@@ -237,7 +238,7 @@ impl Cluster {
     /// Asks who has which slots.
     async fn learn(&mut self) -> Result<(), RedisError> {
         let nodes = self.nodes().await?;
-        self.owners = owners(&nodes);
+        self.owners = Arc::new(owners(&nodes));
         self.masters = nodes.iter().map(|node| Arc::from(node.name.as_str())).collect();
         self.open.retain(|node, _| self.masters.contains(node));
         Ok(())

@@ -5,13 +5,14 @@ use super::address::{Address, Shape};
 use super::clock::Clock;
 use super::heard::Heard;
 use super::key::{SHARDS, meta};
+use super::lane::load;
 use super::link::{Connection, Dialer};
 use super::memory::Memory;
 use super::plain::Plain;
-use super::pump::{Pump, Told, load};
+use super::pump::{Pump, Told};
 use super::{Inner, Options, RedisStore, behind, check, follow, import, value};
 use crate::customer::codec::FORMAT;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -61,11 +62,13 @@ impl RedisStore {
             me: name()?,
             closed: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            complained: AtomicI64::new(0),
             dialed: AtomicU64::new(0),
             heard: Heard::new(dialer.address.shape != Shape::Single || options.wait_replicas > 0),
             wait_replicas: options.wait_replicas,
         });
         let (pump, mut tasks) = Pump::start(&dialer, told.clone(), connections);
+        tasks.push(tokio::spawn(dialer.clone().watch()));
         let inner = Arc::new(Inner {
             memory: Mutex::new(Memory::new(options.recent_bytes)),
             options,

@@ -8,7 +8,8 @@ use crate::redis_many::Cluster;
 /// A cluster, with a read side beside it; see [`RedisStand`].
 struct ClusterStand<'c> {
     cluster: &'c Cluster,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
+    mirror: Arc<Mirror>,
     opened: AtomicBool,
     clock: TestClock,
 }
@@ -17,7 +18,11 @@ impl ClusterStand<'_> {
     /// An empty one.
     fn new(cluster: &Cluster) -> ClusterStand<'_> {
         cluster.flush();
-        ClusterStand { cluster, folder: tempfile::tempdir().unwrap(), opened: AtomicBool::new(false), clock: TestClock::new() }
+        let (folder, clock) = (tempfile::tempdir().unwrap(), TestClock::new());
+        let told = clock.clone();
+        let options = autofunnel::store::sqlite::Options::new(Arc::new(move || told.now()));
+        let mirror = Mirror::open(&folder.path().join("report.db"), options).unwrap();
+        ClusterStand { cluster, _folder: folder, mirror, opened: AtomicBool::new(false), clock }
     }
 }
 
@@ -27,12 +32,9 @@ impl Stand for ClusterStand<'_> {
             self.cluster.end_leases();
         }
         let clock = self.clock.clone();
-        let tables = autofunnel::store::sqlite::Options::new(Arc::new(move || clock.now()));
-        let clock = self.clock.clone();
         let mut options = autofunnel::store::redis::Options::new(&self.cluster.address());
         options.clock = Some(Arc::new(move || clock.now()));
-        options.mirror = Some(Mirror::open(&self.folder.path().join("report.db"), tables)?);
-        (options.reports, options.accept_loss) = (true, true);
+        (options.mirror, options.reports, options.accept_loss) = (Some(self.mirror.clone()), true, true);
         let opened = autofunnel::store::redis::RedisStore::open(options);
         let store = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(opened))?;
         Ok(store)
