@@ -95,6 +95,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         effects: queues.effects.clone(),
         tools: Tools { client, store: store.clone() },
         meter: Arc::new(Meter::default()),
+        traffic: Arc::default(),
     };
     let new_token = administrator(&*store, token).await?;
     let (stop, stopped) = watch::channel(false);

@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 mod http;
 mod inbox;
+mod limits;
+
+pub use limits::{Limits, Rate};
 
 /// What the receiver does with the same effect twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,6 +106,11 @@ pub trait Channel: Send + Sync {
     /// Reports names that it reads and that are not in `schema`.
     fn check(&self, _schema: &dyn Schema, _faults: &mut Faults) {}
 
+    /// How much it takes at one time.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
     /// What will be sent. Pure: the same effect gives the same bytes.
     ///
     /// # Errors
@@ -155,7 +163,15 @@ pub const KINDS: &[Kind] = &[
 pub const DEFAULT_PROVIDER: &str = "inbox";
 
 /// The field that every provider has.
-pub const COMMON_FIELDS: &[Field] = &[Field::required("kind", Shape::Word(&["inbox", "http"]), "the kind of provider")];
+pub const COMMON_FIELDS: &[Field] = &[
+    Field::required("kind", Shape::Word(&["inbox", "http"]), "the kind of provider"),
+    Field::optional(
+        "rate",
+        Shape::Phrase("a rate such as 10/s or 600/minute"),
+        "most effects that it takes; more wait their turn",
+    ),
+    Field::optional("at_once", Shape::Int(1, 128), "most calls to it at the same time; default 96"),
+];
 
 /// The provider that is there without being declared.
 pub fn default_provider() -> Arc<dyn Channel> {
@@ -175,7 +191,9 @@ pub fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -
         faults.error("unknown-kind", &kind.place, format!("there is no kind of provider `{typed}`")).did_you_mean(typed, names());
         return None;
     };
-    (found.compile)(name, node, setup, faults)
+    let limits = limits::read(node, faults)?;
+    let channel = (found.compile)(name, node, setup, faults)?;
+    Some(limits::limited(channel, limits))
 }
 
 fn names() -> Vec<&'static str> {

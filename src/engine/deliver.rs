@@ -6,6 +6,7 @@
 //!
 //! [`Store::begin`]: crate::store::Store::begin
 
+use super::traffic::{Asking, Entry, Pass};
 use super::turner::guarded;
 use super::{Engine, Live, Meter, record};
 use crate::channel::{Channel, Idempotency, Prepared, SendResult};
@@ -70,6 +71,7 @@ impl Engine {
             Ok(ready) => ready,
             Err(outcome) => return self.settle(&live, delivery, outcome).await,
         };
+        let Some(pass) = self.enter(delivery, &*channel).await? else { return Ok(()) };
         let begin = || self.store.begin(delivery.effect.id.clone(), delivery.ticket, prepared.digest());
         let begun = self.patiently(begin).await?;
         let attempt = match begun {
@@ -84,6 +86,7 @@ impl Engine {
         failpoint("provider.call.before");
         let sent = channel.send(&prepared, &self.tools).await;
         failpoint("provider.call.after");
+        pass.done(&sent, self.store.now());
         match sent {
             SendResult::Accepted { reference, data } => self.settle(&live, delivery, Outcome::Accepted { reference, data }).await,
             SendResult::Refused { why } => self.settle(&live, delivery, Outcome::Refused { why }).await,
@@ -91,6 +94,31 @@ impl Engine {
                 self.again(&live, delivery, &*channel, attempt, Failed { after, why, ambiguous }).await
             }
         }
+    }
+
+    /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
+    async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
+        let effect = &delivery.effect;
+        let (provider, urgent) = match &effect.kind {
+            EffectKind::Message(message) => (message.provider.as_str(), message.transactional),
+            EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), true),
+            EffectKind::Offer(_) => ("", true),
+        };
+        let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
+        let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
+            Entry::Go(pass, pause) => {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                return Ok(Some(pass));
+            }
+            Entry::Later(due, why) => (due, why),
+        };
+        // Its time passes while it waits: the turn is to know at once.
+        let due = effect.valid_until.map_or(due, |until| due.min(until.plus_ms(1)));
+        let retry = Retry { effect: effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous: false };
+        self.patiently(|| self.store.retry(retry.clone())).await?;
+        Ok(None)
     }
 
     async fn crashed(&self, effect: &Effect) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! intake    parses and checks what comes in          (doors call it)
 //! turner    claimed customers ─► turn ─► commit      (a queue calls it)
 //! deliver   effects ─► begin ─► provider ─► settle   (a queue calls it)
+//! traffic   rates, rests and lanes of providers
 //! caretaker the scan after a change of definitions, and pruning
 //! ```
 
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod deliver;
 pub mod intake;
 pub mod record;
+pub mod traffic;
 pub mod turner;
 
 /// What turns and deliveries work with; exchanged as a whole when a workspace is applied.
@@ -43,6 +45,8 @@ pub struct Engine {
     pub tools: Tools,
     /// Counters for `/metrics`.
     pub meter: Arc<Meter>,
+    /// How much goes to each provider.
+    pub traffic: Arc<traffic::Traffic>,
 }
 
 /// Counters of this process.

@@ -274,6 +274,11 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// The store's clock.
     fn now(&self) -> Time;
 
+    /// What part of all customers' effects this process delivers: above 0, at most 1.
+    fn share(&self) -> f64 {
+        1.0
+    }
+
     /// Takes inputs into their customers' inboxes. All durable, or an error and none.
     fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>>;
 

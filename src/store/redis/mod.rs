@@ -281,6 +281,10 @@ impl Store for RedisStore {
         self.inner.clock.now()
     }
 
+    fn share(&self) -> f64 {
+        self.inner.memory().owned().max(1) as f64 / f64::from(key::SHARDS)
+    }
+
     fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>> {
         Box::pin(self.inner.accept(inputs))
     }

@@ -67,6 +67,7 @@ impl Worker {
             store: store.clone(),
             live: Arc::new(intake::Shared::new(Live { definitions: stage.definitions.clone(), channels })),
             effects,
+            traffic: Arc::default(),
             tools: Tools { client: CLIENT.clone(), store: store.clone() },
             meter: Arc::new(Meter::default()),
         };
