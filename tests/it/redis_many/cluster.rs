@@ -93,6 +93,13 @@ impl Cluster {
         (0..self.members.len()).filter(|at| has_slots(&self.members[*at])).collect()
     }
 
+    /// The node that follows another one.
+    pub fn replica_of(&self, master: usize) -> usize {
+        let of = format!("master_port:{}\r", self.members[master].port);
+        let follows = |member: &Member| member.text(&["INFO", "replication"]).contains(&of);
+        self.members.iter().position(follows).unwrap()
+    }
+
     /// The slot of a key.
     pub fn slot(&self, key: &str) -> u16 {
         redis::from_redis_value(self.members[0].ask(&["CLUSTER", "KEYSLOT", key]).unwrap()).unwrap()
