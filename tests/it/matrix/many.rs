@@ -3,6 +3,7 @@
 
 use super::{Done, conclude, rounds};
 use crate::crash::home::{Group, Kind};
+use crate::crash::long;
 use crate::crash::process::{PATIENCE, Process};
 use crate::crash::world::World;
 use crate::provider::{Dice, Plan};
@@ -114,7 +115,11 @@ fn failovers(row: &str, group: Group, seed: u64, wait_replicas: usize, lag: Lag)
     for round in 0..rounds {
         world.load(6, 2, 12);
         world.some_work(&mut dice, &[&engine]);
-        world.load(6, 2, 12);
+        if lag == Lag::Behind {
+            // A sender that waits for a mail that is lost would wait for ever: only such as wait for none are left.
+            assert!(world.until_done(&engine), "{}", engine.log());
+        }
+        world.load(12, 1, 8);
         let counted = |what: &str| engine.log().matches(what).count();
         fail_over(&mut world, round, lag, |world| {
             let answers = world.post.counts().0;
@@ -145,42 +150,17 @@ fn failovers(row: &str, group: Group, seed: u64, wait_replicas: usize, lag: Lag)
     conclude(row, &world, Done { rounds, faults: rounds, at_risk, ..Done::default() });
 }
 
+/// The ordinary run has one row of each kind of servers, the long one all of them.
 #[test]
-fn a_master_behind_sentinels_fails_over_under_load() {
-    failovers("sentinel fail-over, no WAIT", Group::Watched, 502, 0, Lag::None);
-}
-
-#[test]
-fn a_master_behind_sentinels_fails_over_and_nothing_that_a_replica_confirmed_is_lost() {
-    failovers("sentinel fail-over, WAIT 1", Group::Watched, 503, 1, Lag::None);
-}
-
-#[test]
-fn a_master_of_a_cluster_fails_over_under_load() {
-    failovers("cluster fail-over, no WAIT", Group::ClusterWithReplicas, 504, 0, Lag::None);
-}
-
-#[test]
-fn a_master_of_a_cluster_fails_over_and_nothing_that_a_replica_confirmed_is_lost() {
-    failovers("cluster fail-over, WAIT 1", Group::ClusterWithReplicas, 505, 1, Lag::None);
-}
-
-#[test]
-fn what_a_failover_to_a_replica_behind_has_lost_is_noticed_behind_sentinels() {
-    failovers("sentinel, replica behind, no WAIT", Group::Watched, 506, 0, Lag::Behind);
-}
-
-#[test]
-fn a_replica_behind_costs_nothing_behind_sentinels_when_it_is_waited_for() {
-    failovers("sentinel, replica behind, WAIT 1", Group::Watched, 507, 1, Lag::Behind);
-}
-
-#[test]
-fn what_a_failover_to_a_replica_behind_has_lost_is_noticed_in_a_cluster() {
+fn masters_fail_over_under_load() {
     failovers("cluster, replica behind, no WAIT", Group::ClusterWithReplicas, 508, 0, Lag::Behind);
-}
-
-#[test]
-fn a_replica_behind_costs_nothing_in_a_cluster_when_it_is_waited_for() {
-    failovers("cluster, replica behind, WAIT 1", Group::ClusterWithReplicas, 509, 1, Lag::Behind);
+    failovers("sentinel, replica behind, WAIT 1", Group::Watched, 507, 1, Lag::Behind);
+    if long() {
+        failovers("sentinel, replica behind, no WAIT", Group::Watched, 506, 0, Lag::Behind);
+        failovers("cluster, replica behind, WAIT 1", Group::ClusterWithReplicas, 509, 1, Lag::Behind);
+        failovers("sentinel fail-over, no WAIT", Group::Watched, 502, 0, Lag::None);
+        failovers("sentinel fail-over, WAIT 1", Group::Watched, 503, 1, Lag::None);
+        failovers("cluster fail-over, no WAIT", Group::ClusterWithReplicas, 504, 0, Lag::None);
+        failovers("cluster fail-over, WAIT 1", Group::ClusterWithReplicas, 505, 1, Lag::None);
+    }
 }
