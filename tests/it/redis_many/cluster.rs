@@ -60,11 +60,17 @@ impl Cluster {
         until("the cluster is well", || self.members.iter().all(well) && self.masters_know_replicas());
     }
 
+    /// A replica is listed with its master's slots only when it is known what it has heard.
     fn masters_know_replicas(&self) -> bool {
         let masters = self.masters();
-        let replicas = self.members.len() - masters.len();
-        let listed = |at: &usize| self.members[*at].text(&["CLUSTER", "NODES"]).matches("slave ").count();
-        masters.iter().all(|at| listed(at) == replicas)
+        let wanted = self.members.len() / masters.len().max(1);
+        let listed = |at: &usize| {
+            let slots = self.members[*at].ask(&["CLUSTER", "SLOTS"]).ok();
+            let ranges: Vec<Vec<redis::Value>> = slots.and_then(|slots| redis::from_redis_value(slots).ok()).unwrap_or_default();
+            // Both ends of a range, its master and its replicas.
+            !ranges.is_empty() && ranges.iter().all(|range| range.len() == 2 + wanted)
+        };
+        masters.iter().all(listed)
     }
 
     /// Its folder.
