@@ -154,6 +154,17 @@ async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> an
     Ok(definitions)
 }
 
+/// The definitions that a store keeps: its current ones and those that live runs are pinned to; `None`: it has
+/// none yet.
+pub(super) async fn kept_definitions(store: &dyn Store) -> anyhow::Result<Option<Definitions>> {
+    let Some((_, bundle)) = store.definitions().await?.into_iter().next() else { return Ok(None) };
+    let files: Files = serde_json::from_slice(&bundle).context("the kept workspace is damaged")?;
+    match workspace::check(&files, &Placeholders as &dyn Secrets).workspace {
+        Some(current) => Ok(Some(definitions(store, current).await?)),
+        None => bail!("the kept workspace no longer compiles; start the engine that wrote it, or apply a workspace"),
+    }
+}
+
 /// Sees that there is an administrator's token.
 async fn administrator(store: &dyn Store, chosen: Option<String>) -> anyhow::Result<Option<String>> {
     if let Some(token) = chosen {

@@ -23,6 +23,7 @@ mod init;
 mod migrate;
 mod quarantine;
 mod remote;
+mod report;
 mod runs;
 mod schema;
 mod send;
@@ -88,6 +89,7 @@ enum Command {
     Quarantine(quarantine::Quarantine),
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
+    Report(report::Report),
     MigrateStore(migrate::MigrateStore),
     Token(token::Token),
     Completions(completions::Completions),
@@ -112,6 +114,7 @@ impl Command {
             Command::Quarantine(command) => command.run(term),
             Command::Doctor(command) => command.run(term),
             Command::Backup(command) => command.run(term),
+            Command::Report(command) => command.run(term),
             Command::MigrateStore(command) => command.run(term),
             Command::Token(command) => command.run(term),
             Command::Completions(command) => command.run(term),

@@ -64,13 +64,14 @@ impl Engine {
     async fn deliver(&self, delivery: &Delivery) -> Result<(), StoreError> {
         let live = self.live.get();
         if book_is_for(&delivery.effect) {
-            return self.book(&live, &delivery.effect).await;
+            return self.book(&live, delivery).await;
         }
         let (channel, prepared) = match prepare(&live, delivery) {
             Ok(ready) => ready,
-            Err(outcome) => return self.settle(&live, &delivery.effect, outcome).await,
+            Err(outcome) => return self.settle(&live, delivery, outcome).await,
         };
-        let begun = self.patiently(|| self.store.begin(delivery.effect.id.clone(), prepared.digest())).await?;
+        let begin = || self.store.begin(delivery.effect.id.clone(), delivery.ticket, prepared.digest());
+        let begun = self.patiently(begin).await?;
         let attempt = match begun {
             Begin::Go { attempt } => attempt,
             Begin::Stale => {
@@ -84,10 +85,8 @@ impl Engine {
         let sent = channel.send(&prepared, &self.tools).await;
         failpoint("provider.call.after");
         match sent {
-            SendResult::Accepted { reference, data } => {
-                self.settle(&live, &delivery.effect, Outcome::Accepted { reference, data }).await
-            }
-            SendResult::Refused { why } => self.settle(&live, &delivery.effect, Outcome::Refused { why }).await,
+            SendResult::Accepted { reference, data } => self.settle(&live, delivery, Outcome::Accepted { reference, data }).await,
+            SendResult::Refused { why } => self.settle(&live, delivery, Outcome::Refused { why }).await,
             SendResult::Retry { after, why, ambiguous } => {
                 self.again(&live, delivery, &*channel, attempt, Failed { after, why, ambiguous }).await
             }
@@ -113,40 +112,50 @@ impl Engine {
         let now = self.store.now();
         let ambiguous = failed.ambiguous || delivery.ambiguous;
         if ambiguous && let Some(outcome) = give_up(delivery, channel, now, &failed.why) {
-            return self.settle(live, &delivery.effect, outcome).await;
+            return self.settle(live, delivery, outcome).await;
         }
         if attempt >= ATTEMPTS_MAX {
-            return self.settle(live, &delivery.effect, Outcome::Dead { why: failed.why, attempts: attempt }).await;
+            return self.settle(live, delivery, Outcome::Dead { why: failed.why, attempts: attempt }).await;
         }
         Meter::add(&self.meter.retries, 1);
         let pause = failed.after.unwrap_or(0).max(backoff(&delivery.effect.id, attempt));
         tracing::debug!(effect = %delivery.effect.id, attempt, pause, why = %failed.why, "an attempt failed; trying again");
-        let retry =
-            Retry { effect: delivery.effect.id.clone(), due: now.plus_ms(pause), why: failed.why, ambiguous: failed.ambiguous };
+        self.put_back(delivery, now.plus_ms(pause), failed.why, failed.ambiguous).await
+    }
+
+    async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
+        let retry = Retry { effect: delivery.effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
     }
 
     /// Books an effect of the built-in account, with the turn that it causes, in one commit.
-    async fn book(&self, live: &Live, effect: &Effect) -> Result<(), StoreError> {
-        let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? else {
+    async fn book(&self, live: &Live, delivery: &Delivery) -> Result<(), StoreError> {
+        let Some(claim) = self.patiently(|| self.store.take(delivery.effect.customer.clone())).await? else {
             let due = self.store.now().plus_ms(BUSY_MS);
-            let retry = Retry { effect: effect.id.clone(), due, why: "the customer was busy".to_owned(), ambiguous: false };
-            return self.patiently(|| self.store.retry(retry.clone())).await;
+            return self.put_back(delivery, due, "the customer was busy".to_owned(), false).await;
         };
-        self.settle_with(live, claim, effect, None).await
+        self.settle_with(live, claim, delivery, None).await
     }
 
     /// Returns an answer to the customer: at once if she is free, else through her inbox.
-    async fn settle(&self, live: &Live, effect: &Effect, outcome: Outcome) -> Result<(), StoreError> {
+    async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
         failpoint("settle.before");
+        let effect = &delivery.effect;
         if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
-            return self.settle_with(live, claim, effect, Some(outcome)).await;
+            return self.settle_with(live, claim, delivery, Some(outcome)).await;
         }
         self.patiently(|| self.store.settle(effect.id.clone(), effect.customer.clone(), outcome.clone())).await
     }
 
     /// The turn on an answer; `None`: the account gives it.
-    async fn settle_with(&self, live: &Live, claim: Claim, effect: &Effect, outcome: Option<Outcome>) -> Result<(), StoreError> {
+    async fn settle_with(
+        &self,
+        live: &Live,
+        claim: Claim,
+        delivery: &Delivery,
+        outcome: Option<Outcome>,
+    ) -> Result<(), StoreError> {
+        let effect = &delivery.effect;
         let (customer, version, now) = (claim.customer.clone(), claim.record.version, claim.now);
         let turned = settle_turn(&live.definitions, &claim, effect, outcome.as_ref(), now);
         let turned = match turned {
@@ -165,11 +174,7 @@ impl Engine {
             // Somebody moved her between claim and commit, or the effect was settled already.
             _ => match outcome {
                 Some(outcome) => self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), outcome.clone())).await,
-                None => {
-                    let due = now.plus_ms(BUSY_MS);
-                    let retry = Retry { effect: effect.id.clone(), due, why: "the commit was lost".to_owned(), ambiguous: false };
-                    self.patiently(|| self.store.retry(retry.clone())).await
-                }
+                None => self.put_back(delivery, now.plus_ms(BUSY_MS), "the commit was lost".to_owned(), false).await,
             },
         }
     }

@@ -84,6 +84,7 @@ impl Engine {
                         if let Some(permit) = permits.next() {
                             permit.send(Delivery {
                                 effect,
+                                ticket: 0,
                                 attempts: 0,
                                 ambiguous: false,
                                 ambiguous_since: None,
@@ -123,9 +124,9 @@ fn turn_claim(live: &Live, claim: Claim) -> Result<Commit, Failure> {
     }
     let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
     let consumed = claim.inputs.iter().map(|queued| queued.seq).collect();
-    let inputs = claim.inputs.into_iter().map(|queued| queued.input).collect();
+    let inputs = (claim.inputs.into_iter().map(|queued| queued.input).collect(), claim.more_from);
     let id = claim.customer;
-    let turned = guarded(|| turn::turn(&live.definitions, &id, documents.customer, documents.account, inputs, claim.now))?;
+    let turned = guarded(|| turn::turn_until(&live.definitions, &id, documents.customer, documents.account, inputs, claim.now))?;
     Ok(record::commit(&live.definitions, id, claim.record.version, turned, consumed))
 }
 

@@ -112,6 +112,9 @@ pub struct Claim {
     pub record: Record,
     /// Her inputs, oldest first, at most [`CLAIM_INPUTS_MAX`]; none when only her wake is due.
     pub inputs: Vec<Queued>,
+    /// She has more inputs than these, the first of them accepted at this instant: her time does not go on
+    /// past it.
+    pub more_from: Option<Time>,
     /// The store's clock at the claim.
     pub now: Time,
 }
@@ -207,6 +210,9 @@ pub enum Committed {
 pub struct Delivery {
     /// The effect.
     pub effect: Effect,
+    /// Number of this hand-out: only who names it can begin or put back. 0: handed over from birth by the
+    /// commit that made the effect.
+    pub ticket: u64,
     /// Attempts begun so far.
     pub attempts: u32,
     /// An attempt began and nothing is known of it: the process died, or the call's answer was lost.
@@ -230,7 +236,7 @@ pub enum Begin {
     /// Gate or shelf life: the effect left the outbox and a `Stale` input is in her inbox instead; or, where
     /// an earlier attempt may have had its effect, its result [`Outcome::Unknown`].
     Stale,
-    /// It is not there any more (withdrawn or settled).
+    /// It is not there any more (withdrawn or settled), or not in this hand-out (it is handed out anew).
     Gone,
 }
 
@@ -239,6 +245,8 @@ pub enum Begin {
 pub struct Retry {
     /// The effect.
     pub effect: String,
+    /// The hand-out that it was tried in.
+    pub ticket: u64,
     /// When to try again.
     pub due: Time,
     /// What went wrong, for people.
@@ -296,10 +304,11 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     fn claim_effects(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>>;
 
     /// The last gate before a call, and the record that it begins. `body_digest` is kept with the first
-    /// attempt.
-    fn begin(&self, effect: String, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>>;
+    /// attempt. A hand-out has one attempt: asked again under the same ticket, the store takes it that the
+    /// answer was lost and nothing was sent.
+    fn begin(&self, effect: String, ticket: u64, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>>;
 
-    /// Puts an effect back for another attempt.
+    /// Puts an effect back for another attempt, if it is still out under that ticket.
     fn retry(&self, retry: Retry) -> BoxFuture<'_, StoreResult<()>>;
 
     /// Removes an effect from the outbox and puts its answer into the customer's inbox, in one.

@@ -10,6 +10,7 @@ use crate::lang::value::{Fields, Value as Data};
 use crate::money::Dec;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -108,29 +109,42 @@ pub(super) fn is_missing(value: &Value) -> bool {
     value.is_undefined() || value.is_none() || value.downcast_object_ref::<Absent>().is_some()
 }
 
-/// Variables in the form that the engine reads, to render several texts from.
-#[derive(Debug)]
-pub struct Context {
-    pub(super) root: Value,
+/// Variables to render several texts from. They are converted for the engine when a text needs it.
+pub struct Context<'a> {
+    pub(super) vars: &'a Fields,
+    paths: &'a [Vec<String>],
+    raw: Option<&'a [(String, String)]>,
+    root: OnceCell<Value>,
 }
 
-impl Context {
-    /// Converts `vars`. `paths` are the dotted names that the texts read.
-    pub fn new(vars: &Fields, paths: &[Vec<String>]) -> Context {
-        Context::with(vars, paths, BTreeMap::new())
+impl<'a> Context<'a> {
+    /// Over `vars`. `paths` are the dotted names that the texts read.
+    pub fn new(vars: &'a Fields, paths: &'a [Vec<String>]) -> Context<'a> {
+        Context { vars, paths, raw: None, root: OnceCell::new() }
     }
 
     /// As [`Context::new`], with `raw` texts as `secrets.<name>`, which are never encoded.
-    pub fn with_secrets(vars: &Fields, paths: &[Vec<String>], raw: &[(String, String)]) -> Context {
-        let secrets: Names = raw.iter().map(|(name, text)| (name.clone(), Value::from_safe_string(text.clone()))).collect();
-        Context::with(vars, paths, Names::from([(SECRETS.to_owned(), Value::from_object(secrets))]))
+    pub fn with_secrets(vars: &'a Fields, paths: &'a [Vec<String>], raw: &'a [(String, String)]) -> Context<'a> {
+        Context { raw: Some(raw), ..Context::new(vars, paths) }
     }
 
-    fn with(vars: &Fields, paths: &[Vec<String>], extra: Names) -> Context {
-        let paths: Vec<&[String]> = paths.iter().map(Vec::as_slice).collect();
-        let mut map = names(vars, &paths);
-        map.extend(extra);
-        Context { root: Value::from_object(map) }
+    /// The secret of that name.
+    pub(super) fn secret(&self, name: &str) -> Option<&'a str> {
+        self.raw?.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
+    }
+
+    /// All of it in the form that the engine reads.
+    pub(super) fn root(&self) -> &Value {
+        self.root.get_or_init(|| {
+            let paths: Vec<&[String]> = self.paths.iter().map(Vec::as_slice).collect();
+            let mut map = names(self.vars, &paths);
+            if let Some(raw) = self.raw {
+                let secrets: Names =
+                    raw.iter().map(|(name, text)| (name.clone(), Value::from_safe_string(text.clone()))).collect();
+                map.insert(SECRETS.to_owned(), Value::from_object(secrets));
+            }
+            Value::from_object(map)
+        })
     }
 }
 

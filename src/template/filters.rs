@@ -55,16 +55,26 @@ fn decimal(value: &Value, filter: &str) -> Result<Dec, Error> {
 
 /// Major units as people read them: 12.5 is `12.50 EUR`; rounded half away from zero to minor units.
 fn money(currency: Currency, value: &Value) -> Result<String, Error> {
-    let amount = i128::from(decimal(value, "money")?.0);
+    show_money(currency, decimal(value, "money")?).ok_or_else(|| wrong("the amount is out of range"))
+}
+
+/// `None`: it is out of range.
+pub(super) fn show_money(currency: Currency, amount: Dec) -> Option<String> {
+    let amount = i128::from(amount.0);
     let unit = 10i128.pow(DEC_SCALE_DIGITS.saturating_sub(currency.digits()));
     let minor = (amount + amount.signum() * (unit / 2)) / unit;
-    i64::try_from(minor).map(|minor| currency.show(minor)).map_err(|_| wrong("the amount is out of range"))
+    i64::try_from(minor).ok().map(|minor| currency.show(minor))
 }
 
 /// Whole points with thousands separated: `1,250`.
 fn points(value: &Value) -> Result<String, Error> {
     let number = decimal(value, "points")?;
-    let whole = number.as_int().ok_or_else(|| wrong(format!("`points` takes a whole number, not {number}")))?;
+    show_points(number).ok_or_else(|| wrong(format!("`points` takes a whole number, not {number}")))
+}
+
+/// `None`: it is no whole number.
+pub(super) fn show_points(number: Dec) -> Option<String> {
+    let whole = number.as_int()?;
     let digits = whole.unsigned_abs().to_string();
     let mut out = String::from(if whole < 0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
@@ -73,7 +83,7 @@ fn points(value: &Value) -> Result<String, Error> {
         }
         out.push(digit);
     }
-    Ok(out)
+    Some(out)
 }
 
 /// A date in the customer's zone, or a calendar date as it is.

@@ -2,6 +2,7 @@
 
 use super::engine::{self, Context};
 use super::part::{Part, What, add, check_paths, render_part};
+use super::plain::Plain;
 use super::scan::Origin;
 use super::{RenderError, TemplateOptions};
 use crate::lang::cel::{Schema, Text};
@@ -59,8 +60,10 @@ impl Line {
             _ => None,
         };
         let source = sole.map_or_else(|| text.text.clone(), |inner| format!("{{{{ ({inner}) | json }}}}"));
-        let (tags, paths) = add(&mut environment, key, &source, &origin, faults)?;
-        let part = Box::new(Part { what: What::Text, key: key.to_owned(), origin, tags, paths });
+        let mut part = Box::new(add(&mut environment, (What::Text, key), &source, &origin, options.currency, faults)?);
+        if let (Some(_), [tag]) = (sole, tags.as_slice()) {
+            part.plain = Plain::json(tag, options.currency);
+        }
         Some(Line { kind, form: Form::Template { environment: Box::new(environment), part, literal: sole.is_some() } })
     }
 
@@ -85,7 +88,7 @@ impl Line {
     ///
     /// # Errors
     /// As [`super::Template::render`]; a control character in a header.
-    pub fn render(&self, context: &Context) -> Result<String, RenderError> {
+    pub fn render(&self, context: &Context<'_>) -> Result<String, RenderError> {
         let (text, literal) = match &self.form {
             Form::Constant(text) => (text.clone(), false),
             Form::Template { environment, part, literal } => (render_part(environment, part, context)?, *literal),

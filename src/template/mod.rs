@@ -32,6 +32,7 @@ mod header;
 mod line;
 mod links;
 mod part;
+mod plain;
 mod scan;
 
 pub use engine::{Context, OUTPUT_BYTES_MAX};
@@ -236,11 +237,18 @@ struct Builder {
     environment: Environment<'static>,
     parts: Vec<Part>,
     digest: Sha256,
+    currency: Currency,
 }
 
 impl Builder {
     fn new(name: &str, options: TemplateOptions) -> Builder {
-        Builder { name: name.to_owned(), environment: engine::environment(&options), parts: Vec::new(), digest: Sha256::new() }
+        Builder {
+            name: name.to_owned(),
+            environment: engine::environment(&options),
+            parts: Vec::new(),
+            digest: Sha256::new(),
+            currency: options.currency,
+        }
     }
 
     fn has(&self, what: What) -> bool {
@@ -269,9 +277,7 @@ impl Builder {
             What::Text => "text",
             What::Html => "body.html",
         };
-        if let Some((tags, paths)) = add(&mut self.environment, key, text, &origin, faults) {
-            self.parts.push(Part { what, key: key.to_owned(), origin, tags, paths });
-        }
+        self.parts.extend(add(&mut self.environment, (what, key), text, &origin, self.currency, faults));
     }
 
     fn finish(self) -> Template {

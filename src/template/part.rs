@@ -1,10 +1,12 @@
 //! One text of a template: compiled, checked against what there is, rendered.
 
 use super::engine::{self, Context, OUTPUT_BYTES_MAX};
+use super::plain::{Escape, Plain};
 use super::scan::{self, Origin, Tag};
 use super::{RenderError, links};
 use crate::lang::cel::{Schema, Type};
 use crate::lang::diag::Faults;
+use crate::money::Currency;
 use minijinja::{Environment, ErrorKind};
 
 /// One text of a template.
@@ -15,6 +17,8 @@ pub(super) struct Part {
     pub origin: Origin,
     pub tags: Vec<Tag>,
     pub paths: Vec<Vec<String>>,
+    /// How it is rendered where the engine is not needed.
+    pub plain: Option<Plain>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,14 +33,15 @@ pub(super) fn uses_filter(tags: &[Tag], name: &str) -> bool {
     tags.iter().any(|tag| tag.tokens.windows(2).any(|pair| pair[0].text == "|" && pair[1].text == name))
 }
 
-/// Lints and compiles one text into the environment; answers its tags and the dotted names it reads.
+/// Lints and compiles one text into the environment.
 pub(super) fn add(
     environment: &mut Environment<'static>,
-    key: &str,
+    (what, key): (What, &str),
     text: &str,
     origin: &Origin,
+    currency: Currency,
     faults: &mut Faults,
-) -> Option<(Vec<Tag>, Vec<Vec<String>>)> {
+) -> Option<Part> {
     let errors = faults.error_count();
     let tags = scan::scan(text);
     scan::lint(&tags, origin, faults);
@@ -44,6 +49,7 @@ pub(super) fn add(
         return None;
     }
     let source = if key.ends_with(".html") { links::guard_links(text, &tags) } else { text.to_owned() };
+    let plain = if source == text { Plain::of(text, &tags, Escape::of(key), currency) } else { None };
     let compiled = environment.add_template_owned(key.to_owned(), source).and_then(|()| environment.get_template(key));
     let compiled = match compiled {
         Ok(compiled) => compiled,
@@ -60,7 +66,7 @@ pub(super) fn add(
         .filter(|path| path.first().is_some_and(|root| !scan::FUNCTIONS.contains(&root.as_str())))
         .collect();
     paths.sort();
-    Some((tags, paths))
+    Some(Part { what, key: key.to_owned(), origin: origin.clone(), tags, paths, plain })
 }
 
 /// What the engine says, without its own names of kinds where there is a sentence.
@@ -115,10 +121,21 @@ impl Part {
     }
 }
 
-pub(super) fn render_part(environment: &Environment<'static>, part: &Part, context: &Context) -> Result<String, RenderError> {
+pub(super) fn render_part(environment: &Environment<'static>, part: &Part, context: &Context<'_>) -> Result<String, RenderError> {
+    match part.plain.as_ref().and_then(|plain| plain.render(context)) {
+        Some(text) => Ok(text),
+        None => render_by_engine(environment, part, context),
+    }
+}
+
+pub(super) fn render_by_engine(
+    environment: &Environment<'static>,
+    part: &Part,
+    context: &Context<'_>,
+) -> Result<String, RenderError> {
     let mut out = engine::Bounded(Vec::new());
     let template = environment.get_template(&part.key);
-    let result = template.and_then(|template| template.render_captured_to(context.root.clone(), &mut out).map(|_| ()));
+    let result = template.and_then(|template| template.render_captured_to(context.root().clone(), &mut out).map(|_| ()));
     match result {
         Ok(()) => Ok(String::from_utf8_lossy(&out.0).into_owned()),
         Err(why) => Err(explain(&why, part, context)),
@@ -126,7 +143,7 @@ pub(super) fn render_part(environment: &Environment<'static>, part: &Part, conte
 }
 
 /// The engine's error in our words, with the missing variable's name where one is missing.
-fn explain(why: &minijinja::Error, part: &Part, context: &Context) -> RenderError {
+fn explain(why: &minijinja::Error, part: &Part, context: &Context<'_>) -> RenderError {
     let line = why.line().and_then(|line| u32::try_from(line).ok()).unwrap_or(1);
     match why.kind() {
         ErrorKind::UndefinedError => {
@@ -144,9 +161,9 @@ fn explain(why: &minijinja::Error, part: &Part, context: &Context) -> RenderErro
 }
 
 /// The variable read on this line that is missing, when there is exactly one; else the first of the part.
-fn missing_on(line: u32, part: &Part, context: &Context) -> Option<String> {
+fn missing_on(line: u32, part: &Part, context: &Context<'_>) -> Option<String> {
     let missing = |path: &&Vec<String>| {
-        let mut value = context.root.clone();
+        let mut value = context.root().clone();
         for name in path.iter() {
             value = value.get_attr(name).unwrap_or_default();
         }

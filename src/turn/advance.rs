@@ -221,7 +221,7 @@ impl Turn<'_> {
                 value => self.customer.profile.insert(name, value),
             };
         }
-        self.zone = self.customer.zone(self.workspace.settings.zone);
+        self.follow_her_zone();
         self.run_fact(index, funnel, What::Set, names.join(", "), "").seen = seen;
         self.pending.push_back(Pending::Look { depth: self.hops(index, depth), under_way });
         self.go(index, step, NEXT);

@@ -31,8 +31,7 @@ impl Turn<'_> {
             let many = entries.keys.len().saturating_sub(share);
             entries.keys.drain(..many);
         }
-        let sends_from = self.now.minus(super::sending::longest_memory(self.workspace), self.zone);
-        self.customer.sends.retain(|send| send.at > sends_from || send.effect.is_some());
+        self.prune_sends();
         let none = Keep::default();
         for (name, history) in &mut self.customer.history {
             history.prune(self.workspace.keeps.get(name).unwrap_or(&none), self.now, self.zone);

@@ -128,7 +128,6 @@ impl Turn<'_> {
     /// answer still comes.
     fn take_back(&mut self, index: usize) {
         let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
-        self.customer.sends.retain(|send| send.effect.as_deref() != Some(id.as_str()));
         if let Some(funnel) = self.definitions.funnel(&self.customer.runs[index].version).cloned() {
             let step = funnel.steps.list.get(self.customer.runs[index].at as usize);
             let message = step.and_then(|step| step.step.template());
@@ -139,7 +138,9 @@ impl Turn<'_> {
                 set_variant(fact, channel);
             }
         }
-        match self.effects.iter().position(|effect| effect.id == id) {
+        let planned = self.effects.iter().position(|effect| effect.id == id);
+        self.give_place_back(&id, planned.is_none());
+        match planned {
             Some(at) => drop(self.effects.remove(at)),
             None => self.withdrawn.push(id),
         }

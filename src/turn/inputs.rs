@@ -125,7 +125,7 @@ impl Turn<'_> {
         }
         if !names.is_empty() {
             self.fact(What::Profile, names.join(", "), if change.import { "imported" } else { "" });
-            self.zone = self.customer.zone(self.workspace.settings.zone);
+            self.follow_her_zone();
         }
         for consent in change.consent {
             self.take_consent(consent, change.import);
@@ -157,7 +157,7 @@ impl Turn<'_> {
         self.fact(what, key, why);
         if !change.granted {
             self.customer.gate = self.customer.gate.saturating_add(1);
-            self.redecide_planned();
+            self.redecide_planned("consent was withdrawn before it was sent");
         }
     }
 

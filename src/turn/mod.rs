@@ -22,6 +22,7 @@
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
+//! caps     who has a place among messages
 //! ```
 
 use crate::account::{self, Account};
@@ -37,6 +38,7 @@ use std::collections::{BTreeSet, VecDeque};
 mod advance;
 pub mod book;
 mod bounds;
+mod caps;
 mod entries;
 mod goals;
 mod inputs;
@@ -103,10 +105,24 @@ pub fn turn(
     inputs: Vec<Input>,
     now: Time,
 ) -> Turned {
-    let first = inputs.first().map_or(now, |input| input.accepted_at.min(now));
+    turn_until(definitions, id, customer, account, (inputs, None), now)
+}
+
+/// Does one turn of a customer who may have more inputs than these: the second of the pair is when the first of
+/// them was accepted. What is due from then on waits, so that her time does not go on past what has happened.
+pub fn turn_until(
+    definitions: &Definitions,
+    id: &str,
+    customer: Option<Customer>,
+    account: Account,
+    (inputs, more_from): (Vec<Input>, Option<Time>),
+    now: Time,
+) -> Turned {
+    let first = inputs.first().map(|input| input.accepted_at).or(more_from).unwrap_or(now).min(now);
     let known = customer.is_some();
     let customer = customer.unwrap_or_else(|| Customer::new(id, first));
     let mut turn = Turn::new(definitions, customer, account, now);
+    turn.more_from = more_from;
     turn.meet(first, known, &inputs);
     turn.walk(inputs.into());
     turn.finish()
@@ -124,6 +140,8 @@ struct Turn<'a> {
     real_now: Time,
     /// The logical now.
     now: Time,
+    /// When the first input was accepted that waits for another turn.
+    more_from: Option<Time>,
     effects: Vec<Effect>,
     withdrawn: Vec<String>,
     facts: Vec<Fact>,
@@ -189,6 +207,7 @@ impl<'a> Turn<'a> {
             zone,
             real_now,
             now,
+            more_from: None,
             effects: Vec::new(),
             withdrawn: Vec::new(),
             facts: Vec::new(),
@@ -228,7 +247,8 @@ impl<'a> Turn<'a> {
     fn walk(&mut self, mut inputs: VecDeque<Input>) {
         let (mut walked, mut last, mut repeats) = (0, None, 0);
         while !self.erase {
-            let due = self.next_due().filter(|due| *due <= self.real_now && self.stuck.is_none());
+            let walks = |due: &Time| *due <= self.real_now && self.more_from.is_none_or(|from| *due < from);
+            let due = self.next_due().filter(walks).filter(|_| self.stuck.is_none());
             let next = inputs.front().map(|input| input.accepted_at);
             let at = match (next, due) {
                 (Some(at), due) if due.is_none_or(|due| at <= due) => {

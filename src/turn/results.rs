@@ -98,22 +98,6 @@ impl Turn<'_> {
         }
     }
 
-    /// A planned send moves to the instant at which it was accepted; one that was not accepted is given
-    /// back. One whose fate is unknown keeps its place.
-    fn settle_cap(&mut self, effect: &str, outcome: &Outcome) {
-        let Some(at) = self.customer.sends.iter().position(|send| send.effect.as_deref() == Some(effect)) else { return };
-        match outcome {
-            Outcome::Accepted { .. } => {
-                self.customer.sends[at].at = self.now;
-                self.customer.sends[at].effect = None;
-            }
-            Outcome::Unknown { .. } => self.customer.sends[at].effect = None,
-            Outcome::Refused { .. } | Outcome::Dead { .. } => {
-                self.customer.sends.remove(at);
-            }
-        }
-    }
-
     /// A decision outlived its shelf life.
     pub(super) fn stale(&mut self, effect: &str, why: &str) {
         self.decide_anew(effect, why);

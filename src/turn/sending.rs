@@ -1,39 +1,23 @@
-//! Whether a message may go: address, `while`, consent, quiet hours, caps; and effects that leave.
+//! Whether a message may go: address, `while`, consent, quiet hours (and caps); and effects that leave.
 //!
 //! Only here the real now counts: a message decided in a backlog is sent today, so today's clock says
 //! whether the night is over and how many messages this week has seen.
 
 use super::Turn;
 use super::advance::Next;
+use super::caps::OFFER_CHANNEL;
 use super::view::View;
 use crate::customer::{RunState, Send};
 use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
 use crate::event::Event;
 use crate::fact::What;
-use crate::funnel::settings::{Cap, Period, QuietHours};
-use crate::funnel::{Funnel, Workspace};
+use crate::funnel::Funnel;
+use crate::funnel::settings::QuietHours;
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
-use crate::step::{GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
-use chrono::{Datelike, Days, NaiveDateTime, NaiveTime};
+use crate::step::{Flow, GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
+use chrono::{Days, NaiveDateTime, NaiveTime};
 use std::sync::Arc;
-
-/// What caps call the making of an offer.
-const OFFER_CHANNEL: &str = "$offer";
-/// The longest calendar period of a cap, with a day to spare.
-const CALENDAR_DAYS_MAX: u32 = 32;
-
-/// How long sends are remembered: the longest period that any cap counts.
-pub(super) fn longest_memory(workspace: &Workspace) -> Span {
-    let spans = workspace.settings.caps.iter().filter_map(|cap| match cap.period {
-        Period::Within(span) => Some(span),
-        Period::Day | Period::Week | Period::Month => None,
-    });
-    let spans = spans.chain(workspace.settings.offers.map(|(_, span)| span));
-    let epoch = Time(0);
-    let length = |span: &Span| epoch.plus(*span, chrono_tz::UTC);
-    spans.chain([Span::days(CALENDAR_DAYS_MAX)]).max_by_key(length).unwrap_or_default()
-}
 
 impl QuietHours {
     /// The end of the quiet hours that `now` lies in; `None`: it is not quiet.
@@ -88,7 +72,7 @@ impl Turn<'_> {
         if let Some(why) = self.no_consent(&plan, funnel, transactional) {
             return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
         }
-        let quiet = plan.quiet_hours.unwrap_or(if transactional { Quiet::Ignore } else { Quiet::Hold });
+        let quiet = quiet_rule(&plan, funnel);
         let hours = self.workspace.settings.quiet_hours.filter(|_| quiet != Quiet::Ignore);
         if let Some((hours, end)) = hours.and_then(|hours| hours.end(now, self.zone).map(|end| (hours, end))) {
             let clock = |time: NaiveTime| time.format("%H:%M").to_string();
@@ -183,43 +167,6 @@ impl Turn<'_> {
         }
     }
 
-    /// The cap that a marketing message would break now.
-    fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
-        let cap = self.workspace.settings.caps.iter().find(|cap| {
-            let concerns =
-                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-            concerns && self.count_sends(cap, now) >= cap.at_most as usize
-        })?;
-        let of = match (&cap.channel, &cap.tag) {
-            (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
-            (Some(channel), None) => channel.clone(),
-            (None, Some(tag)) => format!("messages tagged {tag}"),
-            (None, None) => "messages".to_owned(),
-        };
-        let period = match cap.period {
-            Period::Within(span) => format!("within {span}"),
-            Period::Day => "per day".to_owned(),
-            Period::Week => "per week".to_owned(),
-            Period::Month => "per month".to_owned(),
-        };
-        Some(format!("cap: at most {} {of} {period}", cap.at_most))
-    }
-
-    fn count_sends(&self, cap: &Cap, now: Time) -> usize {
-        let from = period_start(cap.period, now, self.zone);
-        let counts = |send: &&Send| {
-            let inside = match cap.period {
-                Period::Within(_) => send.at > from,
-                Period::Day | Period::Week | Period::Month => send.at >= from,
-            };
-            inside
-                && send.channel != OFFER_CHANNEL
-                && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
-                && (cap.tag.is_none() || cap.tag == send.tag)
-        };
-        self.customer.sends.iter().filter(counts).count()
-    }
-
     pub(super) fn grant(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: GrantPlan) -> Next {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
@@ -254,14 +201,12 @@ impl Turn<'_> {
             self.go(index, step, NEXT);
             return Next::Again;
         }
-        if let Some((at_most, within)) = self.workspace.settings.offers {
-            let from = now.minus(within, self.zone);
-            let made = self.customer.sends.iter().filter(|send| send.channel == OFFER_CHANNEL && send.at > from).count();
-            if made >= at_most as usize {
-                self.skip(index, funnel, step, format!("cool-down: at most {at_most} offers within {within}"));
-                self.go(index, step, NEXT);
-                return Next::Again;
-            }
+        if let Some((at_most, within)) = self.workspace.settings.offers
+            && self.count_offers(within, now) >= at_most as usize
+        {
+            self.skip(index, funnel, step, format!("cool-down: at most {at_most} offers within {within}"));
+            self.go(index, step, NEXT);
+            return Next::Again;
         }
         let kind = EffectKind::Offer(Offer { bundle, valid_for });
         let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
@@ -315,9 +260,48 @@ impl Turn<'_> {
         id
     }
 
-    /// A word of consent was taken back: what is planned in this very turn is decided anew. (What was
+    /// Her zone may be another now. Then her nights are elsewhere: messages that wait for a morning or are on
+    /// their way are decided anew.
+    pub(super) fn follow_her_zone(&mut self) {
+        let zone = self.customer.zone(self.workspace.settings.zone);
+        if zone == self.zone {
+            return;
+        }
+        self.zone = zone;
+        let minding: Vec<usize> = (0..self.customer.runs.len()).filter(|index| self.minds_quiet_hours(*index)).collect();
+        let mut under_way = false;
+        for index in minding {
+            match self.customer.runs[index].state {
+                RunState::Held { .. } => self.customer.runs[index].state = RunState::Ready,
+                _ => under_way = true,
+            }
+        }
+        if under_way {
+            self.customer.gate = self.customer.gate.saturating_add(1);
+            self.redecide_planned("her zone is another now");
+        }
+    }
+
+    /// Whether a run is at a message that heeds quiet hours, held or on its way.
+    fn minds_quiet_hours(&self, index: usize) -> bool {
+        let run = &self.customer.runs[index];
+        if self.workspace.settings.quiet_hours.is_none() || !matches!(run.state, RunState::Held { .. } | RunState::Effect { .. })
+        {
+            return false;
+        }
+        let Some(funnel) = self.definitions.funnel(&run.version) else { return false };
+        let Some(step) = funnel.steps.list.get(run.at as usize).filter(|step| step.step.template().is_some()) else {
+            return false;
+        };
+        match self.with_step(index, funnel, |cx| step.step.advance(cx)) {
+            Flow::Send(plan) => quiet_rule(&plan, funnel) != Quiet::Ignore,
+            _ => false,
+        }
+    }
+
+    /// Something forbids what was decided: what is planned in this very turn is decided anew. (What was
     /// planned before is stopped by the gate.)
-    pub(super) fn redecide_planned(&mut self) {
+    pub(super) fn redecide_planned(&mut self, why: &str) {
         let planned: Vec<String> = self
             .effects
             .iter()
@@ -326,7 +310,7 @@ impl Turn<'_> {
             .collect();
         for id in planned {
             self.effects.retain(|effect| effect.id != id);
-            self.decide_anew(&id, "consent was withdrawn before it was sent");
+            self.decide_anew(&id, why);
         }
         let gate = self.customer.gate;
         for effect in &mut self.effects {
@@ -359,21 +343,15 @@ impl Turn<'_> {
     }
 }
 
+/// What quiet hours do to a message.
+fn quiet_rule(plan: &MessagePlan, funnel: &Funnel) -> Quiet {
+    let transactional = plan.transactional.unwrap_or(funnel.transactional);
+    plan.quiet_hours.unwrap_or(if transactional { Quiet::Ignore } else { Quiet::Hold })
+}
+
 /// Names the channel in a fact about a message.
 pub(super) fn set_variant(fact: &mut crate::fact::Fact, channel: &str) {
     if let Some(run) = &mut fact.run {
         run.variant = channel.to_owned();
     }
-}
-
-/// From when a cap counts: exclusive for a rolling period, inclusive for a calendar one.
-fn period_start(period: Period, now: Time, zone: Zone) -> Time {
-    let today = now.date(zone);
-    let day = match period {
-        Period::Within(span) => return now.minus(span, zone),
-        Period::Day => today,
-        Period::Week => today.checked_sub_days(Days::new(u64::from(today.weekday().num_days_from_monday()))).unwrap_or(today),
-        Period::Month => today.with_day(1).unwrap_or(today),
-    };
-    instant(zone, day.and_time(NaiveTime::MIN))
 }

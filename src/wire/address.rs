@@ -8,12 +8,18 @@
 use super::Reach;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 /// Ports of public hosts that may be called.
 const PUBLIC_PORTS: &[u16] = &[80, 443, 8080, 8443];
 
+/// Judged URLs kept; beyond it all are judged anew.
+const JUDGED_MAX: usize = 64;
+
 /// A judged URL.
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     pub url: Url,
     /// Its addresses need no check: it is this machine, or private networks are allowed.
@@ -26,6 +32,28 @@ pub(super) struct Target {
 /// One sentence that says what is not allowed about it.
 pub fn check_url(url: &str, reach: Reach) -> Result<(), String> {
     target(url, reach).map(|_| ())
+}
+
+/// Judged URLs: most providers are called under one and the same. At most [`JUDGED_MAX`] are kept.
+#[derive(Debug, Default)]
+pub(super) struct Judged(Mutex<HashMap<String, (Reach, Target)>>);
+
+impl Judged {
+    /// As [`target`].
+    pub fn target(&self, url: &str, reach: Reach) -> Result<Target, String> {
+        // A map of whole entries is as good as before after a panic elsewhere.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(url) {
+            Some((of, target)) if *of == reach => return Ok(target.clone()),
+            _ => {}
+        }
+        let target = target(url, reach)?;
+        if known.len() >= JUDGED_MAX {
+            known.clear();
+        }
+        known.insert(url.to_owned(), (reach, target.clone()));
+        Ok(target)
+    }
 }
 
 pub(super) fn target(url: &str, reach: Reach) -> Result<Target, String> {

@@ -131,6 +131,7 @@ pub enum WireError {
 pub struct Client {
     public: reqwest::Client,
     local: reqwest::Client,
+    judged: Arc<address::Judged>,
 }
 
 impl Client {
@@ -148,7 +149,7 @@ impl Client {
             Err(_) => builder(guarded).tls_certs_only(std::iter::empty()).build(),
         };
         let failed = |why: reqwest::Error| format!("the HTTP client cannot be set up: {}", chain(&why));
-        Ok(Client { public: build(true).map_err(failed)?, local: build(false).map_err(failed)? })
+        Ok(Client { public: build(true).map_err(failed)?, local: build(false).map_err(failed)?, judged: Arc::default() })
     }
 
     /// Makes one call, once, and reads at most [`RESPONSE_BYTES_MAX`] of the answer.
@@ -164,7 +165,7 @@ impl Client {
     /// # Errors
     /// See [`WireError`]; an answer of any status is no error.
     pub async fn send_reading(&self, request: Request, body_bytes_max: usize) -> Result<Response, WireError> {
-        let target = address::target(&request.url, request.reach).map_err(WireError::Invalid)?;
+        let target = self.judged.target(&request.url, request.reach).map_err(WireError::Invalid)?;
         let client = if target.unguarded { &self.local } else { &self.public };
         let mut headers = HeaderMap::with_capacity(request.headers.len());
         for (name, value) in &request.headers {

@@ -12,8 +12,8 @@ use autofunnel::lang::value::{Fields, Value};
 use autofunnel::store::read::{KeptMessage, RunFilter};
 use autofunnel::store::sqlite::Mirror;
 use autofunnel::store::{
-    Accepted, Begin, CLAIM_INPUTS_MAX, Claim, Commit, Committed, CustomerRow, Fate, NewInput, QUARANTINE_AFTER, Retry, RunRow,
-    Store, StoreError, StoreResult, TokenRow, Work,
+    Accepted, Begin, CLAIM_INPUTS_MAX, Claim, Commit, Committed, CustomerRow, Delivery, Fate, NewInput, QUARANTINE_AFTER, Retry,
+    RunRow, Store, StoreError, StoreResult, TokenRow, Work,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -84,131 +84,85 @@ macro_rules! contract_suite {
     };
 }
 
-contract_suite!(
-    sqlite,
-    super::SqliteStand::new(),
-    [
-        an_accepted_input_outlives_the_process,
-        a_second_delivery_is_known_even_after_a_restart,
-        the_same_id_from_another_source_or_customer_is_another_event,
-        inputs_come_in_the_order_of_acceptance,
-        every_kind_of_input_comes_back_as_it_went_in,
-        accepted_at_never_goes_back,
-        a_claimed_customer_is_not_handed_out_again,
-        two_claimers_never_share_a_customer,
-        a_claim_has_bounds,
-        a_claim_that_nobody_waits_for_is_taken_back,
-        take_wants_a_free_customer_without_inputs,
-        a_release_changes_nothing,
-        a_commit_moves_the_version_by_one,
-        a_commit_on_an_old_version_changes_nothing,
-        the_account_stays_until_it_moves,
-        only_consumed_inputs_leave_the_inbox,
-        one_conflict_does_not_stop_another_commit,
-        a_commit_is_void_when_its_effect_was_settled,
-        a_settled_effect_is_answered_once,
-        only_what_has_not_begun_can_be_withdrawn,
-        effects_are_handed_out_once_and_when_due,
-        a_handed_over_effect_is_its_committers_until_a_restart,
-        begin_has_five_answers,
-        begin_goes_on_again_after_the_turn,
-        a_withdrawal_raises_the_gate_in_the_accept,
-        the_gate_never_goes_down,
-        what_was_being_sent_is_ambiguous_after_a_restart,
-        an_ambiguous_retry_keeps_its_first_instant,
-        what_may_have_happened_is_not_decided_anew,
-        the_first_body_digest_is_kept,
-        wakes_come_in_order_and_before_inputs,
-        many_wakes_of_one_instant_are_each_claimed_once,
-        a_moved_wake_is_due_at_its_new_instant,
-        waiting_ends_when_there_is_work,
-        a_restart_hands_everything_out_anew,
-        a_faulty_input_is_put_aside_after_three_faults,
-        an_input_that_ends_the_process_is_put_aside,
-        what_was_merely_in_hand_outlives_many_ends,
-        what_was_put_aside_can_be_tried_again_or_dropped,
-        every_kind_of_input_can_be_put_back,
-        a_wake_that_failed_only_leaves_the_list,
-        a_clean_close_leaves_no_suspects,
-        a_fault_without_inputs_puts_the_wake_off,
-        figures_sum_up_by_day,
-        the_timeline_is_newest_first_and_pages_exactly,
-        facts_follow_a_position,
-        lists_find_customers_by_their_first_letters,
-        runs_are_listed_by_funnel_and_state,
-        counts_follow_every_change,
-        an_erased_customer_leaves_nothing_but_the_mark,
-        definitions_stay_while_a_live_run_names_them,
-        the_scan_finds_who_was_judged_by_other_definitions,
-        a_token_replaces_the_one_with_its_digest,
-        a_message_is_kept_once,
-        what_has_outlived_its_retention_goes,
-        a_second_open_is_refused,
-        a_closed_store_takes_nothing,
-    ]
-);
+/// Makes the tests of one kind of store: the cases that hold for all, and some of its own.
+macro_rules! contract {
+    ($module:ident, $stand:expr, [$($own:ident),* $(,)?]) => {
+        contract_suite!(
+            $module,
+            $stand,
+            [
+                an_accepted_input_outlives_the_process,
+                a_second_delivery_is_known_even_after_a_restart,
+                the_same_id_from_another_source_or_customer_is_another_event,
+                inputs_come_in_the_order_of_acceptance,
+                every_kind_of_input_comes_back_as_it_went_in,
+                accepted_at_never_goes_back,
+                a_claimed_customer_is_not_handed_out_again,
+                two_claimers_never_share_a_customer,
+                a_claim_has_bounds,
+                a_claim_tells_of_more_inputs,
+                a_claim_that_nobody_waits_for_is_taken_back,
+                take_wants_a_free_customer_without_inputs,
+                a_release_changes_nothing,
+                a_commit_moves_the_version_by_one,
+                a_commit_on_an_old_version_changes_nothing,
+                the_account_stays_until_it_moves,
+                only_consumed_inputs_leave_the_inbox,
+                one_conflict_does_not_stop_another_commit,
+                a_commit_is_void_when_its_effect_was_settled,
+                a_settled_effect_is_answered_once,
+                only_what_has_not_begun_can_be_withdrawn,
+                effects_are_handed_out_once_and_when_due,
+                a_handed_over_effect_is_its_committers_until_a_restart,
+                begin_has_five_answers,
+                begin_goes_on_again_after_the_turn,
+                a_hand_out_has_one_attempt,
+                an_earlier_hand_out_can_do_nothing,
+                what_steps_back_before_its_call_has_not_begun,
+                what_steps_back_keeps_an_earlier_doubt,
+                a_withdrawal_raises_the_gate_in_the_accept,
+                the_gate_never_goes_down,
+                what_was_being_sent_is_ambiguous_after_a_restart,
+                an_ambiguous_retry_keeps_its_first_instant,
+                what_may_have_happened_is_not_decided_anew,
+                the_first_body_digest_is_kept,
+                wakes_come_in_order_and_before_inputs,
+                many_wakes_of_one_instant_are_each_claimed_once,
+                a_moved_wake_is_due_at_its_new_instant,
+                waiting_ends_when_there_is_work,
+                a_restart_hands_everything_out_anew,
+                a_faulty_input_is_put_aside_after_three_faults,
+                what_was_put_aside_is_not_consumed_as_well,
+                an_input_that_ends_the_process_is_put_aside,
+                what_was_merely_in_hand_outlives_many_ends,
+                what_was_put_aside_can_be_tried_again_or_dropped,
+                every_kind_of_input_can_be_put_back,
+                a_wake_that_failed_only_leaves_the_list,
+                a_clean_close_leaves_no_suspects,
+                a_fault_without_inputs_puts_the_wake_off,
+                figures_sum_up_by_day,
+                the_timeline_is_newest_first_and_pages_exactly,
+                facts_follow_a_position,
+                lists_find_customers_by_their_first_letters,
+                runs_are_listed_by_funnel_and_state,
+                counts_follow_every_change,
+                an_erased_customer_leaves_nothing_but_the_mark,
+                definitions_stay_while_a_live_run_names_them,
+                the_scan_finds_who_was_judged_by_other_definitions,
+                a_token_replaces_the_one_with_its_digest,
+                a_message_is_kept_once,
+                a_closed_store_takes_nothing,
+                $($own),*
+            ]
+        );
+    };
+}
 
-contract_suite!(
-    redis,
-    super::RedisStand::new(),
-    [
-        an_accepted_input_outlives_the_process,
-        a_second_delivery_is_known_even_after_a_restart,
-        the_same_id_from_another_source_or_customer_is_another_event,
-        inputs_come_in_the_order_of_acceptance,
-        every_kind_of_input_comes_back_as_it_went_in,
-        accepted_at_never_goes_back,
-        a_claimed_customer_is_not_handed_out_again,
-        two_claimers_never_share_a_customer,
-        a_claim_has_bounds,
-        a_claim_that_nobody_waits_for_is_taken_back,
-        take_wants_a_free_customer_without_inputs,
-        a_release_changes_nothing,
-        a_commit_moves_the_version_by_one,
-        a_commit_on_an_old_version_changes_nothing,
-        the_account_stays_until_it_moves,
-        only_consumed_inputs_leave_the_inbox,
-        one_conflict_does_not_stop_another_commit,
-        a_commit_is_void_when_its_effect_was_settled,
-        a_settled_effect_is_answered_once,
-        only_what_has_not_begun_can_be_withdrawn,
-        effects_are_handed_out_once_and_when_due,
-        a_handed_over_effect_is_its_committers_until_a_restart,
-        begin_has_five_answers,
-        begin_goes_on_again_after_the_turn,
-        a_withdrawal_raises_the_gate_in_the_accept,
-        the_gate_never_goes_down,
-        what_was_being_sent_is_ambiguous_after_a_restart,
-        an_ambiguous_retry_keeps_its_first_instant,
-        what_may_have_happened_is_not_decided_anew,
-        the_first_body_digest_is_kept,
-        wakes_come_in_order_and_before_inputs,
-        many_wakes_of_one_instant_are_each_claimed_once,
-        a_moved_wake_is_due_at_its_new_instant,
-        waiting_ends_when_there_is_work,
-        a_restart_hands_everything_out_anew,
-        a_faulty_input_is_put_aside_after_three_faults,
-        an_input_that_ends_the_process_is_put_aside,
-        what_was_merely_in_hand_outlives_many_ends,
-        what_was_put_aside_can_be_tried_again_or_dropped,
-        every_kind_of_input_can_be_put_back,
-        a_wake_that_failed_only_leaves_the_list,
-        a_clean_close_leaves_no_suspects,
-        a_fault_without_inputs_puts_the_wake_off,
-        figures_sum_up_by_day,
-        the_timeline_is_newest_first_and_pages_exactly,
-        facts_follow_a_position,
-        lists_find_customers_by_their_first_letters,
-        runs_are_listed_by_funnel_and_state,
-        counts_follow_every_change,
-        an_erased_customer_leaves_nothing_but_the_mark,
-        definitions_stay_while_a_live_run_names_them,
-        the_scan_finds_who_was_judged_by_other_definitions,
-        a_token_replaces_the_one_with_its_digest,
-        a_message_is_kept_once,
-        a_closed_store_takes_nothing,
-    ]
-);
+contract!(sqlite, super::SqliteStand::new(), [what_has_outlived_its_retention_goes, a_second_open_is_refused]);
+
+contract!(redis, super::RedisStand::new(), []);
+
+contract!(model, crate::sim::model::ModelStand::new(), [what_has_outlived_its_retention_goes, a_second_open_is_refused]);
 
 /// A database file in a folder of its own.
 pub struct SqliteStand {
@@ -403,8 +357,20 @@ pub async fn take(store: &Arc<dyn Store>, customer: &str) -> Claim {
     store.take(customer.to_owned()).await.unwrap().expect("she is free and has no inputs")
 }
 
+/// For one that was handed over from birth.
 pub async fn begin(store: &Arc<dyn Store>, effect: &Effect) -> Begin {
-    store.begin(effect.id.clone(), vec![1]).await.unwrap()
+    store.begin(effect.id.clone(), 0, vec![1]).await.unwrap()
+}
+
+/// For one that was claimed.
+pub async fn begin_claimed(store: &Arc<dyn Store>, delivery: &Delivery) -> Begin {
+    store.begin(delivery.effect.id.clone(), delivery.ticket, vec![1]).await.unwrap()
+}
+
+/// Puts an effect back that was claimed.
+pub async fn put_back(store: &Arc<dyn Store>, delivery: &Delivery, due: Time, why: &str, ambiguous: bool) {
+    let (effect, ticket, why) = (delivery.effect.id.clone(), delivery.ticket, why.to_owned());
+    store.retry(Retry { effect, ticket, due, why, ambiguous }).await.unwrap();
 }
 
 fn accepted() -> Outcome {

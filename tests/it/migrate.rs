@@ -1,7 +1,9 @@
 //! The move of a store from its file to Redis, and the copy of a file under a running engine: everything is
 //! there afterwards, nothing is done twice, and whatever is wrong is noticed.
 
-use crate::contract::{START, TestClock, accept, begin, commit, effect, event, fact, make_with, run_row, take, turn, withdrawal};
+use crate::contract::{
+    START, TestClock, accept, begin_claimed, commit, effect, event, fact, make_with, put_back, run_row, take, turn, withdrawal,
+};
 use crate::redis::{Disk, Server};
 use autofunnel::event::InputBody;
 use autofunnel::fact::What;
@@ -12,14 +14,13 @@ use autofunnel::store::redis::RedisStore;
 use autofunnel::store::sqlite::backup::backup;
 use autofunnel::store::sqlite::{self, Mirror, SqliteStore};
 use autofunnel::store::{
-    Accepted, Begin, Claim, Commit, Committed, CustomerRow, Fate, QUARANTINE_AFTER, Retry, Store, StoreError, StoreResult,
-    TokenRow,
+    Accepted, Begin, Claim, Commit, Committed, CustomerRow, Fate, QUARANTINE_AFTER, Store, StoreError, StoreResult, TokenRow,
 };
 use futures_util::FutureExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-mod engine;
+pub mod engine;
 
 /// A file, a server and the clock of both.
 struct Stand {
@@ -129,13 +130,14 @@ async fn fill(stand: &Stand, store: &Arc<dyn Store>) {
     );
     // Effects: one that waits, one that failed, one of which nobody knows, one that is being sent.
     make_with(store, "sends", |first| first.effects = (1..=4).map(|n| grant("sends", n)).collect()).await;
-    store.claim_effects(9).await.unwrap();
+    let deliveries = store.claim_effects(9).await.unwrap();
+    let nth = |n: u32| deliveries.iter().find(|delivery| delivery.effect == grant("sends", n)).unwrap();
     for n in 2..=4 {
-        assert_eq!(begin(store, &grant("sends", n)).await, Begin::Go { attempt: 1 });
+        assert_eq!(begin_claimed(store, nth(n)).await, Begin::Go { attempt: 1 });
     }
     for (n, ambiguous) in [(2, false), (3, true)] {
         let due = Time(START + 60_000 * i64::from(n));
-        store.retry(Retry { effect: grant("sends", n).id, due, why: format!("no luck {n}"), ambiguous }).await.unwrap();
+        put_back(store, nth(n), due, &format!("no luck {n}"), ambiguous).await;
     }
     // Inputs: put aside, counted against, in order.
     accept(store, vec![event("aside", "bad"), event("aside", "good")]).await;
@@ -340,8 +342,8 @@ async fn effects_keep_what_is_known_of_them_and_wakes_come_at_their_instant() {
     ];
     assert_eq!(known, wanted);
     assert_eq!(effects[4].ambiguous_since, Some(Time(START)));
-    assert_eq!(begin(&new, &effects[2].effect).await, Begin::Go { attempt: 2 });
-    assert_eq!(begin(&new, &effects[0].effect).await, Begin::Stale, "her consent went while it waited");
+    assert_eq!(begin_claimed(&new, &effects[2]).await, Begin::Go { attempt: 2 });
+    assert_eq!(begin_claimed(&new, &effects[0]).await, Begin::Stale, "her consent went while it waited");
     stand.clock.pass(60_000 * 3);
     let woken: Vec<String> = drained(&new).await.into_iter().map(|claim| claim.customer).collect();
     assert!(woken.contains(&"waits".to_owned()), "{woken:?}");

@@ -1,13 +1,13 @@
 //! Several processes on one store in Redis: who owns what, who is told of work, and that what a worker
 //! does after it has lost its shards counts for nothing.
 
-use crate::contract::{begin, claim_one, event, turn, with_claimed_effect};
+use crate::contract::{begin, begin_claimed, claim_one, event, turn, with_claimed_effect};
 use crate::redis::{Disk, Look, Server};
 use autofunnel::lang::time::{DAY_MS, Time};
 use autofunnel::store::read::ReadSide;
 use autofunnel::store::redis::{Options, RedisStore};
 use autofunnel::store::sqlite::{self, Mirror};
-use autofunnel::store::{Accepted, Begin, Committed, Store, StoreError, Work};
+use autofunnel::store::{Accepted, Begin, Committed, Delivery, Store, StoreError, Work};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +32,17 @@ async fn worker(server: &Server) -> Arc<RedisStore> {
 /// A process that only takes inputs.
 async fn door(server: &Server) -> Arc<RedisStore> {
     RedisStore::open(Options { works: false, ..options(server) }).await.unwrap()
+}
+
+/// Waits for an effect.
+async fn handed_out(store: &Arc<dyn Store>) -> Delivery {
+    let mut deliveries = Vec::new();
+    until("an effect is handed out", async || {
+        deliveries = store.claim_effects(9).await.unwrap();
+        !deliveries.is_empty()
+    })
+    .await;
+    deliveries.remove(0)
 }
 
 /// Waits for a condition; what changes it runs in tasks beside.
@@ -87,8 +98,9 @@ async fn what_a_worker_does_after_it_lost_its_shards_counts_for_nothing() {
     assert_eq!(begin(&late, &effect).await, Begin::Gone);
     assert_eq!(next.record("bert".to_owned()).await.unwrap().map(|record| record.version), None, "nothing was written");
     assert_eq!(next.commit(vec![turn(&again)]).await.unwrap(), [Committed::Done]);
-    until("the effect is handed to the next", async || !next.claim_effects(9).await.unwrap().is_empty()).await;
-    assert_eq!(begin(&next, &effect).await, Begin::Go { attempt: 1 });
+    let delivery = handed_out(&next).await;
+    assert_eq!(delivery.effect, effect);
+    assert_eq!(begin_claimed(&next, &delivery).await, Begin::Go { attempt: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,8 +259,10 @@ async fn nothing_is_sent_when_redis_came_back_older() {
     assert!(store.claim_effects(9).await.unwrap().is_empty(), "sending is paused");
     assert_eq!(store.accept(vec![event("bert", "1")]).await.unwrap(), [Accepted::New], "accepting is not");
     autofunnel::store::redis::doctor::confirm(&server.address()).await.unwrap();
-    until("an operator's word lets it go on", async || !store.claim_effects(9).await.unwrap().is_empty()).await;
-    assert_eq!(begin(&store, &effect).await, Begin::Go { attempt: 1 });
+    // An operator's word lets it go on.
+    let delivery = handed_out(&store).await;
+    assert_eq!(delivery.effect, effect);
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::Go { attempt: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -266,7 +266,7 @@ impl Store for FakeStore {
         self.nothing()
     }
 
-    fn begin(&self, _effect: String, _body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
+    fn begin(&self, _effect: String, _ticket: u64, _body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
         self.nothing()
     }
 

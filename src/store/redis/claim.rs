@@ -76,7 +76,8 @@ impl Inner {
         let term = self.options.lease_ms;
         let ops = chosen.iter().map(|(shard, epoch, most)| {
             let mut op = Op::new(Script::Claim, *shard);
-            op.args.int(*epoch).count(*most).int(term).count(CLAIM_INPUTS_MAX - 1);
+            // One more than is handed out: it tells that there are more, and since when.
+            op.args.int(*epoch).count(*most).int(term).count(CLAIM_INPUTS_MAX);
             op
         });
         let replies = self.some(ops.collect()).await?;
@@ -197,14 +198,17 @@ impl Inner {
         // What has crashed before goes alone, and nothing beside it.
         let alone = crashes.first().copied().unwrap_or(0);
         let together = crashes.iter().take_while(|count| **count == 0).count();
-        inputs.truncate(if alone > 0 { 1 } else { together });
+        let handed = if alone > 0 { 1 } else { together.min(CLAIM_INPUTS_MAX) };
+        let more_from = inputs.get(handed).map(|queued| queued.input.accepted_at);
+        inputs.truncate(handed);
         let mut counted = Vec::new();
         if suspect && alone == 0 {
             counted = inputs.iter().map(|queued| queued.seq).collect();
             self.count(shard, found.epoch, &counted).await?;
         }
         let all_put_aside = inputs.is_empty() && found.wake_at.is_empty() && !found.inputs.is_empty();
-        let claim = Claim { customer: found.customer.as_ref().to_owned(), record: found.record, inputs, now: Time(found.now) };
+        let (customer, now) = (found.customer.as_ref().to_owned(), Time(found.now));
+        let claim = Claim { customer, record: found.record, inputs, more_from, now };
         {
             let mut memory = self.memory();
             let Some(flight) = memory.customers.get_mut(&found.customer) else { return Ok(None) };
@@ -279,7 +283,7 @@ impl Inner {
         }
         let epoch = memory.epoch(shard_of(customer))?;
         let record = memory.take(customer, epoch)?;
-        Some(Some(Claim { customer: customer.to_owned(), record, inputs: Vec::new(), now }))
+        Some(Some(Claim { customer: customer.to_owned(), record, inputs: Vec::new(), more_from: None, now }))
     }
 
     /// The same, by asking Redis.
@@ -304,7 +308,7 @@ impl Inner {
         let account = Arc::from(record.account.as_slice());
         let flight = Flight { epoch, wake_at, shown, account, taken: true, ..Flight::default() };
         memory.customers.insert(Arc::from(customer.as_str()), flight);
-        Ok(Some(Claim { customer, record, inputs: Vec::new(), now: Time(reply.now) }))
+        Ok(Some(Claim { customer, record, inputs: Vec::new(), more_from: None, now: Time(reply.now) }))
     }
 }
 

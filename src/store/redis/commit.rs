@@ -109,7 +109,7 @@ impl Inner {
         for effect in note.effects {
             match note.handed {
                 true => {
-                    let flight = EffectFlight { shard: note.shard, customer: note.customer.clone(), unsure: 0 };
+                    let flight = EffectFlight { shard: note.shard, customer: note.customer.clone(), unsure: 0, ticket: 0 };
                     memory.effects.insert(effect, flight);
                 }
                 false => {

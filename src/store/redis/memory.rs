@@ -45,6 +45,8 @@ pub struct EffectFlight {
     pub customer: Arc<str>,
     /// Since when an attempt is of unknown fate, in milliseconds; 0: none is.
     pub unsure: i64,
+    /// Number of this hand-out; 0: handed out from birth.
+    pub ticket: u64,
 }
 
 /// A claim that waits to be handed out alone, because its first input has crashed before.
@@ -83,6 +85,8 @@ pub struct Memory {
     pub customers: HashMap<Arc<str>, Flight>,
     /// Effects that are out.
     pub effects: HashMap<String, EffectFlight>,
+    /// Number of the last hand-out.
+    pub tickets: u64,
     /// Records that will be asked for in a moment.
     pub recent: Recent,
     /// Crash counters by input.
@@ -103,6 +107,7 @@ impl Memory {
             shards: vec![shard; usize::from(SHARDS)],
             customers: HashMap::new(),
             effects: HashMap::new(),
+            tickets: 0,
             recent: Recent::new(recent_bytes),
             crashes: HashMap::new(),
             alone: VecDeque::new(),
@@ -262,6 +267,19 @@ impl Memory {
             self.alone_out = None;
         }
         self.customers.remove(customer)
+    }
+
+    /// An effect that is out under that ticket, and the epoch in which it is.
+    pub fn out(&self, effect: &str, ticket: u64) -> Option<(EffectFlight, u64)> {
+        let flight = self.effects.get(effect).filter(|flight| flight.ticket == ticket)?;
+        Some((flight.clone(), self.epoch(flight.shard)?))
+    }
+
+    /// An effect is not out under that ticket any more.
+    pub fn effect_landed(&mut self, effect: &str, ticket: u64) {
+        if self.out(effect, ticket).is_some() {
+            self.effects.remove(effect);
+        }
     }
 
     /// Claims a customer whose record is here, if she is not out.

@@ -64,6 +64,7 @@ mod recount;
 mod script;
 mod sentinel;
 mod value;
+mod walk;
 mod watermark;
 
 pub use address::{Address, is_address};
@@ -327,8 +328,8 @@ impl Store for RedisStore {
         }))
     }
 
-    fn begin(&self, effect: String, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
-        Box::pin(self.inner.begin(effect, body_digest))
+    fn begin(&self, effect: String, ticket: u64, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
+        Box::pin(self.inner.begin(effect, ticket, body_digest))
     }
 
     fn retry(&self, retry: Retry) -> BoxFuture<'_, StoreResult<()>> {

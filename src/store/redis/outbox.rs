@@ -69,11 +69,14 @@ impl Inner {
                     if memory.effects.contains_key(&id) {
                         continue;
                     }
-                    let Some(delivery) = deliverable(&id, &bytes) else { continue };
+                    let Some(mut delivery) = deliverable(&id, &bytes) else { continue };
+                    memory.tickets += 1;
+                    delivery.ticket = memory.tickets;
                     let flight = EffectFlight {
                         shard,
                         customer: Arc::from(delivery.effect.customer.as_str()),
                         unsure: delivery.ambiguous_since.map_or(0, |since| since.0),
+                        ticket: delivery.ticket,
                     };
                     memory.effects.insert(id, flight);
                     out.push(delivery);
@@ -106,14 +109,9 @@ impl Inner {
     }
 
     /// [`super::super::Store::begin`].
-    pub async fn begin(&self, effect: String, digest: Vec<u8>) -> StoreResult<Begin> {
+    pub async fn begin(&self, effect: String, ticket: u64, digest: Vec<u8>) -> StoreResult<Begin> {
         self.may_send()?;
-        let (flight, epoch) = {
-            let memory = self.memory();
-            let Some(flight) = memory.effects.get(&effect).cloned() else { return Ok(Begin::Gone) };
-            let Some(epoch) = memory.epoch(flight.shard) else { return Ok(Begin::Gone) };
-            (flight, epoch)
-        };
+        let Some((flight, epoch)) = self.memory().out(&effect, ticket) else { return Ok(Begin::Gone) };
         let mut op = Op::new(Script::Begin, flight.shard);
         op.args
             .int(epoch)
@@ -131,7 +129,7 @@ impl Inner {
             "go" => Ok(Begin::Go { attempt: u32::try_from(value::int(&first)).unwrap_or(u32::MAX) }),
             "turn" => {
                 let mut memory = self.memory();
-                memory.effects.remove(&effect);
+                memory.effect_landed(&effect, ticket);
                 memory.effect_due(flight.shard, value::int(&first));
                 // Somebody else's accept may not have rung yet.
                 memory.ready(flight.shard, reply.now);
@@ -155,7 +153,7 @@ impl Inner {
                 Ok(Begin::Stale)
             }
             _ => {
-                self.memory().effects.remove(&effect);
+                self.memory().effect_landed(&effect, ticket);
                 Ok(Begin::Gone)
             }
         }
@@ -174,13 +172,8 @@ impl Inner {
 
     /// [`super::super::Store::retry`].
     pub async fn retry(&self, retry: Retry) -> StoreResult<()> {
-        // What is not out here is nobody's to put back: it was settled, or another owner has it.
-        let (flight, epoch) = {
-            let memory = self.memory();
-            let Some(flight) = memory.effects.get(&retry.effect).cloned() else { return Ok(()) };
-            let Some(epoch) = memory.epoch(flight.shard) else { return Ok(()) };
-            (flight, epoch)
-        };
+        // What is not out in this hand-out is not its to put back: it was settled, or another has it.
+        let Some((flight, epoch)) = self.memory().out(&retry.effect, retry.ticket) else { return Ok(()) };
         let mut op = Op::new(Script::Retry, flight.shard);
         let mut end = retry.why.len().min(WHY_BYTES_MAX);
         while !retry.why.is_char_boundary(end) {
@@ -194,7 +187,7 @@ impl Inner {
             .push(&retry.why[..end]);
         self.call(op).await?;
         let mut memory = self.memory();
-        memory.effects.remove(&retry.effect);
+        memory.effect_landed(&retry.effect, retry.ticket);
         memory.effect_due(flight.shard, retry.due.0);
         drop(memory);
         self.notify(false, true);

@@ -151,6 +151,7 @@ impl<'b> Kept<'b> {
     pub fn delivery(self) -> Result<Delivery, CodecError> {
         Ok(Delivery {
             effect: decode(self.body)?,
+            ticket: 0,
             attempts: self.attempts,
             ambiguous: self.unsure.is_some(),
             ambiguous_since: self.unsure,

@@ -51,6 +51,7 @@ impl Core {
             .optional()?;
         let Some((at, body)) = found else { return Ok(()) };
         self.list(seq as i64, customer, cause, &readable(at, &body))?;
+        self.batch.aside.insert(seq);
         self.batch.changes.push(Change::PutAside { customer: customer.clone(), seq });
         Ok(())
     }

@@ -63,13 +63,6 @@ pub enum Change {
         /// Handed out from birth.
         flight: Option<(String, EffectFlight)>,
     },
-    /// An effect of the queue was handed out.
-    EffectOut {
-        /// Which.
-        id: String,
-        /// What is known of it.
-        flight: EffectFlight,
-    },
     /// An attempt of an effect began.
     EffectBegun {
         /// Which.

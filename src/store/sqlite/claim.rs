@@ -54,6 +54,7 @@ pub struct RawClaim {
     customer: Arc<str>,
     record: Record,
     inputs: Vec<(u64, i64, Vec<u8>)>,
+    more_from: Option<i64>,
     now: Time,
 }
 
@@ -68,7 +69,8 @@ impl RawClaim {
                 Err(why) => unreadable.push((seq, why.to_string())),
             }
         }
-        (Claim { customer: self.customer.as_ref().to_owned(), record: self.record, inputs, now: self.now }, unreadable)
+        let (customer, more_from) = (self.customer.as_ref().to_owned(), self.more_from.map(Time));
+        (Claim { customer, record: self.record, inputs, more_from, now: self.now }, unreadable)
     }
 }
 
@@ -184,10 +186,10 @@ impl Core {
     }
 
     fn hand_out(&mut self, customer: Arc<str>, flight: Flight, record: Record, claims: &mut Vec<RawClaim>) -> Done<()> {
-        let seqs = self.memory.fly(&customer, flight, CLAIM_INPUTS_MAX);
+        let (seqs, next) = self.memory.fly(&customer, flight, CLAIM_INPUTS_MAX);
         let mut inputs = Vec::with_capacity(seqs.len());
         // Noted before the inputs are read: whatever happens from here on, she is given back.
-        claims.push(RawClaim { customer, record, inputs: Vec::new(), now: self.batch.now });
+        claims.push(RawClaim { customer, record, inputs: Vec::new(), more_from: None, now: self.batch.now });
         let mut read = self.db.prepare_cached("SELECT at, body FROM inbox WHERE seq = ?1")?;
         for seq in seqs {
             match read.query_row([seq as i64], |row| Ok((seq, row.get(0)?, row.get(1)?))).optional()? {
@@ -199,10 +201,31 @@ impl Core {
                 }
             }
         }
+        drop(read);
         if let Some(claim) = claims.last_mut() {
+            claim.more_from = self.accepted_next(&claim.customer, next)?;
             claim.inputs = inputs;
         }
         Ok(())
+    }
+
+    /// When the first of her inputs was accepted that is not handed out: the next one known, or one beyond
+    /// memory's window.
+    fn accepted_next(&self, customer: &str, next: Option<u64>) -> Done<Option<i64>> {
+        let found = match next {
+            Some(seq) => self
+                .db
+                .prepare_cached("SELECT at FROM inbox WHERE seq = ?1")?
+                .query_row([seq as i64], |row| row.get(0))
+                .optional()?,
+            None if self.memory.far == 0 => None,
+            None => self
+                .db
+                .prepare_cached("SELECT at FROM inbox WHERE far = 1 AND customer = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
+                .query_row(params![customer, self.memory.horizon as i64], |row| row.get(0))
+                .optional()?,
+        };
+        Ok(found)
     }
 
     /// Raises the crash counters of the suspects among them before anybody sees them.

@@ -55,6 +55,10 @@ impl Core {
         if row.version != turn.base {
             return self.let_go(turn);
         }
+        // An input that was put aside while it was in hand must not be both listed and done.
+        if !self.memory.holds(&turn.customer, &turn.consumed) || turn.consumed.iter().any(|seq| self.batch.aside.contains(seq)) {
+            return self.let_go(turn);
+        }
         let settled = match &turn.settled {
             None => None,
             Some(effect) => match self.locate(effect)? {
@@ -322,7 +326,10 @@ impl Core {
         let flight = turn.hand_over.then(|| {
             let customer = turn.customer.clone();
             let (gate, valid_until) = (effect.gate, effect.valid_until);
-            (effect.id.clone(), EffectFlight { seq, customer, num, gate, valid_until, unsure: false, attempts: 0 })
+            (
+                effect.id.clone(),
+                EffectFlight { seq, customer, num, gate, valid_until, unsure: false, attempts: 0, ticket: 0, begun: false },
+            )
         });
         self.batch.gone.remove(&effect.id);
         self.batch.changes.push(Change::EffectBorn { seq, due: self.batch.now.0, flight });

@@ -52,6 +52,10 @@ pub struct EffectFlight {
     pub unsure: bool,
     /// Attempts begun.
     pub attempts: u32,
+    /// Number of this hand-out; 0: handed out from birth.
+    pub ticket: u64,
+    /// Its attempt has begun.
+    pub begun: bool,
 }
 
 /// A position in an index of instants. Rows at or before `at` are handed out or wait for something else.

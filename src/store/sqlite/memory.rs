@@ -54,6 +54,8 @@ pub struct Memory {
     pub wakes: Cursor,
     /// Effects handed out.
     pub effects: HashMap<String, EffectFlight>,
+    /// Number of the last hand-out.
+    pub tickets: u64,
     /// Position in the index of due effects.
     pub dues: Cursor,
     /// Records that will be asked for in a moment.
@@ -80,6 +82,7 @@ impl Memory {
             wake_faults: HashMap::new(),
             wakes: Cursor::start(),
             effects: HashMap::new(),
+            tickets: 0,
             dues: Cursor::start(),
             recent: Recent::new(recent_bytes),
             inbox_rows: 0,
@@ -121,12 +124,10 @@ impl Memory {
                     None => self.dues.came(due, seq),
                 }
             }
-            Change::EffectOut { id, flight } => {
-                self.effects.insert(id, flight);
-            }
             Change::EffectBegun { id } => {
                 if let Some(flight) = self.effects.get_mut(&id) {
                     flight.attempts += 1;
+                    flight.begun = true;
                 }
             }
             Change::EffectBack { id, seq, due } => {
@@ -152,6 +153,14 @@ impl Memory {
     /// Whether a customer is claimed.
     pub fn flight(&self, customer: &str) -> Option<&Flight> {
         self.customers.get(customer).and_then(|entry| entry.flight.as_deref())
+    }
+
+    /// Whether all of these are inputs of hers that nobody has consumed or put aside.
+    pub fn holds(&self, customer: &str, seqs: &[u64]) -> bool {
+        let entry = self.customers.get(customer);
+        // What is consumed is nearly always the front.
+        let front = entry.is_some_and(|entry| entry.seqs.iter().zip(seqs).filter(|(own, seq)| own == seq).count() == seqs.len());
+        front || seqs.iter().all(|seq| entry.is_some_and(|entry| entry.seqs.contains(seq)))
     }
 
     /// Whether she has known inputs that nobody has consumed.
@@ -227,15 +236,18 @@ impl Memory {
         wanted
     }
 
-    /// Claims her, and returns the inputs to hand out: up to `max`, and none that has crashed beside another.
-    pub fn fly(&mut self, customer: &Arc<str>, flight: Flight, max: usize) -> Vec<u64> {
+    /// Claims her, and returns the inputs to hand out: up to `max`, and none that has crashed beside another; and
+    /// the next one, if it is known.
+    pub fn fly(&mut self, customer: &Arc<str>, flight: Flight, max: usize) -> (Vec<u64>, Option<u64>) {
         let entry = self.customers.entry(customer.clone()).or_default();
         entry.flight = Some(Box::new(flight));
         entry.nudged = false;
         let alone = self.alone_out.as_ref() == Some(customer);
         let max = if alone { 1 } else { max };
         let fit = |seq: &&u64| alone || !self.crashes.contains_key(*seq);
-        entry.seqs.iter().take(max).take_while(fit).copied().collect()
+        let seqs: Vec<u64> = entry.seqs.iter().take(max).take_while(fit).copied().collect();
+        let next = entry.seqs.get(seqs.len()).copied();
+        (seqs, next)
     }
 
     /// Claims a customer whose record is here, if she is free and has no unread inputs.
@@ -249,7 +261,8 @@ impl Memory {
         }
         let Some((flight, record)) = self.recent.take(customer) else { return Taken::Unknown };
         self.fly(&Arc::from(customer), flight, 0);
-        Taken::Claimed(Box::new(Claim { customer: customer.to_owned(), record, inputs: Vec::new(), now }))
+        let (customer, inputs) = (customer.to_owned(), Vec::new());
+        Taken::Claimed(Box::new(Claim { customer, record, inputs, more_from: None, now }))
     }
 
     /// Notes that the crash counters of these inputs were raised for this claim.
@@ -383,12 +396,12 @@ mod tests {
         arrive(&mut memory, "anna", 1);
         arrive(&mut memory, "anna", 2);
         let anna = memory.next_ready().unwrap();
-        assert_eq!(memory.fly(&anna, Flight::default(), 1), vec![1]);
+        assert_eq!(memory.fly(&anna, Flight::default(), 1), (vec![1], Some(2)));
         arrive(&mut memory, "anna", 3);
         assert_eq!(memory.next_ready(), None);
         free(&mut memory, "anna", vec![1]);
         let anna = memory.next_ready().unwrap();
-        assert_eq!(memory.fly(&anna, Flight::default(), 100), vec![2, 3]);
+        assert_eq!(memory.fly(&anna, Flight::default(), 100), (vec![2, 3], None));
         free(&mut memory, "anna", vec![2, 3]);
         assert_eq!((memory.inputs, memory.customers.len(), memory.inbox_rows), (0, 0, 0));
     }
@@ -422,12 +435,12 @@ mod tests {
             arrive(&mut memory, customer, seq);
         }
         let anna = memory.next_alone().unwrap();
-        assert_eq!(memory.fly(&anna, Flight::default(), 100), vec![1]);
+        assert_eq!(memory.fly(&anna, Flight::default(), 100), (vec![1], Some(2)));
         assert_eq!(memory.next_alone(), None);
         assert_eq!(memory.next_ready().as_deref(), Some("carl"));
         free(&mut memory, "anna", vec![1]);
         let anna = memory.next_alone().unwrap();
-        assert_eq!(memory.fly(&anna, Flight::default(), 100), vec![2]);
+        assert_eq!(memory.fly(&anna, Flight::default(), 100), (vec![2], None));
         free(&mut memory, "anna", vec![2]);
         assert_eq!(memory.next_alone().as_deref(), Some("bert"));
     }
@@ -442,7 +455,7 @@ mod tests {
         let mut order = Vec::new();
         for count in [2, 2, 3] {
             let who = memory.next_alone().unwrap();
-            let seqs = memory.fly(&who, Flight::default(), 100);
+            let (seqs, _) = memory.fly(&who, Flight::default(), 100);
             order.push(who.to_string());
             // It was in hand once more, and is given back.
             memory.apply(Change::Crashes { seq: seqs[0], count });

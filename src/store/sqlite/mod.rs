@@ -52,6 +52,7 @@ mod mirror;
 mod outbox;
 mod prune;
 mod reader;
+pub mod rebuild;
 mod recent;
 mod recover;
 mod run;
@@ -262,8 +263,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn begin(&self, effect: String, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
-        Box::pin(self.thread.run(outbox::BEGIN, (effect, body_digest), 1))
+    fn begin(&self, effect: String, ticket: u64, body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
+        Box::pin(self.thread.run(outbox::BEGIN, (effect, ticket, body_digest), 1))
     }
 
     fn retry(&self, retry: Retry) -> BoxFuture<'_, StoreResult<()>> {

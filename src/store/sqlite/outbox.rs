@@ -27,10 +27,10 @@ const TURN_FIRST_MS: f64 = 20.0;
 const CLAIM_EFFECTS_MAX: usize = 1_024;
 
 /// [`super::Store::begin`].
-pub const BEGIN: Call<(String, Vec<u8>), Begin> = Call {
+pub const BEGIN: Call<(String, u64, Vec<u8>), Begin> = Call {
     phase: Phase::Write,
     points: Some(Points { before: "sqlite.begin.before", after: "sqlite.begin.after" }),
-    run: |core, (effect, digest)| core.begin_effect(effect, digest),
+    run: |core, (effect, ticket, digest)| core.begin_effect(effect, *ticket, digest),
     lost: let_be,
 };
 
@@ -66,6 +66,7 @@ pub struct RawDelivery {
     unsure: Option<i64>,
     digest: Option<Vec<u8>>,
     effect: Result<Effect, Arc<CodecError>>,
+    ticket: u64,
 }
 
 impl RawDelivery {
@@ -78,6 +79,7 @@ impl RawDelivery {
             unsure: row.get("unsure")?,
             digest: row.get("digest")?,
             effect: decode(body).map_err(Arc::new),
+            ticket: 0,
         })
     }
 
@@ -91,6 +93,8 @@ impl RawDelivery {
             valid_until: effect.valid_until,
             unsure: self.unsure.is_some(),
             attempts: self.attempts,
+            ticket: self.ticket,
+            begun: false,
         };
         Some((effect.id.clone(), flight))
     }
@@ -100,6 +104,7 @@ impl RawDelivery {
         match self.effect {
             Ok(effect) => Some(Delivery {
                 effect,
+                ticket: self.ticket,
                 attempts: self.attempts,
                 ambiguous: self.unsure.is_some(),
                 ambiguous_since: self.unsure.map(Time),
@@ -153,11 +158,18 @@ impl Core {
         Ok(())
     }
 
-    fn begin_effect(&mut self, effect: &str, digest: &[u8]) -> Done<Begin> {
-        let Some(flight) = self.locate(effect)? else { return Ok(Begin::Gone) };
+    /// An effect that is out under that ticket. What was put back is another's, or will be.
+    fn out(&self, effect: &str, ticket: u64) -> Option<EffectFlight> {
+        let there = !self.batch.gone.contains(effect);
+        self.memory.effects.get(effect).filter(|flight| there && flight.ticket == ticket).cloned()
+    }
+
+    fn begin_effect(&mut self, effect: &str, ticket: u64, digest: &[u8]) -> Done<Begin> {
+        let Some(flight) = self.out(effect, ticket) else { return Ok(Begin::Gone) };
         if self.has_unread(&flight.customer)? {
             let due = self.batch.now.plus_ms((TURN_FIRST_MS * self.shared.options.scale).ceil() as i64).0;
-            self.db.prepare_cached("UPDATE outbox SET due = ?2 WHERE seq = ?1")?.execute([flight.seq, due])?;
+            // Whoever asks again has not called: the answer to an earlier `Go` was lost, and nothing left.
+            self.db.prepare_cached("UPDATE outbox SET due = ?2, sending = 0 WHERE seq = ?1")?.execute([flight.seq, due])?;
             self.batch.changes.push(Change::EffectBack { id: effect.to_owned(), seq: flight.seq, due });
             return Ok(Begin::TurnFirst);
         }
@@ -177,15 +189,15 @@ impl Core {
             self.put_in(&letter)?;
             return Ok(Begin::Stale);
         }
+        if flight.begun {
+            // The answer to the first time was lost: nothing was sent yet.
+            return Ok(Begin::Go { attempt: flight.attempts });
+        }
         self.db
             .prepare_cached(
                 "UPDATE outbox SET sending = 1, attempts = attempts + 1, begun = ?2, digest = coalesce(digest, ?3) WHERE seq = ?1",
             )?
             .execute(params![flight.seq, self.batch.now.0, digest])?;
-        if !self.memory.effects.contains_key(effect) {
-            // Begun by one who did not claim it: nobody else may be handed it now.
-            self.batch.changes.push(Change::EffectOut { id: effect.to_owned(), flight: flight.clone() });
-        }
         self.batch.changes.push(Change::EffectBegun { id: effect.to_owned() });
         Ok(Begin::Go { attempt: flight.attempts + 1 })
     }
@@ -204,7 +216,7 @@ impl Core {
     }
 
     fn retry_effect(&mut self, retry: &Retry) -> Done<()> {
-        let Some(flight) = self.locate(&retry.effect)? else { return Ok(()) };
+        let Some(flight) = self.out(&retry.effect, retry.ticket) else { return Ok(()) };
         self.db
             .prepare_cached(
                 "UPDATE outbox SET due = ?2, sending = 0, why = ?3,
@@ -252,11 +264,13 @@ impl Core {
                     exhausted = false;
                     break;
                 }
-                let raw = RawDelivery::read(row)?;
+                let mut raw = RawDelivery::read(row)?;
+                raw.ticket = self.memory.tickets + 1;
                 self.memory.dues.at = (row.get("due")?, raw.seq);
                 match raw.flight(row.get("customer")?) {
                     Some((id, _)) if self.memory.effects.contains_key(&id) => {}
                     Some((id, flight)) => {
+                        self.memory.tickets = raw.ticket;
                         self.memory.effects.insert(id, flight);
                         out.push(raw);
                     }

@@ -144,6 +144,8 @@ pub struct Batch {
     pub near: usize,
     /// Inputs accepted in it beyond memory's window.
     pub far: u64,
+    /// Inputs put aside in it.
+    pub aside: HashSet<u64>,
     /// Effects removed in it.
     pub gone: HashSet<String>,
     /// What memory will learn.
@@ -160,6 +162,7 @@ impl Batch {
         self.arrived.clear();
         self.near = 0;
         self.far = 0;
+        self.aside.clear();
         self.gone.clear();
         self.changes.clear();
         self.figures.clear();

@@ -218,7 +218,7 @@ async fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
     assert_eq!(claims.len(), 64);
     let huge = Commit { document: vec![0; 300 * 1024], effects: vec![effect("c0000")], hand_over: true, ..turn(&claims[0]) };
     assert!(matches!(store.commit(vec![huge.clone()]).await, Err(StoreError::Unavailable(_))));
-    assert_eq!(store.begin(effect("c0000").id, vec![]).await.unwrap(), Begin::Gone);
+    assert_eq!(store.begin(effect("c0000").id, 0, vec![]).await.unwrap(), Begin::Gone);
     assert!(store.take("c0000".to_owned()).await.unwrap().is_none());
     // What frees room works.
     let done = store.commit(claims.iter().map(turn).collect()).await.unwrap();
@@ -271,12 +271,13 @@ async fn an_input_beyond_memory_is_unread_all_the_same() {
         store.accept(vec![enrol(&format!("c{n}"), "1")]).await.unwrap();
     }
     store.accept(vec![enrol("anna", "1")]).await.unwrap();
-    assert_eq!(store.begin(effect("anna").id, vec![]).await.unwrap(), Begin::TurnFirst);
+    assert_eq!(store.begin(effect("anna").id, 0, vec![]).await.unwrap(), Begin::TurnFirst);
     assert!(store.take("anna".to_owned()).await.unwrap().is_none());
     // Erasing somebody whose inputs lie partly beyond takes them all.
     store.accept(vec![enrol("c0", "2"), enrol("c0", "3")]).await.unwrap();
     let claims = store.claim(1).await.unwrap();
     assert_eq!((claims[0].customer.as_str(), claims[0].inputs.len()), ("c0", 1));
+    assert!(claims[0].more_from.is_some(), "the rest lies beyond");
     assert_eq!(store.commit(vec![Commit { erase: true, ..turn(&claims[0]) }]).await.unwrap(), [Committed::Done]);
     assert_eq!(store.counts().await.unwrap().inbox, 9);
     let rest = drain(&store).await;

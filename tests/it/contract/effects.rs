@@ -56,9 +56,9 @@ pub async fn effects_are_handed_out_once_and_when_due(stand: &dyn Stand) {
     assert_eq!((first.len(), ids), (2, effects.iter().collect()));
     assert!(first.iter().all(|delivery| delivery.attempts == 0 && !delivery.ambiguous && delivery.body_digest.is_none()));
     assert!(store.claim_effects(99).await.unwrap().is_empty());
-    begin(&store, &effects[0]).await;
+    begin_claimed(&store, &first[0]).await;
     let due = Time(START + 60_000);
-    store.retry(Retry { effect: effects[0].id.clone(), due, why: "busy".to_owned(), ambiguous: false }).await.unwrap();
+    put_back(&store, &first[0], due, "busy", false).await;
     assert!(store.claim_effects(99).await.unwrap().is_empty(), "not due yet");
     stand.clock().pass(59_999);
     let prompt = with_effect(&store, "bert").await;
@@ -95,7 +95,6 @@ pub async fn begin_has_five_answers(stand: &dyn Stand) {
     assert_eq!(begin(&store, &unknown).await, Begin::Gone);
     let go = with_claimed_effect(&store, "anna").await;
     assert_eq!(begin(&store, &go).await, Begin::Go { attempt: 1 });
-    assert_eq!(begin(&store, &go).await, Begin::Go { attempt: 2 });
 
     // Shelf life: its last instant still counts.
     let until = Effect { valid_until: Some(Time(START)), ..effect("bert", 1) };
@@ -127,14 +126,77 @@ pub async fn begin_goes_on_again_after_the_turn(stand: &dyn Stand) {
     assert_eq!(begin(&store, &effect).await, Begin::TurnFirst);
     assert!(store.claim_effects(9).await.unwrap().is_empty(), "it steps back for a moment");
     stand.clock().pass(1_000);
-    assert_eq!(store.claim_effects(9).await.unwrap().len(), 1);
+    let delivery = store.claim_effects(9).await.unwrap().remove(0);
     let claim = claim_one(&store).await;
-    assert_eq!(begin(&store, &effect).await, Begin::TurnFirst, "her input is read but not consumed");
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::TurnFirst, "her input is read but not consumed");
     commit(&store, turn(&claim)).await;
     stand.clock().pass(1_000);
     let delivery = store.claim_effects(9).await.unwrap().remove(0);
     assert_eq!((delivery.effect.id.as_str(), delivery.attempts, delivery.ambiguous), (effect.id.as_str(), 0, false));
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::Go { attempt: 1 });
+}
+
+pub async fn a_hand_out_has_one_attempt(stand: &dyn Stand) {
+    let store = open(stand);
+    let effect = with_claimed_effect(&store, "anna").await;
+    for _ in 0..3 {
+        assert_eq!(begin(&store, &effect).await, Begin::Go { attempt: 1 }, "the answer to the first time was lost");
+    }
+    let retry = Retry { effect: effect.id.clone(), ticket: 0, due: Time(START), why: String::new(), ambiguous: false };
+    store.retry(retry).await.unwrap();
+    let delivery = store.claim_effects(9).await.unwrap().remove(0);
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::Go { attempt: 2 });
+    assert_eq!(store.outbox(9).await.unwrap()[0].attempts, 2);
+}
+
+/// What was handed out again is not for who had it before, who may be the same worker.
+pub async fn an_earlier_hand_out_can_do_nothing(stand: &dyn Stand) {
+    let store = open(stand);
+    let effect = with_claimed_effect(&store, "anna").await;
+    begin(&store, &effect).await;
+    let late = Retry { effect: effect.id.clone(), ticket: 0, due: Time(START), why: "first".to_owned(), ambiguous: false };
+    store.retry(late.clone()).await.unwrap();
+    assert_eq!(begin(&store, &effect).await, Begin::Gone, "it waits");
+    let delivery = store.claim_effects(9).await.unwrap().remove(0);
+    assert_eq!(begin(&store, &effect).await, Begin::Gone, "it is another's now");
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::Go { attempt: 2 });
+    store.retry(late).await.unwrap();
+    assert!(store.claim_effects(9).await.unwrap().is_empty(), "it is being sent");
+    put_back(&store, &delivery, Time(START), "second", true).await;
+    assert_eq!(store.outbox(9).await.unwrap()[0].why, "second");
+    let delivery = store.claim_effects(9).await.unwrap().remove(0);
+    assert_eq!((delivery.attempts, delivery.ambiguous), (2, true));
+}
+
+/// The answer `Go` was lost, an input came, and the same call is made again.
+pub async fn what_steps_back_before_its_call_has_not_begun(stand: &dyn Stand) {
+    let store = open(stand);
+    let effect = with_claimed_effect(&store, "anna").await;
     assert_eq!(begin(&store, &effect).await, Begin::Go { attempt: 1 });
+    accept(&store, vec![event("anna", "1")]).await;
+    assert_eq!(begin(&store, &effect).await, Begin::TurnFirst);
+    drop(store);
+    let store = open(stand);
+    stand.clock().pass(1_000);
+    let delivery = store.claim_effects(9).await.unwrap().remove(0);
+    assert_eq!((delivery.effect.id.as_str(), delivery.ambiguous), (effect.id.as_str(), false), "no byte was written");
+}
+
+/// A process died inside a call; the next one is told that the turn goes first, and dies as well.
+pub async fn what_steps_back_keeps_an_earlier_doubt(stand: &dyn Stand) {
+    let mut store = open(stand);
+    let effect = with_claimed_effect(&store, "anna").await;
+    stand.clock().pass(500);
+    assert_eq!(begin(&store, &effect).await, Begin::Go { attempt: 1 });
+    for round in 0..3 {
+        drop(store);
+        stand.clock().pass(1_000);
+        store = open(stand);
+        let delivery = store.claim_effects(9).await.unwrap().remove(0);
+        assert_eq!((delivery.ambiguous, delivery.ambiguous_since), (true, Some(Time(START + 500))), "round {round}");
+        accept(&store, vec![event("anna", &round.to_string())]).await;
+        assert_eq!(begin_claimed(&store, &delivery).await, Begin::TurnFirst);
+    }
 }
 
 pub async fn a_withdrawal_raises_the_gate_in_the_accept(stand: &dyn Stand) {
@@ -192,14 +254,14 @@ pub async fn what_may_have_happened_is_not_decided_anew(stand: &dyn Stand) {
     for (customer, ambiguous) in [("anna", true), ("bert", false)] {
         let sent = with_claimed_effect(&store, customer).await;
         begin(&store, &sent).await;
-        let due = store.now();
-        store.retry(Retry { effect: sent.id.clone(), due, why: "lost".to_owned(), ambiguous }).await.unwrap();
+        let retry = Retry { effect: sent.id.clone(), ticket: 0, due: store.now(), why: "lost".to_owned(), ambiguous };
+        store.retry(retry).await.unwrap();
         accept(&store, vec![withdrawal(customer)]).await;
         let claim = claim_one(&store).await;
         commit(&store, Commit { gate: claim.record.gate, ..turn(&claim) }).await;
         stand.clock().pass(1_000);
-        assert_eq!(store.claim_effects(9).await.unwrap().len(), 1);
-        assert_eq!(begin(&store, &sent).await, Begin::Stale);
+        let delivery = store.claim_effects(9).await.unwrap().remove(0);
+        assert_eq!(begin_claimed(&store, &delivery).await, Begin::Stale);
         let claim = claim_one(&store).await;
         match &claim.inputs[0].input.body {
             InputBody::Result { effect, outcome: Outcome::Unknown { .. } } => assert!(ambiguous && *effect == sent.id),
@@ -213,26 +275,30 @@ pub async fn what_may_have_happened_is_not_decided_anew(stand: &dyn Stand) {
 pub async fn an_ambiguous_retry_keeps_its_first_instant(stand: &dyn Stand) {
     let store = open(stand);
     let effect = with_claimed_effect(&store, "anna").await;
-    let retry = |ambiguous, due| Retry { effect: effect.id.clone(), due: Time(due), why: "lost".to_owned(), ambiguous };
     begin(&store, &effect).await;
-    store.retry(retry(false, START)).await.unwrap();
-    assert!(!store.claim_effects(9).await.unwrap()[0].ambiguous, "no byte was written");
+    let retry = Retry { effect: effect.id.clone(), ticket: 0, due: Time(START), why: "lost".to_owned(), ambiguous: false };
+    store.retry(retry).await.unwrap();
+    let mut delivery = store.claim_effects(9).await.unwrap().remove(0);
+    assert!(!delivery.ambiguous, "no byte was written");
     stand.clock().pass(100);
     for (round, ambiguous) in [(0, true), (1, true), (2, false)] {
-        begin(&store, &effect).await;
+        begin_claimed(&store, &delivery).await;
         stand.clock().pass(100);
-        store.retry(retry(ambiguous, START)).await.unwrap();
-        let delivery = store.claim_effects(9).await.unwrap().remove(0);
+        put_back(&store, &delivery, Time(START), "lost", ambiguous).await;
+        delivery = store.claim_effects(9).await.unwrap().remove(0);
         assert_eq!((delivery.ambiguous, delivery.ambiguous_since), (true, Some(Time(START + 100))), "round {round}");
     }
 }
 
 pub async fn the_first_body_digest_is_kept(stand: &dyn Stand) {
     let store = open(stand);
-    let effect = with_claimed_effect(&store, "anna").await;
+    let effect = with_effect(&store, "anna").await;
+    let mut delivery = store.claim_effects(1).await.unwrap().remove(0);
     for digest in [vec![1, 2], vec![3, 4]] {
-        assert!(matches!(store.begin(effect.id.clone(), digest).await.unwrap(), Begin::Go { .. }));
-        store.retry(Retry { effect: effect.id.clone(), due: Time(START), why: String::new(), ambiguous: false }).await.unwrap();
-        assert_eq!(store.claim_effects(1).await.unwrap()[0].body_digest, Some(vec![1, 2]));
+        let begun = store.begin(effect.id.clone(), delivery.ticket, digest).await.unwrap();
+        assert!(matches!(begun, Begin::Go { .. }));
+        put_back(&store, &delivery, Time(START), "", false).await;
+        delivery = store.claim_effects(1).await.unwrap().remove(0);
+        assert_eq!(delivery.body_digest, Some(vec![1, 2]));
     }
 }

@@ -160,6 +160,26 @@ pub async fn a_claim_has_bounds(stand: &dyn Stand) {
     assert_eq!(claims[0].now, Time(START));
 }
 
+pub async fn a_claim_tells_of_more_inputs(stand: &dyn Stand) {
+    let store = open(stand);
+    accept(&store, (0..CLAIM_INPUTS_MAX).map(|n| event("anna", &n.to_string())).collect()).await;
+    stand.clock().pass(10);
+    accept(&store, vec![event("anna", "more")]).await;
+    stand.clock().pass(10);
+    accept(&store, vec![event("anna", "most")]).await;
+    let claim = claim_one(&store).await;
+    assert_eq!((claim.inputs.len(), claim.more_from), (CLAIM_INPUTS_MAX, Some(Time(START + 10))));
+    commit(&store, turn(&claim)).await;
+    let claim = claim_one(&store).await;
+    assert_eq!((claim.inputs.len(), claim.more_from), (2, None));
+    // What has crashed goes alone.
+    store.fault("anna".to_owned(), Some(claim.inputs[0].seq), "panic".to_owned()).await.unwrap();
+    let claim = claim_one(&store).await;
+    assert_eq!((claim.inputs.len(), claim.more_from), (1, Some(Time(START + 20))));
+    commit(&store, turn(&claim)).await;
+    assert_eq!(claim_one(&store).await.more_from, None);
+}
+
 pub async fn a_claim_that_nobody_waits_for_is_taken_back(stand: &dyn Stand) {
     let store = open(stand);
     make_with(&store, "anna", |first| first.effects = vec![effect("anna", 1)]).await;
@@ -173,8 +193,7 @@ pub async fn a_claim_that_nobody_waits_for_is_taken_back(stand: &dyn Stand) {
         }
         if let Some(deliveries) = polled_once(&mut effects).await {
             for delivery in deliveries.unwrap() {
-                let back = Retry { effect: delivery.effect.id, due: Time(START), why: String::new(), ambiguous: false };
-                store.retry(back).await.unwrap();
+                put_back(&store, &delivery, Time(START), "", false).await;
             }
         }
         if answered {

@@ -50,6 +50,25 @@ pub async fn a_faulty_input_is_put_aside_after_three_faults(stand: &dyn Stand) {
     assert_eq!(claimed(&open(stand)).await, ["bert"]);
 }
 
+/// Who had her first goes on, slowly, while others have trouble with one of her inputs.
+pub async fn what_was_put_aside_is_not_consumed_as_well(stand: &dyn Stand) {
+    let store = open(stand);
+    accept(&store, vec![event("anna", "bad"), event("anna", "good")]).await;
+    let slow = claim_one(&store).await;
+    let (bad, good) = (slow.inputs[0].seq, slow.inputs[1].seq);
+    for round in 1..=QUARANTINE_AFTER {
+        store.fault("anna".to_owned(), Some(bad), "panic".to_owned()).await.unwrap();
+        let claim = claim_one(&store).await;
+        assert_eq!(claim.inputs[0].seq, if round < QUARANTINE_AFTER { bad } else { good });
+    }
+    assert_eq!(store.quarantine(9).await.unwrap().len(), 1);
+    assert_eq!(commit(&store, turn(&slow)).await, Committed::Conflict);
+    let claim = claim_one(&store).await;
+    assert_eq!((claim.record.version, claim.inputs.len(), claim.inputs[0].seq), (0, 1, good));
+    assert_eq!(commit(&store, turn(&claim)).await, Committed::Done);
+    assert_eq!(store.counts().await.unwrap().inbox, 0);
+}
+
 pub async fn an_input_that_ends_the_process_is_put_aside(stand: &dyn Stand) {
     let mut store = in_hand_at_two_ends(stand).await;
     // anna's input ends the process whenever it runs. The others are done before her turn comes again.

@@ -7,7 +7,7 @@ use autofunnel::effect::{Effect, EffectKind, Outcome};
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::What;
 use autofunnel::lang::value::Fields;
-use autofunnel::turn::{Turned, turn};
+use autofunnel::turn::{Turned, turn, turn_until};
 
 /// A customer whose effects wait in the outbox until the test answers.
 struct Desk<'a> {
@@ -115,6 +115,35 @@ fn a_stale_decision_is_made_anew_and_keeps_its_deadline() {
 }
 
 #[test]
+fn a_move_to_another_zone_decides_messages_anew() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 12:00", &[("2027-03-01 12:00", "go")]);
+    let first = turned.effects[0].clone();
+    // Where she is now it is 11 in the evening: what was planned for her afternoon must not begin.
+    let turned = desk.turn("2027-03-01 12:01", &[("2027-03-01 12:01", "set zone=Pacific/Auckland")]);
+    assert!(turned.customer.gate > first.gate, "what waits in the outbox is stopped by the gate");
+    let stale = InputBody::Stale { effect: first.id, why: "the gate".to_owned() };
+    let turned = desk.answer("2027-03-01 12:02", stale);
+    assert_eq!((whats(&turned), turned.wake), (vec!["redecided", "held"], Some(time("2027-03-01 20:00"))));
+    // And back: it is day again, and nothing is held any more.
+    let turned = desk.turn("2027-03-01 12:03", &[("2027-03-01 12:03", "set zone=Europe/Berlin")]);
+    assert_eq!((whats(&turned), ids(&turned.effects)), (vec!["profile", "planned"], vec!["ada/1/mail/1.1"]));
+    assert_eq!(turned.effects[0].gate, turned.customer.gate);
+    // Planned and moved in one turn.
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let acts = [("2027-03-01 12:00", "go"), ("2027-03-01 12:01", "set zone=Pacific/Auckland")];
+    let turned = desk.turn("2027-03-01 12:02", &acts);
+    assert_eq!(whats(&turned), ["event", "entered", "planned", "profile", "redecided", "held"]);
+    assert!(turned.effects.is_empty());
+    // What asks nothing of the clock is left alone.
+    let stage = Stage::new(&MAIL.replace("    expires: 12h", "    quiet_hours: ignore"));
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let turned = desk.turn("2027-03-01 12:02", &acts);
+    assert_eq!((ids(&turned.effects), turned.customer.gate), (vec!["ada/1/mail/1"], 0));
+}
+
+#[test]
 fn a_run_that_ends_takes_its_effect_back() {
     let stage = Stage::new(MAIL);
     let mut desk = Desk::new(&stage, "2027-03-01 09:00");
@@ -122,15 +151,44 @@ fn a_run_that_ends_takes_its_effect_back() {
     let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 11:00", "purchase amount=1")]);
     assert_eq!(turned.withdrawn, ["ada/1/mail/1"]);
     assert_eq!(whats(&turned), ["event", "exited", "withdrawn"]);
-    assert!(turned.customer.sends.is_empty());
     // It had begun after all.
     let accepted = Outcome::Accepted { reference: None, data: Fields::new() };
     let turned = desk.answer("2027-03-01 11:01", InputBody::Result { effect: "ada/1/mail/1".to_owned(), outcome: accepted });
     assert_eq!(whats(&turned), ["sent"]);
+    assert!(turned.customer.sends[0].effect.is_none(), "it counts");
     // Planned and taken back in one turn, nothing leaves.
     let mut desk = Desk::new(&stage, "2027-03-01 09:00");
     let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 10:00", "go"), ("2027-03-01 10:30", "purchase amount=1")]);
     assert!(turned.effects.is_empty() && turned.withdrawn.is_empty(), "{:?}", whats(&turned));
+}
+
+#[test]
+fn a_message_that_may_be_under_way_keeps_its_place_when_its_run_ends() {
+    let stage = Stage::new(&MAIL.replace("trigger: { event: go }", "trigger: { event: go }\nre_entry: always"));
+    let under_way = || {
+        let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+        desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]);
+        desk.turn("2027-03-01 11:00", &[("2027-03-01 11:00", "purchase amount=1")]);
+        desk
+    };
+    let capped = ["event", "entered", "capped", "planned"];
+    let allowed = ["event", "entered", "planned"];
+    let turned = under_way().turn("2027-03-01 12:00", &[("2027-03-01 12:00", "go")]);
+    assert_eq!(whats(&turned), capped, "one a week, and the first may have been sent");
+    // Nothing is heard of it for a day: it was taken back in time.
+    let turned = under_way().turn("2027-03-02 11:00", &[("2027-03-02 11:00", "go")]);
+    assert_eq!((whats(&turned), turned.customer.sends.len()), (allowed.to_vec(), 1));
+    // Its answer comes.
+    for (outcome, expected) in [
+        (Outcome::Refused { why: String::new() }, allowed.to_vec()),
+        (Outcome::Unknown { why: String::new() }, capped.to_vec()),
+        (Outcome::Accepted { reference: None, data: Fields::new() }, capped.to_vec()),
+    ] {
+        let mut desk = under_way();
+        desk.answer("2027-03-01 11:05", InputBody::Result { effect: "ada/1/mail/1".to_owned(), outcome });
+        let turned = desk.turn("2027-03-02 11:00", &[("2027-03-02 11:00", "go")]);
+        assert_eq!(whats(&turned), expected);
+    }
 }
 
 #[test]
@@ -172,4 +230,27 @@ fn what_a_message_names_has_its_bounds() {
     let long = format!("go text={}", "x".repeat(9_000));
     let turned = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", &long)]);
     assert_eq!(whats(&turned), ["event", "entered", "skipped", "planned"]);
+}
+
+#[test]
+fn time_does_not_go_on_past_an_input_that_waits() {
+    let stage = Stage::new(
+        "--- wait.yaml\nfunnel: Wait\ntrigger: { event: go }\nexit_on: purchase\nsteps: [ { wait: 1h }, { grant: 5 points } ]\n",
+    );
+    let input = |n: usize, at: &str, text: &str| Input { accepted_at: time(at), body: act(text, &format!("e{n}"), time(at)) };
+    let first = vec![input(1, "2027-03-01 10:00", "go")];
+    let now = time("2027-03-01 14:00");
+    let part = |more: &str| {
+        let inputs = (first.clone(), Some(time(more)));
+        turn_until(&stage.definitions, "ada", None, Account::default(), inputs, now)
+    };
+    // Her purchase of half past ten waits for another turn: the wait of an hour is not over.
+    let turned = part("2027-03-01 10:30");
+    assert_eq!((whats(&turned), turned.wake), (vec!["event", "entered", "waiting"], Some(time("2027-03-01 11:00"))));
+    let rest = vec![input(2, "2027-03-01 10:30", "purchase amount=1")];
+    let turned = turn(&stage.definitions, "ada", Some(turned.customer), Account::default(), rest, now);
+    assert_eq!(whats(&turned), ["event", "exited"]);
+    // What comes in the instant in which something is due comes first.
+    assert!(part("2027-03-01 11:00").effects.is_empty());
+    assert_eq!(part("2027-03-01 11:00:00.001").effects.len(), 1);
 }

@@ -10,6 +10,13 @@ for item = 1, items do
     replies[item] = {'gone'}
   elseif call('LLEN', p .. 'inbox:' .. ARGV[a + 3]) > 0 then
     local due = number(now + tonumber(ARGV[a + 5]))
+    local _, sending, begun, unsure = struct.unpack('>I4I1I8I8', kept)
+    -- Whoever asks again has not called: the answer to an earlier `go` was lost, and nothing left. What an
+    -- earlier owner was sending when it ended stays in doubt.
+    if sending == 1 then
+      if unsure == 0 then unsure = tonumber(ARGV[a + 6]) end
+      call('SETRANGE', effect, '4', struct.pack('>I1I8I8', 0, begun, unsure))
+    end
     call('ZADD', p .. 'outbox', due, ARGV[a + 2])
     replies[item] = {'turn', due}
   else
@@ -19,6 +26,9 @@ for item = 1, items do
     local late = valid > 0 and valid < now
     if late or #owned < 4 or struct.unpack('>I4', owned) ~= gate then
       replies[item] = {'stale', late and 1 or 0, number(unsure)}
+    elseif sending == 1 and unsure == 0 then
+      -- The answer to the first time was lost: nothing was sent yet.
+      replies[item] = {'go', attempts}
     else
       local head = struct.pack('>I4I1I8I8', attempts + 1, 1, now, unsure)
       if string.byte(kept, 34) == 0 then head = head .. string.sub(kept, 22, 33) .. ARGV[a + 4] end

@@ -41,6 +41,16 @@ local function drop(inbox, numbers)
   end
 end
 
+-- Whether they are all there: one that was put aside while it was in hand must not be both listed and done.
+local function all_there(inbox, numbers)
+  local there = {}
+  for _, input in ipairs(call('LRANGE', inbox, '0', '-1')) do there[string.sub(input, 1, 8)] = true end
+  for i = 1, #numbers do
+    if not there[numbers[i]] then return false end
+  end
+  return true
+end
+
 local function write_more(p, more)
   for _, id in ipairs(more.withdrawn) do
     local effect = p .. 'effect:' .. id
@@ -78,6 +88,8 @@ for item = 1, items do
       end
     end
   elseif flags % 2 == 1 and unread > 0 then
+    outcome = 1
+  elseif more and #more.scattered > 0 and not all_there(inbox, more.scattered) then
     outcome = 1
   -- The first write, and the last check: nothing was written yet when there is nothing to delete.
   elseif settled ~= '' and call('DEL', p .. 'effect:' .. settled) == 0 then

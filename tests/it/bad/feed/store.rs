@@ -124,7 +124,7 @@ impl Store for Sink {
         never()
     }
 
-    fn begin(&self, _effect: String, _body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
+    fn begin(&self, _effect: String, _ticket: u64, _body_digest: Vec<u8>) -> BoxFuture<'_, StoreResult<Begin>> {
         never()
     }
 

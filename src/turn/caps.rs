@@ -1,0 +1,136 @@
+//! Caps: how many messages a customer may get, and who has a place among them.
+//!
+//! A message takes its place when it is planned, moves to the instant at which it was accepted, and gives the
+//! place back when it is certain that it was not sent. One of unknown fate keeps it.
+
+use super::Turn;
+use crate::customer::Send;
+use crate::effect::Outcome;
+use crate::funnel::Workspace;
+use crate::funnel::settings::{Cap, Period};
+use crate::lang::time::{DAY_MS, Span, Time, Zone, instant};
+use chrono::{Datelike, Days, NaiveTime};
+
+/// What caps call the making of an offer.
+pub(super) const OFFER_CHANNEL: &str = "$offer";
+/// The longest calendar period of a cap, with a day to spare.
+const CALENDAR_DAYS_MAX: u32 = 32;
+
+/// How long a message whose run is over keeps its place when nothing is heard of it, in milliseconds: it may
+/// have been under way when the run ended, or have been taken back in time.
+const UNHEARD_MS_MAX: i64 = DAY_MS;
+
+/// How long sends are remembered: the longest period that any cap counts.
+fn longest_memory(workspace: &Workspace) -> Span {
+    let spans = workspace.settings.caps.iter().filter_map(|cap| match cap.period {
+        Period::Within(span) => Some(span),
+        Period::Day | Period::Week | Period::Month => None,
+    });
+    let spans = spans.chain(workspace.settings.offers.map(|(_, span)| span));
+    let epoch = Time(0);
+    let length = |span: &Span| epoch.plus(*span, chrono_tz::UTC);
+    spans.chain([Span::days(CALENDAR_DAYS_MAX)]).max_by_key(length).unwrap_or_default()
+}
+
+impl Turn<'_> {
+    /// The cap that a marketing message would break now.
+    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
+        let cap = self.workspace.settings.caps.iter().find(|cap| {
+            let concerns =
+                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+            concerns && self.count_sends(cap, now) >= cap.at_most as usize
+        })?;
+        let of = match (&cap.channel, &cap.tag) {
+            (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
+            (Some(channel), None) => channel.clone(),
+            (None, Some(tag)) => format!("messages tagged {tag}"),
+            (None, None) => "messages".to_owned(),
+        };
+        let period = match cap.period {
+            Period::Within(span) => format!("within {span}"),
+            Period::Day => "per day".to_owned(),
+            Period::Week => "per week".to_owned(),
+            Period::Month => "per month".to_owned(),
+        };
+        Some(format!("cap: at most {} {of} {period}", cap.at_most))
+    }
+
+    fn count_sends(&self, cap: &Cap, now: Time) -> usize {
+        let from = period_start(cap.period, now, self.zone);
+        let counts = |send: &&Send| {
+            let inside = match cap.period {
+                Period::Within(_) => send.at > from,
+                Period::Day | Period::Week | Period::Month => send.at >= from,
+            };
+            inside
+                && self.has_place(send, now)
+                && send.channel != OFFER_CHANNEL
+                && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
+                && (cap.tag.is_none() || cap.tag == send.tag)
+        };
+        self.customer.sends.iter().filter(counts).count()
+    }
+
+    /// Offers made within a span.
+    pub(super) fn count_offers(&self, within: Span, now: Time) -> usize {
+        let from = now.minus(within, self.zone);
+        self.customer.sends.iter().filter(|send| send.channel == OFFER_CHANNEL && send.at > from).count()
+    }
+
+    /// Whether a message still has its place: it was accepted, or its run waits for its answer, or the run ended
+    /// not long ago.
+    fn has_place(&self, send: &Send, now: Time) -> bool {
+        let Some(effect) = &send.effect else { return true };
+        now.since_ms(send.at) < UNHEARD_MS_MAX || self.customer.runs.iter().any(|run| run.waits_for(effect))
+    }
+
+    /// A planned send moves to the instant at which it was accepted; one that was not accepted is given
+    /// back. One whose fate is unknown keeps its place.
+    pub(super) fn settle_cap(&mut self, effect: &str, outcome: &Outcome) {
+        let Some(at) = self.customer.sends.iter().position(|send| send.effect.as_deref() == Some(effect)) else { return };
+        match outcome {
+            Outcome::Accepted { .. } => {
+                self.customer.sends[at].at = self.now;
+                self.customer.sends[at].effect = None;
+            }
+            Outcome::Unknown { .. } => self.customer.sends[at].effect = None,
+            Outcome::Refused { .. } | Outcome::Dead { .. } => {
+                self.customer.sends.remove(at);
+            }
+        }
+    }
+
+    /// An effect is taken back because its run is over. A message of an earlier turn may be under way already:
+    /// it keeps its place for a while, unless its answer comes and says that it was not sent. Offers are never
+    /// under way.
+    pub(super) fn give_place_back(&mut self, effect: &str, may_be_under_way: bool) {
+        let now = self.real_now.max(self.now);
+        self.customer.sends.retain_mut(|send| {
+            if send.effect.as_deref() != Some(effect) {
+                return true;
+            }
+            send.at = now;
+            may_be_under_way && send.channel != OFFER_CHANNEL
+        });
+    }
+
+    /// Forgets messages that no cap counts any more.
+    pub(super) fn prune_sends(&mut self) {
+        let from = self.now.minus(longest_memory(self.workspace), self.zone);
+        let sends = std::mem::take(&mut self.customer.sends);
+        let counts = |send: &Send| self.has_place(send, self.now) && (send.at > from || send.effect.is_some());
+        self.customer.sends = sends.into_iter().filter(counts).collect();
+    }
+}
+
+/// From when a cap counts: exclusive for a rolling period, inclusive for a calendar one.
+fn period_start(period: Period, now: Time, zone: Zone) -> Time {
+    let today = now.date(zone);
+    let day = match period {
+        Period::Within(span) => return now.minus(span, zone),
+        Period::Day => today,
+        Period::Week => today.checked_sub_days(Days::new(u64::from(today.weekday().num_days_from_monday()))).unwrap_or(today),
+        Period::Month => today.with_day(1).unwrap_or(today),
+    };
+    instant(zone, day.and_time(NaiveTime::MIN))
+}
