@@ -171,6 +171,14 @@ impl Many {
             Many::Watched(watched) => watched.address(),
         }
     }
+
+    /// All servers that hold data, now or after a fail-over.
+    pub fn members(&mut self) -> &mut [Member] {
+        match self {
+            Many::Cluster(cluster) => &mut cluster.members,
+            Many::Watched(watched) => &mut watched.members,
+        }
+    }
 }
 
 impl Look for Many {

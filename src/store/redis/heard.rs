@@ -12,7 +12,7 @@ use super::watermark::{CONFIRMED, LOST};
 use super::{Inner, value};
 use redis::Cmd;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,15 @@ pub struct Heard {
     on: bool,
     /// The last answered batch by key, and when it was answered.
     answered: Mutex<HashMap<String, (u64, Instant)>>,
-    lost: AtomicBool,
+    /// When the last batch of those that were lost had been answered, in milliseconds of the store's clock; 0: none
+    /// was lost, or it was noted.
+    lost: AtomicI64,
 }
 
 impl Heard {
     /// Nothing was answered yet.
     pub fn new(on: bool) -> Heard {
-        Heard { on, answered: Mutex::default(), lost: AtomicBool::new(false) }
+        Heard { on, answered: Mutex::default(), lost: AtomicI64::new(0) }
     }
 
     /// Whether numbers are kept at all.
@@ -66,19 +68,23 @@ impl Heard {
     }
 
     /// Compares what is there with what must be.
-    pub fn compare(&self, key: &str, floor: u64, found: u64) {
-        if found < floor {
-            // Said once: from here on what is there is where it goes on from.
-            self.lock().remove(key);
-            if !self.lost.swap(true, Ordering::AcqRel) {
-                tracing::error!(%key, answered = floor, found, "Redis has lost what it had answered, as a fail-over does");
-            }
+    pub fn compare(&self, key: &str, floor: u64, found: u64, now: i64) {
+        if found >= floor {
+            return;
+        }
+        // Said once: from here on what is there is where it goes on from.
+        let Some((_, at)) = self.lock().remove(key) else { return };
+        let answered = now - i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
+        if self.lost.fetch_max(answered.max(1), Ordering::AcqRel) == 0 {
+            tracing::error!(%key, answered = floor, found, "Redis has lost what it had answered, as a fail-over does");
         }
     }
 
-    /// Whether something was lost that nobody has noted yet; it is noted by who asks.
-    pub fn take_loss(&self) -> bool {
-        self.lost.load(Ordering::Acquire) && self.lost.swap(false, Ordering::AcqRel)
+    fn take_loss(&self) -> i64 {
+        match self.lost.load(Ordering::Acquire) {
+            0 => 0,
+            _ => self.lost.swap(0, Ordering::AcqRel),
+        }
     }
 
     fn all(&self) -> Vec<(String, u64)> {
@@ -101,7 +107,7 @@ impl Inner {
                 })
                 .collect();
             for ((key, floor), found) in part.iter().zip(self.plain(&asked).await?) {
-                self.told.heard.compare(key, *floor, u64::try_from(value::int(&found)).unwrap_or(0));
+                self.told.heard.compare(key, *floor, u64::try_from(value::int(&found)).unwrap_or(0), self.clock.now().0);
             }
         }
         self.note_loss().await
@@ -109,26 +115,36 @@ impl Inner {
 
     /// Tells every worker, through Redis, of a loss that this process has noticed.
     pub async fn note_loss(&self) -> StoreResult<()> {
-        if !self.told.heard.take_loss() {
+        let lost = self.told.heard.take_loss();
+        if lost == 0 {
             return Ok(());
         }
-        if self.options.works {
+        let told = self.tell_of_loss(lost).await;
+        if told.is_err() {
+            self.told.heard.lost.fetch_max(lost, Ordering::AcqRel);
+        }
+        // Not when an operator has looked since: others had noticed before.
+        if self.options.works && !matches!(told, Ok(false)) {
             self.pause("a fail-over has lost what it had answered");
         }
-        if let Err(why) = self.tell_of_loss().await {
-            self.told.heard.lost.store(true, Ordering::Release);
-            return Err(why);
-        }
-        Ok(())
+        told.map(|_| ())
     }
 
-    async fn tell_of_loss(&self) -> StoreResult<()> {
-        let mut known = redis::cmd("HGET");
-        known.arg(meta("store")).arg(CONFIRMED);
-        let confirmed = self.plain(&[known]).await?.first().map_or(0, value::int);
-        let mut set = redis::cmd("HSET");
-        set.arg(meta("store")).arg(LOST).arg(self.clock.now().0.max(confirmed + 1));
-        self.plain(&[set]).await.map(|_| ())
+    /// Whether it is news.
+    async fn tell_of_loss(&self, lost: i64) -> StoreResult<bool> {
+        let mut known = redis::cmd("HMGET");
+        known.arg(meta("store")).arg(CONFIRMED).arg(LOST);
+        let known = self.plain(&[known]).await?.into_iter().flat_map(value::list).map(|at| value::int(&at));
+        let known: Vec<i64> = known.collect();
+        if known.first().is_some_and(|confirmed| *confirmed >= lost) {
+            return Ok(false);
+        }
+        if known.get(1).is_none_or(|before| *before < lost) {
+            let mut set = redis::cmd("HSET");
+            set.arg(meta("store")).arg(LOST).arg(lost);
+            self.plain(&[set]).await?;
+        }
+        Ok(true)
     }
 }
 
@@ -141,10 +157,12 @@ mod tests {
         let heard = Heard::new(true);
         heard.answered("a", 3);
         heard.answered("a", 5);
-        heard.compare("a", heard.floor("a"), 5);
-        assert!(!heard.take_loss());
-        heard.compare("a", heard.floor("a"), 4);
-        assert!(heard.take_loss() && !heard.take_loss());
+        heard.compare("a", heard.floor("a"), 5, 9_000_000);
+        assert_eq!(heard.take_loss(), 0);
+        heard.compare("a", heard.floor("a"), 4, 9_000_000);
+        // It is as old as what was lost, and told once.
+        assert!((8_000_000..=9_000_000).contains(&heard.take_loss()));
+        assert_eq!(heard.take_loss(), 0);
         assert_eq!(heard.floor("a"), 0, "it goes on from what is there");
         assert_eq!(heard.floor("b"), 0);
     }

@@ -211,7 +211,8 @@ impl Lane {
         let (key, floor) = &group.heard;
         // Where replicas must confirm, a server that nobody has confirmed may be an old master that came back.
         if !key.is_empty() && (promised || wanted == 0) {
-            self.told.heard.compare(key, *floor, u64::try_from(value::int(&found)).unwrap_or(0));
+            let now = (self.told.now)().0;
+            self.told.heard.compare(key, *floor, u64::try_from(value::int(&found)).unwrap_or(0), now);
             if promised {
                 self.told.heard.answered(key, self.batches);
             }

@@ -8,8 +8,8 @@
 //! every shard, because each node comes back for itself.
 //!
 //! What a fail-over loses is mostly younger than the last mark. That is found by the numbers of batches
-//! (`heard`), and told to all workers by an instant in Redis that an operator's confirmation has to be later
-//! than.
+//! (`heard`), and told to all workers by the instant, in Redis, at which it had been answered: an operator's
+//! confirmation has to be later.
 
 use super::super::{StoreError, StoreResult};
 use super::key::{SHARDS, key, meta};
@@ -25,7 +25,7 @@ use std::time::Duration;
 const SECOND_LOST_MS: i64 = 3_000;
 /// Where an operator's confirmation stands in the store's own hash: when it was given, in milliseconds.
 pub const CONFIRMED: &str = "confirmed";
-/// When a process last noticed that Redis had lost what it had answered, beside it.
+/// Beside it, until when Redis had answered what a process has found it to have lost.
 pub const LOST: &str = "lost";
 /// Between two marks.
 const BEAT: Duration = Duration::from_secs(1);

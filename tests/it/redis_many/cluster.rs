@@ -60,11 +60,17 @@ impl Cluster {
         until("the cluster is well", || self.members.iter().all(well) && self.masters_know_replicas());
     }
 
+    /// A replica is listed with its master's slots only when it is known what it has heard.
     fn masters_know_replicas(&self) -> bool {
         let masters = self.masters();
-        let replicas = self.members.len() - masters.len();
-        let listed = |at: &usize| self.members[*at].text(&["CLUSTER", "NODES"]).matches("slave ").count();
-        masters.iter().all(|at| listed(at) == replicas)
+        let wanted = self.members.len() / masters.len().max(1);
+        let listed = |at: &usize| {
+            let slots = self.members[*at].ask(&["CLUSTER", "SLOTS"]).ok();
+            let ranges: Vec<Vec<redis::Value>> = slots.and_then(|slots| redis::from_redis_value(slots).ok()).unwrap_or_default();
+            // Both ends of a range, its master and its replicas.
+            !ranges.is_empty() && ranges.iter().all(|range| range.len() == 2 + wanted)
+        };
+        masters.iter().all(listed)
     }
 
     /// Its folder.
@@ -91,6 +97,13 @@ impl Cluster {
             own.split(' ').nth(8).is_some()
         };
         (0..self.members.len()).filter(|at| has_slots(&self.members[*at])).collect()
+    }
+
+    /// The node that follows another one.
+    pub fn replica_of(&self, master: usize) -> usize {
+        let of = format!("master_port:{}\r", self.members[master].port);
+        let follows = |member: &Member| member.text(&["INFO", "replication"]).contains(&of);
+        self.members.iter().position(follows).unwrap()
     }
 
     /// The slot of a key.
