@@ -16,6 +16,7 @@ mod completions;
 mod customer;
 mod demo;
 mod doctor;
+mod effects;
 mod explain;
 mod import;
 mod inbox;
@@ -86,6 +87,7 @@ enum Command {
     Explain(explain::Explain),
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
+    Effects(effects::Effects),
     Quarantine(quarantine::Quarantine),
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
@@ -111,6 +113,7 @@ impl Command {
             Command::Explain(command) => command.run(term),
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
+            Command::Effects(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),
             Command::Doctor(command) => command.run(term),
             Command::Backup(command) => command.run(term),

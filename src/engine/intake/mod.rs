@@ -29,6 +29,7 @@ pub mod import;
 pub mod json;
 pub mod names;
 mod refusal;
+pub mod resolve;
 
 pub use refusal::{IntakeError, Refusal};
 
