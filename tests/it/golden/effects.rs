@@ -209,6 +209,26 @@ fn an_unknown_grant_holds_its_run_and_exits_still_act() {
 }
 
 #[test]
+fn a_persons_word_on_an_unknown_grant_lets_its_run_go_on() {
+    let stage = Stage::new(
+        &MAIL.replace("  - email: { subject: Hi, text: \"Hi {{ customer.email }}\" }\n    id: mail\n    expires: 12h\n", ""),
+    );
+    for (word, told) in [
+        (Outcome::Accepted { reference: None, data: Fields::new() }, "granted"),
+        (Outcome::Refused { why: "not in their list".to_owned() }, "failed"),
+    ] {
+        let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+        let effect = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
+        let unknown = Outcome::Unknown { why: "the line went dead".to_owned() };
+        let turned = desk.answer("2027-03-01 10:01", InputBody::Result { effect: effect.clone(), outcome: unknown });
+        assert_eq!(turned.customer.runs[0].unknown.as_deref(), Some("the line went dead"));
+        let turned = desk.answer("2027-03-02 10:00", InputBody::Result { effect, outcome: word });
+        assert_eq!(whats(&turned)[0], told);
+        assert!(turned.customer.runs.iter().all(|run| run.unknown.is_none()));
+    }
+}
+
+#[test]
 fn a_refused_grant_stops_its_run_and_a_refused_message_does_not() {
     let stage = Stage::new(MAIL);
     let mut desk = Desk::new(&stage, "2027-03-01 09:00");
