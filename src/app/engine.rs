@@ -85,7 +85,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     let world = Arc::new(Shared::new(workspace::world(&current, checked.sources)));
     let views = Arc::new(Shared::new(workspace::views(&current)));
     let definitions = definitions(&*store, current).await?;
-    let live = Arc::new(Shared::new(Live { definitions, channels: checked.channels }));
+    let live = Arc::new(Shared::new(Live::new(definitions, checked.channels)));
 
     let client = wire::Client::new().map_err(anyhow::Error::msg)?;
     let queues = Queues::default();

@@ -7,12 +7,11 @@
 //! [`Store::begin`]: crate::store::Store::begin
 
 use super::traffic::{Asking, Entry, Pass};
-use super::turner::guarded;
+use super::turner::{Failure, guarded};
 use super::{Engine, Live, Meter, record};
 use crate::channel::{Channel, Idempotency, Prepared, SendResult};
 use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
 use crate::event::{Input, InputBody};
-use crate::funnel::Definitions;
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::queue::Handler;
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
@@ -63,7 +62,11 @@ impl Handler<Delivery> for Deliverer {
 
 impl Engine {
     async fn deliver(&self, delivery: &Delivery) -> Result<(), StoreError> {
-        let live = self.live.get();
+        let mut live = self.live.get();
+        if live.lacks(&delivery.effect.version) {
+            self.learn(&delivery.effect.version).await?;
+            live = self.live.get();
+        }
         if book_is_for(&delivery.effect) {
             return self.book(&live, delivery).await;
         }
@@ -185,12 +188,20 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let effect = &delivery.effect;
         let (customer, version, now) = (claim.customer.clone(), claim.record.version, claim.now);
-        let turned = settle_turn(&live.definitions, &claim, effect, outcome.as_ref(), now);
+        let turned = settle_turn(live, &claim, effect, outcome.as_ref(), now);
         let turned = match turned {
             Ok(turned) => turned,
             Err(failure) => {
                 // The answer must not be lost with the turn: it goes the long way, where a crash is counted.
-                self.report(customer.clone(), None, failure).await;
+                match failure {
+                    Failure::Version(version) => {
+                        self.come_back(customer.clone(), &version).await;
+                        if outcome.is_none() {
+                            return self.put_back(delivery, now.plus_ms(BUSY_MS), "her turn goes first".to_owned(), false).await;
+                        }
+                    }
+                    failure => self.report(customer.clone(), None, failure).await,
+                }
                 let answer = outcome.unwrap_or_else(|| Outcome::Dead { why: "booking it crashed".to_owned(), attempts: 1 });
                 return self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), answer.clone())).await;
             }
@@ -246,13 +257,17 @@ fn book_is_for(effect: &Effect) -> bool {
 
 /// The turn on the answer to an effect, which the account gives where `outcome` is `None`.
 fn settle_turn(
-    definitions: &Definitions,
+    live: &Live,
     claim: &Claim,
     effect: &Effect,
     outcome: Option<&Outcome>,
     now: Time,
-) -> Result<turn::Turned, super::turner::Failure> {
-    let documents = record::decode(&claim.record).map_err(|why| super::turner::Failure::Document(why.to_string()))?;
+) -> Result<turn::Turned, Failure> {
+    let definitions = &live.definitions;
+    let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
+    if let Some(version) = live.lacks_for(documents.customer.as_ref()) {
+        return Err(Failure::Version(version));
+    }
     let (mut account, mut booked) = (documents.account, false);
     let outcome = match (outcome, &documents.customer) {
         (Some(outcome), _) => outcome.clone(),

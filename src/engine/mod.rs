@@ -6,6 +6,7 @@
 //! deliver   effects ─► begin ─► provider ─► settle   (a queue calls it)
 //! traffic   rates, rests and lanes of providers
 //! caretaker the scan after a change of definitions, and pruning
+//! versions  what workers beside have begun under other definitions
 //! ```
 
 use crate::channel::{Channel, Tools};
@@ -13,7 +14,7 @@ use crate::funnel::Definitions;
 use crate::queue::Lane;
 use crate::store::{Delivery, Store};
 use intake::Shared;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub mod caretaker;
@@ -23,6 +24,7 @@ pub mod intake;
 pub mod record;
 pub mod traffic;
 pub mod turner;
+mod versions;
 
 /// What turns and deliveries work with; exchanged as a whole when a workspace is applied.
 pub struct Live {
@@ -30,6 +32,8 @@ pub struct Live {
     pub definitions: Definitions,
     /// Providers by name.
     pub channels: HashMap<String, Arc<dyn Channel>>,
+    /// Versions that were looked for in the store.
+    sought: HashSet<String>,
 }
 
 /// What every part of the engine holds.

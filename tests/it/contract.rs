@@ -133,6 +133,7 @@ macro_rules! contract {
                 a_restart_hands_everything_out_anew,
                 a_faulty_input_is_put_aside_after_three_faults,
                 what_was_put_aside_is_not_consumed_as_well,
+                a_fault_without_inputs_blames_none_that_came_meanwhile,
                 an_input_that_ends_the_process_is_put_aside,
                 what_was_merely_in_hand_outlives_many_ends,
                 what_was_put_aside_can_be_tried_again_or_dropped,

@@ -1,6 +1,7 @@
 //! Integration tests: one binary, one module per subject.
 
 mod bad;
+mod beside;
 mod cli;
 mod cluster;
 mod contract;
@@ -21,3 +22,7 @@ mod redis_many;
 mod sim;
 mod web;
 mod workers;
+
+/// The one of the program itself; the simulation spends a good part of its time in it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

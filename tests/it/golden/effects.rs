@@ -192,6 +192,17 @@ fn a_message_that_may_be_under_way_keeps_its_place_when_its_run_ends() {
 }
 
 #[test]
+fn a_message_of_unknown_fate_counts_from_when_it_is_known_to_be_unknown() {
+    let stage = Stage::new(&MAIL.replace("trigger: { event: go }", "trigger: { event: go }\nre_entry: always"));
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let id = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
+    let outcome = Outcome::Unknown { why: String::new() };
+    desk.answer("2027-03-02 06:00", InputBody::Result { effect: id, outcome });
+    let turned = desk.turn("2027-03-08 10:01", &[("2027-03-08 10:01", "go")]);
+    assert_eq!(whats(&turned), ["event", "entered", "capped", "planned"], "it may have been sent just before six");
+}
+
+#[test]
 fn an_unknown_grant_holds_its_run_and_exits_still_act() {
     let stage = Stage::new(
         &MAIL.replace("  - email: { subject: Hi, text: \"Hi {{ customer.email }}\" }\n    id: mail\n    expires: 12h\n", ""),

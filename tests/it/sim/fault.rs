@@ -159,6 +159,9 @@ impl Store for Faulty {
 
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, StoreResult<Vec<Committed>>> {
         Box::pin(async move {
+            if self.state().is_deadly(self.worker, &commits) {
+                return pending().await;
+            }
             let told = commits.clone();
             let done = || self.store.commit(commits);
             self.run("commit", !self.state_is_embedded(), done, |state, answers, lost| {

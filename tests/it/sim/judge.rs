@@ -1,7 +1,8 @@
 //! The judge: sees what the store answered and what the provider was asked, in the moment in which it
 //! happens, and knows from the promises alone what may come next. It never asks the store what is right.
 
-use autofunnel::customer::{Customer, codec};
+use super::story::POISON;
+use autofunnel::customer::{Customer, DOCUMENT_BYTES_MAX, codec};
 use autofunnel::effect::{Effect, EffectKind, Outcome};
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
@@ -59,8 +60,12 @@ pub struct Her {
     pub orders: BTreeSet<String>,
     /// Those purchases, by id.
     pub purchases: BTreeSet<String>,
+    /// She is to be looked at though nothing happened.
+    pub nudged: bool,
     /// Inputs of hers were put aside.
     pub put_aside: usize,
+    /// Effects whose answers were put aside.
+    pub answers_aside: BTreeSet<String>,
     last_seq: u64,
     last_now: Time,
     known: BTreeMap<(String, String), u32>,
@@ -93,6 +98,8 @@ pub struct Shadow {
 pub struct Seen {
     /// When it took hold, each time.
     pub held: Vec<Time>,
+    /// It was refused.
+    pub refused: bool,
     /// Attempts whose fate the engine cannot know.
     pub doubtful: usize,
     /// The first body's digest.
@@ -200,7 +207,7 @@ impl Judge {
             wrong.push(format!("the clock went back from {} to {}", her.last_now, claim.now));
         }
         her.last_now = claim.now;
-        if claim.inputs.is_empty() && !taken && her.wake.is_none_or(|wake| wake > claim.now) {
+        if claim.inputs.is_empty() && !taken && !her.nudged && her.wake.is_none_or(|wake| wake > claim.now) {
             wrong.push(format!("she was woken at {}, her wake is {:?}", claim.now, her.wake));
         }
         if taken && her.unread() > 0 {
@@ -257,16 +264,22 @@ impl Judge {
             return;
         }
         her.version += 1;
+        her.nudged = false;
         her.document = commit.document;
         her.account = commit.account.unwrap_or_else(|| std::mem::take(&mut her.account));
         her.wake = commit.wake;
         her.facts.extend(commit.facts);
         let twice = commit.consumed.iter().find(|seq| her.open.remove(seq).is_none()).copied();
         // Time does not go on past an input that waits.
-        let waiting = her.open.values().chain(&her.unseen).map(|(at, _)| *at).next().filter(|_| !self.embedded);
-        let went_on = waiting.zip(document(her)).filter(|(waiting, customer)| customer.now > *waiting);
+        let waiting = her.open.values().chain(&her.unseen).map(|(at, _)| *at).next();
+        let went_on = waiting.and_then(|waiting| document(her).map(|customer| (waiting, customer)));
+        let went_on = went_on.filter(|(waiting, customer)| customer.now > *waiting);
+        let bytes = her.document.len();
         if let Some(seq) = twice {
             self.blame(format!("commit of {id}: input {seq} was consumed twice"));
+        }
+        if bytes > DOCUMENT_BYTES_MAX {
+            self.blame(format!("commit of {id}: her document has {bytes} bytes"));
         }
         if let Some((waiting, customer)) = went_on {
             self.blame(format!("commit of {id}: time went on to {} past an input of {waiting}", customer.now));
@@ -286,6 +299,19 @@ impl Judge {
             let shadow = Shadow { hand, sending: false, unsure: false, attempts: 0, digest: None, due: now, effect };
             self.outbox.insert(shadow.effect.id.clone(), shadow);
         }
+    }
+
+    /// These are to be looked at under other definitions.
+    pub fn nudged(&mut self, customers: &[String]) {
+        for customer in customers {
+            self.hers.entry(customer.clone()).or_default().nudged = true;
+        }
+    }
+
+    /// Whether one of these inputs of hers ends whoever consumes it.
+    pub fn is_poison(&self, customer: &str, seqs: &[u64]) -> bool {
+        let deadly = |(_, expected): &(Time, Expected)| matches!(expected, Expected::Input(InputBody::Event(event)) if event.name == POISON);
+        self.hers.get(customer).is_some_and(|her| seqs.iter().any(|seq| her.open.get(seq).is_some_and(deadly)))
     }
 
     /// The store handed out an effect.
@@ -371,8 +397,9 @@ impl Judge {
         }
         for (id, shadow) in self.outbox.iter_mut().filter(|(_, shadow)| shadow.hand.is_some_and(|(owner, _)| owner == worker)) {
             shadow.unsure |= shadow.sending;
-            if let Some(seen) = self.seen.get_mut(id).filter(|_| shadow.sending) {
-                seen.doubtful += 1;
+            // It has asked, or will still ask: the engine cannot know.
+            if shadow.sending {
+                self.seen.entry(id.clone()).or_default().doubtful += 1;
             }
             (shadow.hand, shadow.sending, shadow.due) = (None, false, shadow.due.min(now));
         }
@@ -387,6 +414,12 @@ impl Judge {
             let her = self.hers.entry(row.customer.clone()).or_default();
             let found = her.open.iter().find(|(_, (_, expected))| expected.is(&input.body)).map(|(seq, _)| *seq);
             her.put_aside += 1;
+            match &input.body {
+                InputBody::Result { effect, .. } | InputBody::Stale { effect, .. } => {
+                    her.answers_aside.insert(effect.clone());
+                }
+                _ => {}
+            }
             if found.and_then(|seq| her.open.remove(&seq)).is_none() {
                 self.blame(format!("an input of {} was put aside that she does not have: {}", row.customer, row.input));
             }

@@ -95,7 +95,8 @@ impl Outside {
     /// What becomes of a request; a provider that knows the key again acts no second time.
     fn reply(&self, state: &mut State, now: Time, effect: &Effect, digest: &[u8]) -> Reply {
         let keyed = self.inner.idempotency() == Idempotency::Key;
-        let acted = state.judge.seen.get(&effect.id).is_some_and(|seen| !seen.held.is_empty());
+        let seen = state.judge.seen.get(&effect.id);
+        let (acted, refused) = seen.map_or((false, false), |seen| (!seen.held.is_empty(), seen.refused));
         let rate = state.rates.provider;
         let reply = if !state.calm && now < state.provider_down {
             Reply::Unreachable
@@ -105,11 +106,19 @@ impl Outside {
         } else {
             Reply::Yes
         };
-        let reply = if reply == Reply::No && acted && keyed { Reply::Yes } else { reply };
+        // And who has refused a key does not act on it later.
+        let reply = match reply {
+            Reply::No if keyed && acted => Reply::Yes,
+            Reply::Yes | Reply::ErrorAfter | Reply::SilenceAfter if keyed && refused => Reply::No,
+            reply => reply,
+        };
         let acts = reply.acts() && !(keyed && acted);
         state.report.add(if reply == Reply::Yes { "provider" } else { "provider fault" }, reply.name());
         state.say(|| format!("      w{} asks {} for {}: {}", self.worker, provider_of(effect), effect.id, reply.name()));
         state.judge.asked(self.worker, now, &effect.id, digest, acts, reply.is_doubtful());
+        if let Some(seen) = state.judge.seen.get_mut(&effect.id) {
+            seen.refused |= reply == Reply::No;
+        }
         reply
     }
 

@@ -3,7 +3,7 @@
 
 use autofunnel::app::workspace;
 use autofunnel::channel::Channel;
-use autofunnel::funnel::Definitions;
+use autofunnel::funnel::{Definitions, Files};
 use autofunnel::wire::Client;
 use autofunnel::wire::secrets::Placeholders;
 use std::collections::HashMap;
@@ -147,6 +147,8 @@ steps:
 pub struct Stage {
     /// Definitions.
     pub definitions: Definitions,
+    /// The same after somebody has edited them, with the versions of before.
+    pub edited: Definitions,
     /// Real providers by name; nothing is ever sent through them.
     pub channels: HashMap<String, Arc<dyn Channel>>,
 }
@@ -161,10 +163,23 @@ fn compile(settings: &str) -> Stage {
         ("news.yaml", NEWS),
         ("back.yaml", BACK),
     ];
-    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-    let checked = workspace::check(&files, &Placeholders);
-    let workspace = checked.workspace.unwrap_or_else(|| panic!("{:#?}", checked.faults));
-    Stage { definitions: Definitions::new(Arc::new(workspace)), channels: checked.channels }
+    let files: Files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+    let edit =
+        |text: &String| text.replace("text: News", "text: Better news").replace("Hello {{", "Welcome {{").replace("36h", "30h");
+    let later: Files = files.iter().map(|(name, text)| (name.clone(), edit(text))).collect();
+    let [checked, edited] = [&files, &later].map(|files| workspace::check(files, &Placeholders));
+    let [before, after] =
+        [checked.workspace, edited.workspace].map(|workspace| workspace.expect("the workspace of the simulation is sound"));
+    let mut edited = Definitions::new(Arc::new(after));
+    edited.pin(&before);
+    Stage { definitions: Definitions::new(Arc::new(before)), edited, channels: checked.channels }
+}
+
+/// How a workspace is kept: its hash, its funnels with their versions, its bundle.
+pub fn kept(definitions: &Definitions) -> (String, Vec<(String, String)>, Vec<u8>) {
+    let current = &definitions.current;
+    let funnels = current.funnels.values().map(|funnel| (funnel.name.clone(), funnel.version.clone())).collect();
+    (current.hash.clone(), funnels, serde_json::to_vec(&current.files).unwrap())
 }
 
 /// Points are kept by the built-in account.

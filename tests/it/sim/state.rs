@@ -6,7 +6,7 @@ use super::report::{RARE, Report};
 use super::truth::Truth;
 use crate::provider::Dice;
 use autofunnel::lang::time::Time;
-use autofunnel::store::Claim;
+use autofunnel::store::{Claim, Commit};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -124,6 +124,17 @@ impl State {
             self.dying.push(worker);
         }
         dies
+    }
+
+    /// Whether what a turn was about to consume has killed its worker.
+    pub fn is_deadly(&mut self, worker: usize, commits: &[Commit]) -> bool {
+        let deadly = !self.calm && commits.iter().any(|commit| self.judge.is_poison(&commit.customer, &commit.consumed));
+        if deadly {
+            self.report.add("chaos", "an input killed its worker");
+            self.say(|| format!("      w{worker} is killed by an input"));
+            self.dying.push(worker);
+        }
+        deadly
     }
 
     /// What becomes of a call.

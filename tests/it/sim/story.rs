@@ -12,7 +12,13 @@ pub const CUSTOMERS_MIN: usize = 20;
 /// Fewest inputs of a seed.
 pub const INPUTS_MIN: usize = 200;
 /// Zones that customers move to; all of them have their nights at other hours.
-const ZONES: &[&str] = &["America/New_York", "Asia/Tokyo", "UTC"];
+const ZONES: &[&str] = &["America/New_York", "Asia/Tokyo", "UTC", "Pacific/Auckland", "Europe/Berlin", "Asia/Kolkata"];
+/// An event that ends the worker that turns on it.
+pub const POISON: &str = "poison";
+/// Letters of a customer after she is known.
+const LETTERS: usize = 8;
+/// So late that an event is history only, in hours.
+const TOO_LATE_HOURS: i64 = 100;
 
 /// One customer's sender: it sends one letter after the other, each until it is answered.
 pub struct Post {
@@ -54,8 +60,12 @@ fn post(n: usize, dice: &mut Dice) -> Post {
         plan.push_back(Plan::Event { name: "joined", order: 0, late_ms: 0 });
     }
     let mut granted = [true, true];
-    for _ in 0..8 + dice.below(3) {
-        let late_ms = if dice.below(6) == 0 { dice.below(20 * HOUR_MS as u64) as i64 } else { 0 };
+    for _ in 0..LETTERS {
+        let late_ms = match dice.below(12) {
+            0 | 1 => dice.below(20 * HOUR_MS as u64) as i64,
+            2 => TOO_LATE_HOURS * HOUR_MS,
+            _ => 0,
+        };
         let order = dice.below(5) as usize;
         plan.push_back(match dice.below(100) {
             0..=29 => Plan::Event { name: "purchase", order, late_ms },
@@ -69,7 +79,8 @@ fn post(n: usize, dice: &mut Dice) -> Post {
                 Plan::Consent { channel: ["email", "sms"][which], granted: granted[which] }
             }
             83..=85 => Plan::Zone(ZONES[dice.below(ZONES.len() as u64) as usize]),
-            86..=97 => Plan::Again { other_body: false },
+            86..=96 => Plan::Again { other_body: false },
+            97 => Plan::Event { name: POISON, order, late_ms: 0 },
             _ => Plan::Again { other_body: true },
         });
     }

@@ -339,8 +339,8 @@ impl Truth {
     /// See [`autofunnel::store::Store::fault`].
     pub fn fault(&mut self, epoch: u64, customer: &str, seq: Option<u64>, cause: &str) {
         let now = self.now();
-        let first = self.inbox.iter().find(|(_, letter)| letter.customer == customer).map(|(seq, _)| *seq);
-        let culprit = seq.or(first);
+        let handed = self.held.get(customer).and_then(|held| held.seqs.first().copied());
+        let culprit = seq.or(handed);
         match culprit {
             Some(seq) => {
                 let counted = self.held.get(customer).is_some_and(|held| held.counted.contains(&seq));

@@ -15,9 +15,8 @@ use autofunnel::lang::value::Value;
 use autofunnel::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Within so many days no more messages take hold than a cap allows in its seven: a message takes hold at most
-/// a day after it was decided, or a day after an attempt of unknown fate.
-const CAP_DAYS: i64 = 4;
+/// The days of a cap.
+const CAP_DAYS: i64 = 7;
 
 /// Judges the end.
 pub fn verdict(shared: &Shared, store: &dyn Store, stage: &Stage) {
@@ -82,6 +81,8 @@ fn runs(judge: &Judge, her: &Her, now: Time, wrong: &mut Vec<String>) {
     for run in customer.runs.iter().filter(|run| run.is_live()) {
         match &run.state {
             RunState::Effect { id } if holds(&her.facts, run.id) && !judge.outbox.contains_key(id) => {}
+            // Its answer is on the list of what was put aside: a person has to say what becomes of it.
+            RunState::Effect { id } if her.answers_aside.contains(id) => {}
             state => wrong.push(format!("run {} of {} is still {state:?} at {now}", run.id, run.funnel)),
         }
     }

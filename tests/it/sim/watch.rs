@@ -30,6 +30,9 @@ impl State {
             (false, false) => "with inputs",
         };
         self.report.add("customer", what);
+        if claim.more_from.is_some() {
+            self.report.add("customer", "with more inputs than were handed out");
+        }
         let inputs: Vec<u64> = claim.inputs.iter().map(|queued| queued.seq).collect();
         self.say(|| {
             format!("      w{worker} has {} version {} inputs {inputs:?} at {}", claim.customer, claim.record.version, claim.now)

@@ -59,13 +59,21 @@ pub struct Worker {
 
 impl Worker {
     /// Starts one.
-    pub fn start(stage: &Stage, number: usize, seed: u64, store: Arc<dyn Store>, shared: &Shared, clock: &Clock) -> Worker {
+    pub fn start(
+        (stage, edited): (&Stage, bool),
+        number: usize,
+        seed: u64,
+        store: Arc<dyn Store>,
+        shared: &Shared,
+        clock: &Clock,
+    ) -> Worker {
+        let definitions = if edited { stage.edited.clone() } else { stage.definitions.clone() };
         let channels = outside::channels(stage, number, seed, shared);
         let store = Arc::new(Faulty { store, worker: number, shared: shared.clone(), clock: clock.clone() });
         let (effects, lane) = Lane::new(LANE.min(EFFECTS_QUEUED_MAX));
         let engine = Engine {
             store: store.clone(),
-            live: Arc::new(intake::Shared::new(Live { definitions: stage.definitions.clone(), channels })),
+            live: Arc::new(intake::Shared::new(Live::new(definitions, channels))),
             effects,
             traffic: Arc::default(),
             tools: Tools { client: CLIENT.clone(), store: store.clone() },
@@ -141,8 +149,9 @@ impl Worker {
     }
 
     /// Tasks that can go on.
-    pub fn ready(&self) -> Vec<usize> {
-        (0..self.tasks.len()).filter(|at| self.tasks[*at].flag.0.load(Ordering::Acquire)).collect()
+    pub fn ready(&self) -> impl Iterator<Item = usize> {
+        let ready = |(_, task): &(usize, &Task)| task.flag.0.load(Ordering::Acquire);
+        self.tasks.iter().enumerate().filter(ready).map(|(at, _)| at)
     }
 
     /// Lets one task go on; its name when it is done.

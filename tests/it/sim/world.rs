@@ -1,9 +1,10 @@
 //! One seed: workers, senders, clock and trouble, one step after the other, and then calm.
 
 use super::bug::Bug;
+use super::fault::at_once;
 use super::model::{Model, ModelStore};
 use super::report::Report;
-use super::stage::{OWN, REMOTE, Stage};
+use super::stage::{OWN, REMOTE, Stage, kept};
 use super::state::{Clock, Rates, Shared, State};
 use super::story::{self, Post};
 use super::truth::Truth;
@@ -16,14 +17,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// The first instant: 2027-03-01T09:00:00Z.
-const START: i64 = 1_803_891_600_000;
+/// First instants: before clocks change in the north and in the south, before the turn of a year, before the
+/// 29th of February.
+const STARTS: [&str; 4] = ["2027-03-01T09:00:00Z", "2027-10-18T09:00:00Z", "2027-12-20T09:00:00Z", "2028-02-20T09:00:00Z"];
 /// Most workers at the same time.
 const WORKERS_MAX: usize = 3;
 /// Most inputs of one claim in some seeds, so that turns often see only a part.
 const INPUTS_FEW: usize = 2;
 /// Steps after which a seed must have sent everything.
 const STEPS_MAX: usize = 200_000;
+/// After so many steps the store is asked how much it holds.
+const COMPARED_EVERY: usize = 16;
 /// Longest real pause of a task that is slept through in one go, in milliseconds.
 const SLEEP_MS_MAX: i64 = 5_000;
 /// Rows of one question to the read side.
@@ -82,6 +86,10 @@ pub struct World {
     /// Workers that are presumed dead and go on.
     fenced: Vec<usize>,
     started: usize,
+    /// The first instant.
+    start: Time,
+    /// The workspace has been edited: who starts now starts under the new one.
+    edited: bool,
 }
 
 /// Plays one seed.
@@ -116,7 +124,8 @@ fn folder() -> tempfile::TempDir {
 impl World {
     fn new(setup: Setup) -> World {
         let mut dice = Dice::new(setup.seed, "simulation");
-        let shown = Arc::new(AtomicI64::new(START));
+        let start = Time::parse(STARTS[(setup.seed / 2) as usize % STARTS.len()]).unwrap();
+        let shown = Arc::new(AtomicI64::new(start.0));
         let clock: Clock = {
             let shown = shown.clone();
             Arc::new(move || Time(shown.load(Ordering::SeqCst)))
@@ -157,6 +166,8 @@ impl World {
             unburied: Vec::new(),
             fenced: Vec::new(),
             started: 0,
+            start,
+            edited: false,
         }
     }
 
@@ -200,7 +211,12 @@ impl World {
             }
         };
         self.state().say(|| format!("w{number} starts"));
-        self.workers.push(Worker::start(self.stage, number, self.setup.seed, store, &self.shared, &self.clock));
+        let (hash, funnels, bundle) = kept(if self.edited { &self.stage.edited } else { &self.stage.definitions });
+        if self.started == 1 || self.edited {
+            at_once(store.put_definitions(hash, funnels, bundle)).unwrap();
+        }
+        let stage = (self.stage, self.edited);
+        self.workers.push(Worker::start(stage, number, self.setup.seed, store, &self.shared, &self.clock));
     }
 
     /// A worker ends in the middle of everything.
@@ -236,19 +252,24 @@ impl World {
         }
     }
 
-    /// A worker is presumed dead, whether it is or not.
-    fn fence(&mut self, number: usize, epoch: u64) {
+    /// A worker is presumed dead, whether it is or not: it can do nothing more, or (where only its leases have
+    /// run out) nothing with what it had in hand.
+    fn fence(&mut self, number: usize, epoch: u64, for_good: bool) {
         let Ground::Model(model) = &self.ground else { return };
         let now = {
             let mut truth = model.truth();
-            truth.fence(epoch);
+            match for_good {
+                true => truth.fence(epoch),
+                false => truth.end_leases(epoch),
+            }
             truth.now()
         };
         let reader = model.join();
         reader.die_unnoticed();
         let mut state = self.state();
-        state.say(|| format!("w{number} is presumed dead"));
-        state.report.add("chaos", "a worker was presumed dead");
+        let what = if for_good { "a worker was presumed dead" } else { "a worker lost its leases" };
+        state.say(|| format!("w{number}: {what}"));
+        state.report.add("chaos", what);
         state.judge.buried(number, now);
         state.put_aside(&*reader);
     }
@@ -257,7 +278,7 @@ impl World {
 
     async fn trouble(&mut self) {
         self.start();
-        for _ in 0..STEPS_MAX {
+        for step in 0..STEPS_MAX {
             self.answers();
             if self.posts.iter().all(Post::is_done) || !self.state().judge.wrong.is_empty() {
                 return;
@@ -267,7 +288,9 @@ impl World {
                 self.start();
             }
             self.step().await;
-            self.compare();
+            if step % COMPARED_EVERY == 0 {
+                self.compare();
+            }
         }
         let left: usize = self.posts.iter().map(Post::left).sum();
         self.state().judge.blame(format!("{left} letters are still not taken after {STEPS_MAX} steps"));
@@ -310,11 +333,12 @@ impl World {
             return false;
         }
         worker.take_up();
-        let ready = worker.ready();
-        if ready.is_empty() {
+        let ready = worker.ready().count();
+        if ready == 0 {
             return false;
         }
-        let at = ready[self.state().dice.below(ready.len() as u64) as usize];
+        let chosen = self.roll(ready);
+        let Some(at) = self.workers[which].ready().nth(chosen) else { return false };
         let number = self.workers[which].number;
         if let Some(what) = self.workers[which].poll(at) {
             self.state().say(|| format!("   w{number} is done with {what}"));
@@ -354,7 +378,7 @@ impl World {
         }
     }
 
-    /// The store holds as much as the judge knows of: after every step.
+    /// The store holds as much as the judge knows of.
     fn compare(&self) {
         let Ground::Model(model) = &self.ground else { return };
         let sizes = model.truth().sizes();

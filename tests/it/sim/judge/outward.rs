@@ -42,7 +42,7 @@ impl Judge {
         let current =
             self.outbox.get(id).is_some_and(|shadow| shadow.sending && shadow.hand.is_some_and(|(owner, _)| owner == worker));
         let seen = self.seen.entry(id.to_owned()).or_default();
-        let first = seen.held.is_empty() && seen.doubtful == 0 && seen.digest.is_empty();
+        let first = seen.digest.is_empty();
         if first {
             seen.digest = digest.to_vec();
         }

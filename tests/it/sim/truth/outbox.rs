@@ -118,10 +118,15 @@ impl Truth {
         self.free_effects(epoch);
     }
 
-    /// A worker is presumed dead: it can do nothing more, what it held is handed out anew, and what it was
-    /// sending is ambiguous. Inputs that it had may have killed it.
+    /// A worker is presumed dead: it can do nothing more.
     pub fn fence(&mut self, epoch: u64) {
         self.fenced.insert(epoch);
+        self.end_leases(epoch);
+    }
+
+    /// What a worker held is handed out anew, and what it was sending is ambiguous. Inputs that it had may have
+    /// killed it.
+    pub fn end_leases(&mut self, epoch: u64) {
         let held: Vec<String> = self.held.iter().filter(|(_, held)| held.epoch == epoch).map(|(id, _)| id.clone()).collect();
         let seqs: Vec<u64> = held.iter().filter_map(|customer| self.held.remove(customer)).flat_map(|held| held.seqs).collect();
         for seq in seqs {

@@ -19,7 +19,7 @@ impl World {
             self.kill(number);
         }
         while let Some((number, epoch)) = self.unburied.pop() {
-            self.fence(number, epoch);
+            self.fence(number, epoch, true);
         }
         self.state().calm = true;
         self.state().say(|| "calm".to_owned());

@@ -2,7 +2,7 @@
 
 use super::super::fault::at_once;
 use super::super::outside;
-use super::{Ground, START, WORKERS_MAX, World};
+use super::{Ground, PAGE, WORKERS_MAX, World};
 use autofunnel::lang::time::{DAY_MS, HOUR_MS};
 use std::sync::atomic::Ordering;
 
@@ -15,7 +15,7 @@ const CALLS_DOWN_MAX: usize = 400;
 impl World {
     pub(super) fn chaos(&mut self, which: usize) {
         let (now, number) = (self.now(), self.workers[which].number);
-        let what = self.roll(14);
+        let what = self.roll(17);
         let note = |world: &World, what: &'static str| {
             let mut state = world.state();
             state.report.add("chaos", what);
@@ -25,7 +25,7 @@ impl World {
             (0 | 1, Ground::Model(_)) if self.workers.len() < WORKERS_MAX => self.start(),
             (2 | 3, Ground::Model(_)) if !self.unburied.is_empty() => {
                 let (number, epoch) = self.unburied.remove(0);
-                self.fence(number, epoch);
+                self.fence(number, epoch, true);
             }
             (4 | 5, Ground::Model(model)) => {
                 let claimed = model.truth().claimed();
@@ -41,7 +41,7 @@ impl World {
                 let seat = self.seats.iter().find(|(of, _)| *of == number).map(|(_, seat)| seat.epoch);
                 if let Some(epoch) = seat.filter(|_| self.roll(3) == 0 && !self.fenced.contains(&number)) {
                     self.fenced.push(number);
-                    self.fence(number, epoch);
+                    self.fence(number, epoch, true);
                 }
             }
             (7, _) => self.find_the_lost(),
@@ -54,7 +54,7 @@ impl World {
                 note(self, "the store broke down");
             }
             (9, _) if self.roll(2) == 0 => outside::break_down(&mut self.state(), now),
-            (10, _) if self.roll(2) == 0 && now.0 < START + JUMPS_DAYS * DAY_MS => {
+            (10, _) if self.roll(2) == 0 && now < self.start.plus_ms(JUMPS_DAYS * DAY_MS) => {
                 self.shown.fetch_add(HOUR_MS + self.roll(30 * HOUR_MS as usize) as i64, Ordering::SeqCst);
                 note(self, "the clock jumped ahead");
             }
@@ -72,7 +72,33 @@ impl World {
                     self.state().judge.blame(format!("pruning failed: {why}"));
                 }
             }
+            (14, _) if !self.edited => {
+                note(self, "the workspace was edited");
+                self.apply();
+            }
+            (15 | 16, Ground::Model(_)) => {
+                let seat = self.seats.iter().find(|(of, _)| *of == number).map(|(_, seat)| seat.epoch);
+                if let Some(epoch) = seat.filter(|_| !self.fenced.contains(&number)) {
+                    self.fence(number, epoch, false);
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// Somebody has edited the workspace. Who starts from now on does so under the new one, beside those that
+    /// have been started under the old one; and everybody is looked at.
+    fn apply(&mut self) {
+        self.edited = true;
+        if self.setup.embedded {
+            self.kill(self.workers[0].number);
+        }
+        self.start();
+        let store = self.workers[self.workers.len() - 1].store.store.clone();
+        let hash = self.stage.edited.current.hash.clone();
+        match at_once(store.wake_unjudged(hash, String::new(), PAGE)) {
+            Ok(customers) => self.state().judge.nudged(&customers),
+            Err(why) => self.state().judge.blame(format!("nobody can be looked at after an edit: {why}")),
         }
     }
 
