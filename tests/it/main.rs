@@ -15,5 +15,6 @@ mod provider;
 mod proxy;
 mod readme;
 mod redis;
+mod smtp;
 mod web;
 mod workers;
