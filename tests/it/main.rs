@@ -20,6 +20,7 @@ mod rebuild;
 mod redis;
 mod redis_many;
 mod sim;
+mod smtp;
 mod web;
 mod workers;
 
