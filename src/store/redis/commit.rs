@@ -289,7 +289,9 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
     let mut op = Op { script: Script::Commit, shard: at.shard, args: Args::with_room(document.len() + 1_024) };
     let flags = if flight.taken { TAKEN } else { 0 } | if handed { HANDED } else { 0 } | if more.is_some() { MORE } else { 0 };
     let args = &mut op.args;
-    args.int(at.epoch).push(customer).push(commit.base.to_be_bytes()).int(flags).push(&document);
+    let last = commit.consumed.iter().max().copied().unwrap_or_default();
+    let base = [commit.base.to_be_bytes(), last.to_be_bytes()].concat();
+    args.int(at.epoch).push(customer).push(base).int(flags).push(&document);
     args.push(told.map(|told| told.encode()).unwrap_or_default()).push(&wake_text).push(&flight.wake_at).push(&flight.ready_at);
     let cut = more.as_ref().is_none_or(|more| more.scattered.is_empty());
     args.count(if cut { commit.consumed.len() } else { 0 });
