@@ -15,8 +15,9 @@ use autofunnel::lang::value::Value;
 use autofunnel::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The days of a cap.
-const CAP_DAYS: i64 = 7;
+/// Within so many days no more messages take hold than a cap allows in its seven. One that was under way when its
+/// run ended keeps its place for a day; where nothing is heard of it for longer, another may go out meanwhile.
+const CAP_DAYS: i64 = 5;
 
 /// Judges the end.
 pub fn verdict(shared: &Shared, store: &dyn Store, stage: &Stage) {
