@@ -22,6 +22,7 @@ mod import;
 mod inbox;
 mod init;
 mod migrate;
+mod preview;
 mod quarantine;
 mod remote;
 mod report;
@@ -75,6 +76,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Test(test::Test),
+    Preview(preview::Preview),
     Schema(schema::Schema),
     /// Run the engine until it is told to stop
     Serve(serve::ServeArgs),
@@ -103,6 +105,7 @@ impl Command {
             Command::Init(command) => command.run(term),
             Command::Check(command) => command.run(term),
             Command::Test(command) => command.run(term),
+            Command::Preview(command) => command.run(term),
             Command::Schema(command) => command.run(term),
             Command::Serve(args) => ended(serve::run(args, term.color)),
             Command::Demo(args) => ended(demo::run(args, term.color)),

@@ -19,5 +19,6 @@ mod rebuild;
 mod redis;
 mod redis_many;
 mod sim;
+mod smtp;
 mod web;
 mod workers;
