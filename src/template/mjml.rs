@@ -204,14 +204,20 @@ pub(super) fn to_html(source: &str, tags: &[Tag], origin: &Origin, faults: &mut 
         faults.error("bad-mjml", &at(&warning.span), message);
     }
     let options = RenderOptions { fonts: std::collections::HashMap::new(), ..RenderOptions::default() };
-    match parsed.element.render(&options) {
-        Ok(html) if faults.error_count() == errors => Some(unmark(html, &marked.marks)),
-        Ok(_) => None,
+    let html = match parsed.element.render(&options) {
+        Ok(html) => html,
         Err(why) => {
             faults.error("bad-mjml", &origin.place, format!("the MJML cannot be compiled: {why}"));
-            None
+            return None;
         }
+    };
+    for (mark, _) in marked.marks.iter().filter(|(mark, _)| !html.contains(mark)) {
+        let at = marked.text.find(mark).unwrap_or(0);
+        faults
+            .error("bad-mjml", &place(&marked.text, at, origin), "what stands here does not come into the message")
+            .hint("put it into `<mj-text>`, or into `<mj-raw>` between elements");
     }
+    (faults.error_count() == errors).then(|| unmark(html, &marked.marks))
 }
 
 /// Puts a mark for every tag. Line ends in a tag stay behind it, so that lines keep their numbers.

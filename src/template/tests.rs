@@ -347,6 +347,18 @@ fn mjml_becomes_html_with_data_escaped_and_a_text() {
 }
 
 #[test]
+fn whole_elements_of_mjml_can_depend_on_data() {
+    let text = MJML
+        .replace("<mj-button", "<mj-raw>{% if customer.link %}</mj-raw><mj-button")
+        .replace("</mj-button>", "</mj-button><mj-raw>{% endif %}</mj-raw>");
+    let template = mjml(&text).unwrap();
+    let without = template.render(&fields(r#"{"customer": {"name": "Ann", "points": 12}}"#)).unwrap();
+    assert_eq!(without.text, "Dear Ann, you have 12\n\nA cup for Ann");
+    let with = template.render(&fields(r#"{"customer": {"name": "Ann", "points": 12, "link": "https://a.example"}}"#)).unwrap();
+    assert!(with.html.contains("https:&#x2f;&#x2f;a.example") && !without.html.contains("a.example"));
+}
+
+#[test]
 fn faults_in_mjml_are_told_at_their_lines() {
     for (from, to, line, said) in [
         ("<mj-button", "<mj-buton", 9, "no element `mj-buton`"),
@@ -354,7 +366,8 @@ fn faults_in_mjml_are_told_at_their_lines() {
         ("background-color", "backgrond-color", 9, "no attribute `backgrond-color`"),
         ("</mj-section>", "</mj-sectoin>", 12, ""),
         ("customer.points | points", "customer.points | pionts", 8, "no filter `pionts`"),
-        ("<mj-section>", "<mj-section>{{ customer.name }}", 6, "mj-raw"),
+        ("<mj-body>", "<mj-head><mj-attributes>{{ customer.name }}</mj-attributes></mj-head><mj-body>", 5, ""),
+        ("<mj-button", "<mj-spacer {{ customer.name }} /><mj-button", 9, ""),
         ("<mj-column>", "<mj-column", 7, ""),
     ] {
         let text = MJML.replacen(from, to, 1);

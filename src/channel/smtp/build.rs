@@ -70,8 +70,9 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
     if faults.error_count() > errors {
         return None;
     }
-    let pool = Pool::new(server?, usize::try_from(size).unwrap_or(1));
-    let mut smtp = Smtp { letter: letter?, pool, on_uncertain, raw: builder.raw, paths: Vec::new() };
+    let connections = u32::try_from(size).unwrap_or(1);
+    let pool = Pool::new(server?, connections as usize);
+    let mut smtp = Smtp { letter: letter?, pool, on_uncertain, connections, raw: builder.raw, paths: Vec::new() };
     let paths: BTreeSet<Vec<String>> = smtp.lines().flat_map(Line::variables).collect();
     smtp.paths = paths.into_iter().collect();
     Some(smtp)
