@@ -39,6 +39,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("redis", &["store"]),
     ("reqwest", &["wire"]),
     ("rustls", &["wire"]),
+    ("ring", &["source"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),

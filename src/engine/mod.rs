@@ -12,13 +12,14 @@ use crate::funnel::Definitions;
 use crate::queue::Lane;
 use crate::store::{Delivery, Store};
 use intake::Shared;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub mod caretaker;
 pub mod clock;
 pub mod deliver;
 pub mod intake;
+pub mod link;
 pub mod record;
 pub mod turner;
 
@@ -28,6 +29,10 @@ pub struct Live {
     pub definitions: Definitions,
     /// Providers by name.
     pub channels: HashMap<String, Arc<dyn Channel>>,
+    /// Makes the links of messages.
+    pub signer: link::Signer,
+    /// Providers whose own ids of messages come back in callbacks, and so are kept.
+    pub referenced: HashSet<String>,
 }
 
 /// What every part of the engine holds.

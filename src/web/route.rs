@@ -305,6 +305,12 @@ pub static ROUTES: &[Route] = &[
     plain(Verb::Get, "/openapi.json", Access::Open, "This description", |call| Box::pin(openapi::get(call))),
     plain(Verb::Get, "/assets/style.css", Access::Open, "", |call| Box::pin(pages::assets::style(call))),
     plain(Verb::Get, "/assets/app.js", Access::Open, "", |call| Box::pin(pages::assets::script(call))),
+    plain(Verb::Get, "/u/{token}", Access::Open, "", |call| Box::pin(pages::links::ask(call))),
+    Route {
+        body_bytes_max: FORM_BYTES_MAX,
+        ..plain(Verb::Post, "/u/{token}", Access::Open, "", |call| Box::pin(pages::links::unsubscribe(call)))
+    },
+    plain(Verb::Get, "/l/{token}", Access::Open, "", |call| Box::pin(pages::links::follow(call))),
     plain(Verb::Get, "/login", Access::Open, "", |call| Box::pin(pages::login::form(call))),
     Route {
         body_bytes_max: FORM_BYTES_MAX,

@@ -1,6 +1,7 @@
 -- The outcome of a turn. ARGV: epoch id base flags document told wake-at old-wake old-ready first settled
 -- lease-ms effects {id effect}, then what `more` brings.
--- Flags: 1 taken (the inbox has to be empty), 2 effects handed over, 4 more.
+-- Flags: 1 taken (the inbox has to be empty), 2 effects handed over, 4 more, then 8 for each input that this very
+-- commit has put into the inbox before (what was said about an address that it takes).
 -- `more`, for what is rare: what (account, erase) balance n scattered-inputs n {version by} n uncounted
 -- n withdrawn.
 -- Replies: 0 done, 1 conflict, 2 not the owner; then whether she is ready again.
@@ -72,6 +73,8 @@ for item = 1, items do
   local lease, a = KEYS[item], at_arg
   local p, id, flags, document = prefix(lease), ARGV[a + 2], tonumber(ARGV[a + 4]), ARGV[a + 5]
   local settled, effects = ARGV[a + 11], tonumber(ARGV[a + 13])
+  local own = math.floor(flags / 8)
+  flags = flags % 8
   at_arg = a + 13 + 2 * effects
   local more = flags >= 4 and read_more()
   local record, inbox = p .. 'customer:' .. id, p .. 'inbox:' .. id
@@ -87,7 +90,7 @@ for item = 1, items do
         outcome = 3
       end
     end
-  elseif flags % 2 == 1 and unread > 0 then
+  elseif flags % 2 == 1 and unread > own then
     outcome = 1
   elseif more and #more.scattered > 0 and not all_there(inbox, more.scattered) then
     outcome = 1
