@@ -30,6 +30,7 @@ mod recovery;
 mod turns;
 
 use addresses::*;
+pub use addresses::{address, stop};
 use effects::*;
 use inbox::*;
 use keep::*;

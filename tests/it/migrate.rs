@@ -2,10 +2,12 @@
 //! there afterwards, nothing is done twice, and whatever is wrong is noticed.
 
 use crate::contract::{
-    START, TestClock, accept, begin_claimed, commit, effect, event, fact, make_with, put_back, run_row, take, turn, withdrawal,
+    START, TestClock, accept, address, begin_claimed, commit, effect, event, fact, make_with, put_back, run_row, stop, take,
+    turn, withdrawal,
 };
 use crate::redis::{Disk, Server};
 use autofunnel::event::InputBody;
+use autofunnel::event::address::StopKind;
 use autofunnel::fact::What;
 use autofunnel::lang::time::{DAY_MS, HOUR_MS, Time};
 use autofunnel::store::migrate::{Move, Outcome, Progress, run};
@@ -14,7 +16,8 @@ use autofunnel::store::redis::RedisStore;
 use autofunnel::store::sqlite::backup::backup;
 use autofunnel::store::sqlite::{self, Mirror, SqliteStore};
 use autofunnel::store::{
-    Accepted, Begin, Claim, Commit, Committed, CustomerRow, Fate, QUARANTINE_AFTER, Store, StoreError, StoreResult, TokenRow,
+    Accepted, Begin, Claim, Commit, Committed, CustomerRow, Fate, QUARANTINE_AFTER, Saying, Store, StoreError, StoreResult,
+    TokenRow,
 };
 use futures_util::FutureExt;
 use std::path::PathBuf;
@@ -93,6 +96,13 @@ fn key(customer: &str, name: &str) -> String {
     format!("af:{{{}}}:{name}", autofunnel::store::redis::import::shard(customer))
 }
 
+/// The key of an e-mail address.
+fn place_of(text: &str) -> String {
+    let address = address(text);
+    let shard = u16::from_str_radix(&address.as_str()[..2], 16).unwrap();
+    format!("af:{{{shard}}}:address:{address}")
+}
+
 fn grant(customer: &str, n: u32) -> autofunnel::effect::Effect {
     effect(customer, n)
 }
@@ -114,6 +124,7 @@ async fn fill(stand: &Stand, store: &Arc<dyn Store>) {
         (first.runs, first.began) = (vec![run_row("waits", 1, "welcome", "v0", "waiting", START)], vec![1]);
         first.facts = vec![fact(What::Entered, START, None), fact(What::Granted, START, Some(7))];
         first.account = Some(b"account of hers".to_vec());
+        first.addresses_taken = vec![address("a@x.org"), address("b@x.org")];
         first.index = CustomerRow {
             id: "waits".to_owned(),
             name: "Ada Lind".to_owned(),
@@ -129,7 +140,16 @@ async fn fill(stand: &Stand, store: &Arc<dyn Store>) {
         Committed::Done
     );
     // Effects: one that waits, one that failed, one of which nobody knows, one that is being sent.
-    make_with(store, "sends", |first| first.effects = (1..=4).map(|n| grant("sends", n)).collect()).await;
+    make_with(store, "sends", |first| {
+        first.effects = (1..=4).map(|n| grant("sends", n)).collect();
+        first.addresses_taken = vec![address("b@x.org")];
+    })
+    .await;
+    // Something was said about an address that two share, and about one that nobody has.
+    store.link_key().await.unwrap();
+    for said in ["b@x.org", "c@x.org"] {
+        store.say(address(said), Saying::Stop(stop(StopKind::Bounced, START))).await.unwrap();
+    }
     let deliveries = store.claim_effects(9).await.unwrap();
     let nth = |n: u32| deliveries.iter().find(|delivery| delivery.effect == grant("sends", n)).unwrap();
     for n in 2..=4 {
@@ -478,6 +498,8 @@ async fn the_comparison_finds_every_kind_of_difference() {
         (vec!["DEL".into(), key("waits", "live")], "live runs"),
         (vec!["HDEL".into(), "af:{meta}:bundles".into(), "d0".into()], "definitions"),
         (vec!["DEL".into(), "af:{meta}:tokens".into()], "tokens"),
+        (vec!["DEL".into(), place_of("b@x.org")], "addresses"),
+        (vec!["HDEL".into(), place_of("b@x.org"), "s:email:bounced".into()], "addresses"),
         (vec!["SEEN".into()], "ids of events"),
     ];
     for (harm, kind) in harms {

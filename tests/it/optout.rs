@@ -7,6 +7,9 @@ use autofunnel::engine::intake::{Intake, Shared};
 use autofunnel::event::InputBody;
 use autofunnel::event::address::{Address, StopKind};
 use autofunnel::funnel::Files;
+use autofunnel::lang::time::Time;
+use autofunnel::lang::value::Value;
+use autofunnel::source::MappedEvent;
 use autofunnel::store::{Accepted, Begin, Store};
 use autofunnel::wire::secrets::Placeholders;
 use std::sync::Arc;
@@ -201,4 +204,46 @@ async fn what_is_said_reaches_everybody_who_has_the_address(stand: &dyn Stand) {
     assert!(store.address(phone(1)).await.unwrap().stops.is_empty());
     assert_eq!(deliver(&intake, "sms", &text(4, &number(9), "STOP")).await, [Accepted::New]);
     assert_eq!(store.address(phone(9)).await.unwrap().stops.len(), 1);
+}
+
+/// What the example's maps make of what providers send (bodies as their documentation shows them).
+#[test]
+fn the_examples_maps_read_what_providers_send() {
+    let example = include_str!("../../examples/webhooks.yaml");
+    let settings = format!("workspace: Test\nzone: Europe/Berlin\ncurrency: EUR\n{example}");
+    let checked = workspace::check(&[("autofunnel.yaml".to_owned(), settings)].into(), &Placeholders);
+    assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
+    assert_eq!(checked.sources["twilio"].providers().collect::<Vec<_>>(), ["text-service"; 2]);
+    let told = |source: &str, json: &str| -> Vec<(String, String)> {
+        let body = Value::from_json(&serde_json::from_str(json).unwrap()).unwrap();
+        let events = checked.sources[source].events(&body, &[], Time(0)).unwrap();
+        let bounce = |event: &MappedEvent| event.properties.get("bounce").and_then(Value::as_text).unwrap_or("").to_owned();
+        events.iter().map(|event| (event.name.clone(), bounce(event))).collect()
+    };
+    let one = |name: &str, bounce: &str| vec![(name.to_owned(), bounce.to_owned())];
+    let mail = |event: &str, more: &str| {
+        format!(
+            r#"{{"event":"{event}","email":"ada@example.com","sg_event_id":"x","timestamp":1600112492,"effect":"c/1/mail/1"{more}}}"#
+        )
+    };
+    for (event, more, name, bounce) in [
+        ("delivered", "", "message_delivered", ""),
+        ("open", "", "message_opened", ""),
+        ("click", r#","url":"https://shop.example""#, "message_clicked", ""),
+        ("bounce", r#","type":"bounce""#, "message_bounced", "hard"),
+        ("bounce", r#","type":"blocked""#, "message_bounced", "soft"),
+        ("dropped", "", "message_bounced", "hard"),
+        ("spamreport", "", "message_complained", ""),
+        ("unsubscribe", "", "message_unsubscribed", ""),
+    ] {
+        let found = told("sendgrid", &mail(event, more));
+        assert_eq!((found.len(), found[0].0.as_str()), (1, name), "{event}");
+        assert!(bounce.is_empty() || found[0].1 == bounce, "{event}: {found:?}");
+    }
+    assert!(told("sendgrid", &mail("processed", "")).is_empty());
+    assert_eq!(told("twilio", r#"{"MessageSid":"SM1","From":"+491","To":"+492","Body":"STOP"}"#), one("message_replied", ""));
+    assert_eq!(told("twilio", r#"{"MessageSid":"SM1","MessageStatus":"delivered"}"#), one("message_delivered", ""));
+    let failed = r#"{"MessageSid":"SM1","MessageStatus":"undelivered","To":"+491","ErrorCode":"30003"}"#;
+    assert_eq!(told("twilio", failed), one("message_bounced", ""));
+    assert!(told("twilio", r#"{"MessageSid":"SM1","MessageStatus":"queued"}"#).is_empty());
 }

@@ -7,6 +7,7 @@
 
 use super::super::sqlite::crowded;
 use super::super::{AddressRow, Commit, NewInput, REFERENCE_DAYS, Saying, StoreResult};
+use super::import::Target;
 use super::key::{key, meta, shard_of};
 use super::pump::Op;
 use super::script::Script;
@@ -14,7 +15,7 @@ use super::{Inner, value};
 use crate::event::InputBody;
 use crate::event::address::{Address, HOLDERS_MAX, SOFT_MAX, SOFT_MS, Stop, StopKind};
 use crate::lang::time::{DAY_MS, Time};
-use redis::Value;
+use redis::{Cmd, Value};
 
 /// The source of inputs that the index itself puts into an inbox.
 const SOURCE: &str = "addresses";
@@ -116,6 +117,69 @@ impl Inner {
         set.arg(meta("link_key")).arg(super::super::new_link_key()?);
         get.arg(meta("link_key"));
         Ok(value::bytes(self.plain(&[set, get]).await?.pop().unwrap_or(Value::Nil)))
+    }
+}
+
+/// The move of a store.
+impl Target {
+    /// Writes what is known of addresses.
+    ///
+    /// # Errors
+    /// When Redis does not answer; so with all that follow.
+    pub async fn addresses(&self, rows: &[(Address, AddressRow)]) -> StoreResult<()> {
+        let commands: Vec<Cmd> = rows
+            .iter()
+            .filter(|(_, row)| !row.holders.is_empty() || !row.stops.is_empty())
+            .map(|(address, row)| {
+                let mut set = redis::cmd("HSET");
+                set.arg(place(address));
+                for (customer, since) in &row.holders {
+                    set.arg(format!("c:{customer}")).arg(since.0);
+                }
+                for stop in &row.stops {
+                    let field = format!("s:{}:{}", stop.channel, stop.kind.name());
+                    set.arg(field).arg(format!("{} {}", stop.since.0, stop.source));
+                }
+                set
+            })
+            .collect();
+        self.ask(&commands).await.map(|_| ())
+    }
+
+    /// What is known of addresses.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn read_addresses(&self, which: &[Address]) -> StoreResult<Vec<AddressRow>> {
+        let commands: Vec<Cmd> = which
+            .iter()
+            .map(|address| {
+                let mut all = redis::cmd("HGETALL");
+                all.arg(place(address));
+                all
+            })
+            .collect();
+        Ok(self.ask(&commands).await?.into_iter().map(row).collect())
+    }
+
+    /// Writes the key that signs links.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn write_link_key(&self, key: &[u8]) -> StoreResult<()> {
+        let mut set = redis::cmd("SET");
+        set.arg(meta("link_key")).arg(key);
+        self.ask(&[set]).await.map(|_| ())
+    }
+
+    /// The key that signs links.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn read_link_key(&self) -> StoreResult<Vec<u8>> {
+        let mut get = redis::cmd("GET");
+        get.arg(meta("link_key"));
+        Ok(value::bytes(self.ask(&[get]).await?.pop().unwrap_or(Value::Nil)))
     }
 }
 
