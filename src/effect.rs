@@ -48,7 +48,7 @@ pub fn customer_of(id: &str) -> Option<&str> {
 
 /// The run that an effect's id names.
 pub fn run_of(id: &str) -> Option<u64> {
-    id.rsplitn(4, '/').nth(2)?.parse().ok()
+    id.rsplit('/').nth(2)?.parse().ok()
 }
 
 /// The closed vocabulary.

@@ -90,7 +90,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What the links of a message are made of. What a customer has asked for has no way out and is not counted.
+    /// What the links of a message are made of. Links of what a customer has asked for are not counted.
     pub fn links(&self, channel: &str, topic: Option<String>, transactional: bool) -> Option<Links> {
         let address = self.address.clone()?;
         let clicks = !transactional && self.clicks.iter().any(|counted| counted == channel);

@@ -208,12 +208,12 @@ impl Turn<'_> {
             self.go(index, step, NEXT);
             return Next::Again;
         }
-        if let Some((at_most, within)) = self.workspace.settings.offers {
-            if self.count_offers(within, now) >= at_most as usize {
-                self.skip(index, funnel, step, format!("cool-down: at most {at_most} offers within {within}"));
-                self.go(index, step, NEXT);
-                return Next::Again;
-            }
+        if let Some((at_most, within)) = self.workspace.settings.offers
+            && self.count_offers(within, now) >= at_most as usize
+        {
+            self.skip(index, funnel, step, format!("cool-down: at most {at_most} offers within {within}"));
+            self.go(index, step, NEXT);
+            return Next::Again;
         }
         let kind = EffectKind::Offer(Offer { bundle, valid_for });
         let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);

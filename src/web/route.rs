@@ -153,7 +153,7 @@ pub static ROUTES: &[Route] = &[
             (
                 200,
                 "The customer",
-                r#"{"id":"C-17","created":"2027-01-10T09:00:00Z","profile":{"name":"Ada Lovelace"},"consent":{},"membership":null,"loyalty":{"balance":200},"segments":{},"runs":[]}"#,
+                r#"{"id":"C-17","created":"2027-01-10T09:00:00Z","profile":{"name":"Ada Lovelace"},"consent":{},"suppressed":[],"membership":null,"loyalty":{"balance":200},"segments":{},"runs":[]}"#,
             ),
             (404, "Not known", ""),
         ],

@@ -534,28 +534,28 @@ async fn a_newer_engines_store_is_refused_by_name() {
     stand.old().close().await;
     whole(&stand.migrate().await.unwrap());
     stand.new_store().await.close().await;
-    for (name, number) in [("layout", "2"), ("format", "2")] {
+    for (name, number, known) in [("layout", "3", "2"), ("format", "2", "1")] {
         stand.ask(&["HSET", "af:{meta}:store", name, number]);
         let refused = stand.open_new().await.err().unwrap().to_string();
-        assert!(refused.contains(&format!("newer engine ({name} 2, this engine knows 1)")), "{refused}");
-        stand.ask(&["HSET", "af:{meta}:store", name, "1"]);
+        assert!(refused.contains(&format!("newer engine ({name} {number}, this engine knows {known})")), "{refused}");
+        stand.ask(&["HSET", "af:{meta}:store", name, known]);
     }
     stand.ask(&["HSET", "af:{meta}:store", "shards", "64"]);
     assert!(stand.open_new().await.err().unwrap().to_string().contains("64 shards"));
-    for (name, number) in [("schema", 2), ("format", 2)] {
+    for (name, number, known) in [("schema", 3, 2), ("format", 2, 1)] {
         let change = |number: i64| {
             let db = rusqlite::Connection::open(stand.file()).unwrap();
             db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", rusqlite::params![name, number]).unwrap();
         };
         change(number);
-        let wanted = format!("newer engine ({name} 2, this engine knows 1)");
+        let wanted = format!("newer engine ({name} {number}, this engine knows {known})");
         let opened = SqliteStore::open(&stand.file(), stand.options()).err().unwrap().to_string();
         let moved = stand.migrate().await.unwrap_err().to_string();
         let copied = backup(&stand.file(), &stand.folder.path().join("copy.db")).unwrap_err().to_string();
         for said in [opened, moved, copied] {
             assert!(said.contains(&wanted), "{said}");
         }
-        change(1);
+        change(known);
     }
 }
 

@@ -307,7 +307,7 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
     let flags = if flight.taken { TAKEN } else { 0 }
         | if handed { HANDED } else { 0 }
         | if more.is_some() { MORE } else { 0 }
-        | at.own * OWN;
+        | (at.own * OWN);
     let args = &mut op.args;
     args.int(at.epoch).push(customer).push(commit.base.to_be_bytes()).int(flags).push(&document);
     args.push(told.map(|told| told.encode()).unwrap_or_default()).push(&wake_text).push(&flight.wake_at).push(&flight.ready_at);

@@ -11,8 +11,8 @@ use crate::event::address::{Address, HOLDERS_MAX, SOFT_MAX, SOFT_MS, Stop, StopK
 use crate::lang::time::{DAY_MS, Time};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Rows of references that have outlived their time, dropped with each new one.
-const OLD_REFERENCES: i64 = 2;
+/// Rows that have outlived their time, dropped with each new one.
+const OLD_ROWS: i64 = 2;
 /// The key that signs links, in the table of settings.
 pub const LINK_KEY_NAME: &str = "link_key";
 
@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS stop (
 CREATE TABLE IF NOT EXISTS soft (
   digest TEXT NOT NULL, channel TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (digest, channel, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS soft_at ON soft (at);
 CREATE TABLE IF NOT EXISTS reference (digest TEXT PRIMARY KEY, effect TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_at ON reference (at);
 ";
@@ -89,6 +90,12 @@ impl Core {
                     stop.channel,
                     from
                 ])?;
+                self.db
+                    .prepare_cached(
+                        "DELETE FROM soft WHERE (digest, channel, id) IN
+                         (SELECT digest, channel, id FROM soft WHERE at <= ?1 ORDER BY at LIMIT ?2)",
+                    )?
+                    .execute(params![from, OLD_ROWS])?;
                 self.db.prepare_cached("INSERT INTO soft VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?.execute(params![
                     digest,
                     stop.channel,
@@ -129,7 +136,7 @@ impl Core {
             .prepare_cached(
                 "DELETE FROM reference WHERE digest IN (SELECT digest FROM reference WHERE at < ?1 ORDER BY at LIMIT ?2)",
             )?
-            .execute(params![self.batch.now.0 - REFERENCE_DAYS * DAY_MS, OLD_REFERENCES])?;
+            .execute(params![self.batch.now.0 - REFERENCE_DAYS * DAY_MS, OLD_ROWS])?;
         self.db.prepare_cached("INSERT INTO reference VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?.execute(params![
             reference.as_str(),
             effect,
