@@ -88,7 +88,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     let views = Arc::new(Shared::new(workspace::views(&current)));
     let definitions = definitions(&*store, current).await?;
     let signer = Signer::new(store.link_key().await?);
-    let live = Arc::new(Shared::new(Live { definitions, channels: checked.channels, signer, referenced }));
+    let live = Arc::new(Shared::new(Live::new(definitions, checked.channels, signer).hearing_of(referenced)));
 
     let client = wire::Client::new().map_err(anyhow::Error::msg)?;
     let queues = Queues::default();
@@ -98,6 +98,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         effects: queues.effects.clone(),
         tools: Tools { client, store: store.clone() },
         meter: Arc::new(Meter::default()),
+        traffic: Arc::default(),
     };
     let new_token = administrator(&*store, token).await?;
     let (stop, stopped) = watch::channel(false);
@@ -155,6 +156,17 @@ async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> an
         }
     }
     Ok(definitions)
+}
+
+/// The definitions that a store keeps: its current ones and those that live runs are pinned to; `None`: it has
+/// none yet.
+pub(super) async fn kept_definitions(store: &dyn Store) -> anyhow::Result<Option<Definitions>> {
+    let Some((_, bundle)) = store.definitions().await?.into_iter().next() else { return Ok(None) };
+    let files: Files = serde_json::from_slice(&bundle).context("the kept workspace is damaged")?;
+    match workspace::check(&files, &Placeholders as &dyn Secrets).workspace {
+        Some(current) => Ok(Some(definitions(store, current).await?)),
+        None => bail!("the kept workspace no longer compiles; start the engine that wrote it, or apply a workspace"),
+    }
 }
 
 /// Sees that there is an administrator's token.

@@ -1,6 +1,7 @@
 //! Wiring: from files and flags to a running engine. The only place that names concrete stores.
 
 pub mod engine;
+pub mod report;
 pub mod store;
 pub mod telemetry;
 pub mod workspace;

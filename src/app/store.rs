@@ -30,6 +30,8 @@ pub struct Remote {
     pub state: PathBuf,
     /// An append-only file is not demanded.
     pub accept_loss: bool,
+    /// So many replicas must confirm what is answered.
+    pub wait_replicas: usize,
 }
 
 impl std::fmt::Debug for Remote {
@@ -100,6 +102,7 @@ pub async fn open(
     options.works = roles.worker;
     options.reports = roles.report;
     options.accept_loss = chosen.accept_loss;
+    options.wait_replicas = chosen.wait_replicas;
     options.state_file = roles.worker.then(|| chosen.state.join(STATE_FILE));
     options.mirror = match roles.report {
         true => Some(Mirror::open(&chosen.report, Options::new(clock))?),

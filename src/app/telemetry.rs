@@ -1,8 +1,10 @@
 //! Logs for people or machines, and the engine's measures.
 
+use crate::engine::traffic::Health;
 use crate::engine::{Engine, Meter};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -49,6 +51,27 @@ impl std::fmt::Debug for Measures {
     }
 }
 
+impl Measures {
+    /// A line for each provider that has been called.
+    fn providers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let health = self.engine.traffic.health(self.engine.store.now());
+        let measures: [(&str, &str, fn(&Health) -> i64); 2] = [
+            ("autofunnel_provider_calls", "Calls to a provider that are under way", |one| i64::from(one.under_way)),
+            ("autofunnel_provider_resting", "1 while a provider is left alone after failures", |one| {
+                i64::from(one.rests_until.is_some())
+            }),
+        ];
+        for (name, help, measure) in measures {
+            let mut lines = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for one in &health {
+                let labels = [("provider", one.provider.as_str())];
+                ConstGauge::new(measure(one)).encode(lines.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Collector for Measures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let counters: [(&str, &str, &AtomicU64); 6] = [
@@ -65,6 +88,7 @@ impl Collector for Measures {
         }
         let waiting = ConstGauge::new(self.engine.effects.waiting() as i64);
         let help = "Effects that wait for a deliver worker of this process";
-        waiting.encode(encoder.encode_descriptor("autofunnel_effects_waiting", help, None, waiting.metric_type())?)
+        waiting.encode(encoder.encode_descriptor("autofunnel_effects_waiting", help, None, waiting.metric_type())?)?;
+        self.providers(&mut encoder)
     }
 }

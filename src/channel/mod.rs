@@ -1,9 +1,9 @@
 //! Providers: what carries messages and remote grants to the outside.
 //!
-//! A kind of provider is one file and one line in [`KINDS`]. It is compiled from the settings into a
-//! [`Channel`], which first prepares the exact bytes to send (pure; their digest is recorded before the
-//! first attempt) and then sends them. What an answer means for a retry is decided here, in
-//! [`SendResult`]; when to retry is not.
+//! A kind of provider is one file and one line in [`OWN_KINDS`], or a preset of `http` (see [`presets`]). It is
+//! compiled from the settings into a [`Channel`], which first prepares the exact bytes to send (pure; their
+//! digest is recorded before the first attempt) and then sends them. What an answer means for a retry is
+//! decided here, in [`SendResult`]; when to retry is not.
 
 use crate::effect::{Effect, OnUncertain};
 use crate::lang::cel::Schema;
@@ -16,11 +16,18 @@ use crate::template::{Rendered, TemplateOptions};
 use crate::wire::secrets::Secrets;
 use crate::wire::{self};
 use futures_util::future::BoxFuture;
+use presets::Preset;
 use std::any::Any;
 use std::sync::Arc;
 
 mod http;
 mod inbox;
+mod limits;
+mod presets;
+mod smtp;
+mod vars;
+
+pub use limits::{Limits, Rate};
 
 /// What the receiver does with the same effect twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,6 +110,11 @@ pub trait Channel: Send + Sync {
     /// Reports names that it reads and that are not in `schema`.
     fn check(&self, _schema: &dyn Schema, _faults: &mut Faults) {}
 
+    /// How much it takes at one time.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
     /// What will be sent. Pure: the same effect gives the same bytes.
     ///
     /// # Errors
@@ -125,6 +137,7 @@ pub struct Setup<'a> {
 type Compile = fn(&str, &Node, Setup<'_>, &mut Faults) -> Option<Arc<dyn Channel>>;
 
 /// A kind of provider.
+#[derive(Clone, Copy)]
 pub struct Kind {
     /// Its name in the settings.
     pub name: &'static str,
@@ -132,30 +145,58 @@ pub struct Kind {
     pub doc: &'static str,
     /// Its fields beside `kind`.
     pub fields: &'static [Field],
-    compile: Compile,
+    /// More of its fields.
+    pub more: &'static [Field],
+    make: Make,
 }
 
-/// All kinds.
-pub const KINDS: &[Kind] = &[
-    Kind {
-        name: "inbox",
-        doc: "keeps messages in this engine, for development and previews",
-        fields: inbox::FIELDS,
-        compile: inbox::compile,
-    },
-    Kind {
-        name: "http",
-        doc: "calls any service over HTTP, for messages and remote grants",
-        fields: http::FIELDS,
-        compile: http::compile,
-    },
+/// How a kind is made.
+#[derive(Clone, Copy)]
+enum Make {
+    Own(Compile),
+    Preset(&'static Preset),
+}
+
+const fn own(name: &'static str, doc: &'static str, fields: &'static [Field], compile: Compile) -> Kind {
+    Kind { name, doc, fields, more: &[], make: Make::Own(compile) }
+}
+
+/// Kinds with code of their own; a preset is a kind too, see [`kinds`].
+const OWN_KINDS: &[Kind] = &[
+    own("inbox", "keeps messages in this engine, for development and previews", inbox::FIELDS, inbox::compile),
+    own("http", "calls any service over HTTP, for messages and remote grants", http::FIELDS, http::compile),
+    own("smtp", "hands e-mail to a mail server", smtp::FIELDS, smtp::compile),
 ];
+
+/// All kinds: those with code of their own, then the presets.
+pub fn kinds() -> impl Iterator<Item = Kind> {
+    let preset = |preset: &'static Preset| Kind {
+        name: preset.kind,
+        doc: preset.about,
+        fields: preset.fields,
+        more: Preset::common(),
+        make: Make::Preset(preset),
+    };
+    OWN_KINDS.iter().copied().chain(presets::all().iter().map(preset))
+}
 
 /// Name of the provider that is there without being declared.
 pub const DEFAULT_PROVIDER: &str = "inbox";
 
+/// All kinds by name.
+const KIND_NAMES: &[&str] =
+    &["inbox", "http", "smtp", "postmark", "sendgrid", "slack", "telegram", "twilio", "vonage", "whatsapp", "whatsapp-template"];
+
 /// The field that every provider has.
-pub const COMMON_FIELDS: &[Field] = &[Field::required("kind", Shape::Word(&["inbox", "http"]), "the kind of provider")];
+pub const COMMON_FIELDS: &[Field] = &[
+    Field::required("kind", Shape::Word(KIND_NAMES), "the kind of provider"),
+    Field::optional(
+        "rate",
+        Shape::Phrase("a rate such as 10/s or 600/minute"),
+        "most effects that it takes; more wait their turn",
+    ),
+    Field::optional("at_once", Shape::Int(1, 128), "most calls to it at the same time; default 96"),
+];
 
 /// The provider that is there without being declared.
 pub fn default_provider() -> Arc<dyn Channel> {
@@ -167,19 +208,22 @@ pub fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -
     let Some(kind) = node.get("kind") else {
         faults
             .error("missing-field", &node.place, format!("the provider `{name}` has no `kind`"))
-            .hint(format!("add `kind: …`; there is: {}", names().join(", ")));
+            .hint(format!("add `kind: …`; there is: {}", KIND_NAMES.join(", ")));
         return None;
     };
-    let Some(found) = KINDS.iter().find(|known| kind.scalar() == Some(known.name)) else {
+    let Some(found) = kinds().find(|known| kind.scalar() == Some(known.name)) else {
         let typed = kind.scalar().unwrap_or("");
-        faults.error("unknown-kind", &kind.place, format!("there is no kind of provider `{typed}`")).did_you_mean(typed, names());
+        faults
+            .error("unknown-kind", &kind.place, format!("there is no kind of provider `{typed}`"))
+            .did_you_mean(typed, KIND_NAMES.iter().copied());
         return None;
     };
-    (found.compile)(name, node, setup, faults)
-}
-
-fn names() -> Vec<&'static str> {
-    KINDS.iter().map(|kind| kind.name).collect()
+    let limits = limits::read(node, faults)?;
+    let channel = match found.make {
+        Make::Own(compile) => compile(name, node, setup, faults),
+        Make::Preset(preset) => preset.compile(name, node, setup, faults),
+    }?;
+    Some(limits::limited(channel, limits))
 }
 
 #[cfg(test)]

@@ -76,10 +76,11 @@ fn make(yaml: &str) -> Result<Arc<dyn Channel>, Vec<String>> {
 #[test]
 fn every_kind_is_described_and_can_be_written() {
     let words = COMMON_FIELDS.iter().find(|field| field.name == "kind").map(|field| format!("{:?}", field.shape)).unwrap();
-    for kind in KINDS {
+    for kind in kinds() {
         assert!(words.contains(&format!("{:?}", kind.name)), "{} is missing in the words of `kind`", kind.name);
         assert!(!kind.doc.is_empty());
     }
+    assert_eq!(kinds().map(|kind| kind.name).collect::<Vec<_>>(), KIND_NAMES);
     assert!(make("kind: inbox").is_ok());
     assert_eq!(default_provider().kind(), DEFAULT_PROVIDER);
 }
@@ -121,6 +122,12 @@ fn faults_in_a_provider_are_named() {
         ("kind: http\nurl: https://a.example/\ntimeout: 2 days", "bad-timeout"),
         ("kind: http\nurl: https://a.example/\nsuccess: { status: 200-100 }", "bad-status"),
         ("kind: http\nurl: https://a.example/\nsuccess: { equals: 1 }", "bad-success"),
+        ("kind: http\nurl: https://a.example/\nquery: x", "wrong-type"),
+        ("kind: http\nurl: https://a.example/\nquery: { a: \"{{ x | nope }}\" }", "bad-template"),
+        ("kind: http\nurl: https://a.example/\nidempotency: maybe", "unknown-word"),
+        ("kind: http\nurl: https://a.example/\nidempotency: none\nidempotent: true", "bad-idempotency"),
+        ("kind: http\nurl: https://a.example/\nreference: header a b", "bad-header"),
+        ("kind: http\nurl: https://a.example/\nretry_when: [{ field: /a }]", "missing-field"),
     ] {
         match make(yaml) {
             Ok(_) => panic!("accepted: {yaml}"),

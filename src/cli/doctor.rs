@@ -10,7 +10,8 @@ const EXAMPLES: &str = "\
 Examples:
   autofunnel doctor
   autofunnel doctor --store redis://127.0.0.1:6379
-  autofunnel doctor --store redis://127.0.0.1:6379 --json
+  autofunnel doctor --store redis+sentinel://10.0.0.1:26379,10.0.0.2:26379/shop
+  autofunnel doctor --store redis+cluster://10.0.0.1:6379,10.0.0.2:6379 --json
   autofunnel doctor --store redis://127.0.0.1:6379 --confirm   after Redis came back older than it was
 
 Exit code 1 means that something has to be done.";
@@ -63,6 +64,7 @@ fn told(found: &Examined, term: &Term) -> String {
     let (problems, notes) = match found {
         Examined::Redis(report) => {
             line("server", format!("{}, {} MB used", report.server, report.memory.0 / 1_000_000));
+            report.behind.iter().for_each(|server| line("", server.clone()));
             if !report.store.is_empty() {
                 line("store", report.store.clone());
                 for worker in &report.workers {

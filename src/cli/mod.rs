@@ -16,13 +16,16 @@ mod completions;
 mod customer;
 mod demo;
 mod doctor;
+mod effects;
 mod explain;
 mod import;
 mod inbox;
 mod init;
 mod migrate;
+mod preview;
 mod quarantine;
 mod remote;
+mod report;
 mod runs;
 mod schema;
 mod send;
@@ -73,6 +76,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Test(test::Test),
+    Preview(preview::Preview),
     Schema(schema::Schema),
     /// Run the engine until it is told to stop
     Serve(serve::ServeArgs),
@@ -85,9 +89,11 @@ enum Command {
     Explain(explain::Explain),
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
+    Effects(effects::Effects),
     Quarantine(quarantine::Quarantine),
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
+    Report(report::Report),
     MigrateStore(migrate::MigrateStore),
     Token(token::Token),
     Completions(completions::Completions),
@@ -99,6 +105,7 @@ impl Command {
             Command::Init(command) => command.run(term),
             Command::Check(command) => command.run(term),
             Command::Test(command) => command.run(term),
+            Command::Preview(command) => command.run(term),
             Command::Schema(command) => command.run(term),
             Command::Serve(args) => ended(serve::run(args, term.color)),
             Command::Demo(args) => ended(demo::run(args, term.color)),
@@ -109,9 +116,11 @@ impl Command {
             Command::Explain(command) => command.run(term),
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
+            Command::Effects(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),
             Command::Doctor(command) => command.run(term),
             Command::Backup(command) => command.run(term),
+            Command::Report(command) => command.run(term),
             Command::MigrateStore(command) => command.run(term),
             Command::Token(command) => command.run(term),
             Command::Completions(command) => command.run(term),

@@ -61,8 +61,8 @@ fn stem(file: &str) -> &str {
 
 /// All schemas by file name.
 fn all() -> Vec<(&'static str, Json)> {
-    let provider = channel::KINDS.iter().map(|kind| {
-        let mut one = object_schema(&[channel::COMMON_FIELDS, kind.fields]);
+    let provider = channel::kinds().map(|kind| {
+        let mut one = object_schema(&[channel::COMMON_FIELDS, kind.fields, kind.more]);
         one["title"] = json!(kind.name);
         one["description"] = json!(kind.doc);
         one["properties"]["kind"] = json!({ "const": kind.name });

@@ -64,6 +64,11 @@ pub struct StoreArgs {
     /// Work on a Redis that does not write to disk, and lose everything when it ends
     #[arg(long)]
     pub accept_loss: bool,
+    /// Answer an event, and go on after a commit or an attempt to send, only when so many replicas of Redis have
+    /// confirmed it within 1 s; else the event is answered 503 and may be sent again. Sentinel and Cluster only lose
+    /// what was answered when this is 0
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub wait_replicas: usize,
 }
 
 impl StoreArgs {
@@ -73,7 +78,8 @@ impl StoreArgs {
         let named = named.unwrap_or_else(|| "autofunnel.db".to_owned());
         match is_address(&named) {
             true => {
-                Place::Redis(Remote { address: named, report: self.report, state: self.state, accept_loss: self.accept_loss })
+                let StoreArgs { report, state, accept_loss, wait_replicas, .. } = self;
+                Place::Redis(Remote { address: named, report, state, accept_loss, wait_replicas })
             }
             false => Place::File(PathBuf::from(named)),
         }

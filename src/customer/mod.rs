@@ -165,6 +165,9 @@ pub struct Run {
     /// When the present step's message expires, set at its first decision; a later decision keeps it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deadline: Option<Time>,
+    /// Why nobody knows what became of its effect: it waits for a person's word.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unknown: Option<String>,
     /// Results of steps by their id: readable as `steps.<id>.<name>`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub results: BTreeMap<String, Value>,

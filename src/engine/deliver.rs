@@ -6,13 +6,13 @@
 //!
 //! [`Store::begin`]: crate::store::Store::begin
 
-use super::turner::guarded;
+use super::traffic::{Asking, Entry, Pass};
+use super::turner::{Failure, guarded};
 use super::{Engine, Live, Meter, record};
 use crate::channel::{Channel, Idempotency, Prepared, SendResult};
 use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
 use crate::event::address::Address;
 use crate::event::{Input, InputBody};
-use crate::funnel::Definitions;
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::queue::Handler;
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
@@ -63,7 +63,11 @@ impl Handler<Delivery> for Deliverer {
 
 impl Engine {
     async fn deliver(&self, delivery: &Delivery) -> Result<(), StoreError> {
-        let live = self.live.get();
+        let mut live = self.live.get();
+        if live.lacks(&delivery.effect.version) {
+            self.learn(&delivery.effect.version).await?;
+            live = self.live.get();
+        }
         if book_is_for(&delivery.effect) {
             return self.book(&live, delivery).await;
         }
@@ -71,6 +75,7 @@ impl Engine {
             Ok(ready) => ready,
             Err(outcome) => return self.settle(&live, delivery, outcome).await,
         };
+        let Some(pass) = self.enter(delivery, &*channel).await? else { return Ok(()) };
         let begin = || self.store.begin(delivery.effect.id.clone(), delivery.ticket, prepared.digest());
         let begun = self.patiently(begin).await?;
         let attempt = match begun {
@@ -85,6 +90,7 @@ impl Engine {
         failpoint("provider.call.before");
         let sent = channel.send(&prepared, &self.tools).await;
         failpoint("provider.call.after");
+        pass.done(&sent, self.store.now());
         match sent {
             SendResult::Accepted { reference, data } => {
                 self.keep_reference(&live, &delivery.effect, reference.as_deref()).await?;
@@ -103,6 +109,31 @@ impl Engine {
         let Some(reference) = reference.filter(|_| live.referenced.contains(&message.provider)) else { return Ok(()) };
         let name = Address::of_reference(&message.provider, reference);
         self.patiently(|| self.store.keep_reference(name.clone(), effect.id.clone())).await
+    }
+
+    /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
+    async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
+        let effect = &delivery.effect;
+        let (provider, urgent) = match &effect.kind {
+            EffectKind::Message(message) => (message.provider.as_str(), message.transactional),
+            EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), true),
+            EffectKind::Offer(_) => ("", true),
+        };
+        let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
+        let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
+            Entry::Go(pass, pause) => {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                return Ok(Some(pass));
+            }
+            Entry::Later(due, why) => (due, why),
+        };
+        // Its time passes while it waits: the turn is to know at once.
+        let due = effect.valid_until.map_or(due, |until| due.min(until.plus_ms(1)));
+        let retry = Retry { effect: effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous: false };
+        self.patiently(|| self.store.retry(retry.clone())).await?;
+        Ok(None)
     }
 
     async fn crashed(&self, effect: &Effect) -> Result<(), StoreError> {
@@ -169,12 +200,20 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let effect = &delivery.effect;
         let (customer, version, now) = (claim.customer.clone(), claim.record.version, claim.now);
-        let turned = settle_turn(&live.definitions, &claim, effect, outcome.as_ref(), now);
+        let turned = settle_turn(live, &claim, effect, outcome.as_ref(), now);
         let turned = match turned {
             Ok(turned) => turned,
             Err(failure) => {
                 // The answer must not be lost with the turn: it goes the long way, where a crash is counted.
-                self.report(customer.clone(), None, failure).await;
+                match failure {
+                    Failure::Version(version) => {
+                        self.come_back(customer.clone(), &version).await;
+                        if outcome.is_none() {
+                            return self.put_back(delivery, now.plus_ms(BUSY_MS), "her turn goes first".to_owned(), false).await;
+                        }
+                    }
+                    failure => self.report(customer.clone(), None, failure).await,
+                }
                 let answer = outcome.unwrap_or_else(|| Outcome::Dead { why: "booking it crashed".to_owned(), attempts: 1 });
                 return self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), answer.clone())).await;
             }
@@ -230,13 +269,17 @@ fn book_is_for(effect: &Effect) -> bool {
 
 /// The turn on the answer to an effect, which the account gives where `outcome` is `None`.
 fn settle_turn(
-    definitions: &Definitions,
+    live: &Live,
     claim: &Claim,
     effect: &Effect,
     outcome: Option<&Outcome>,
     now: Time,
-) -> Result<turn::Turned, super::turner::Failure> {
-    let documents = record::decode(&claim.record).map_err(|why| super::turner::Failure::Document(why.to_string()))?;
+) -> Result<turn::Turned, Failure> {
+    let definitions = &live.definitions;
+    let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
+    if let Some(version) = live.lacks_for(documents.customer.as_ref()) {
+        return Err(Failure::Version(version));
+    }
     let (mut account, mut booked) = (documents.account, false);
     let outcome = match (outcome, &documents.customer) {
         (Some(outcome), _) => outcome.clone(),

@@ -4,7 +4,9 @@
 //! intake    parses and checks what comes in          (doors call it)
 //! turner    claimed customers ─► turn ─► commit      (a queue calls it)
 //! deliver   effects ─► begin ─► provider ─► settle   (a queue calls it)
+//! traffic   rates, rests and lanes of providers
 //! caretaker the scan after a change of definitions, and pruning
+//! versions  what workers beside have begun under other definitions
 //! ```
 
 use crate::channel::{Channel, Tools};
@@ -21,7 +23,9 @@ pub mod deliver;
 pub mod intake;
 pub mod link;
 pub mod record;
+pub mod traffic;
 pub mod turner;
+mod versions;
 
 /// What turns and deliveries work with; exchanged as a whole when a workspace is applied.
 pub struct Live {
@@ -33,6 +37,8 @@ pub struct Live {
     pub signer: link::Signer,
     /// Providers whose own ids of messages come back in callbacks, and so are kept.
     pub referenced: HashSet<String>,
+    /// Versions that were looked for in the store.
+    sought: HashSet<String>,
 }
 
 /// What every part of the engine holds.
@@ -48,6 +54,8 @@ pub struct Engine {
     pub tools: Tools,
     /// Counters for `/metrics`.
     pub meter: Arc<Meter>,
+    /// How much goes to each provider.
+    pub traffic: Arc<traffic::Traffic>,
 }
 
 /// Counters of this process.

@@ -90,6 +90,12 @@ fn encode_bounded(definitions: &Definitions, turned: &mut Turned) -> Vec<u8> {
     document
 }
 
+/// What lists show of a customer as she stands: her line and her live runs.
+pub fn standing(definitions: &Definitions, customer: &Customer) -> (CustomerRow, Vec<RunRow>) {
+    let live = customer.runs.iter().filter(|run| run.is_live());
+    (index(customer), live.map(|run| row(definitions, &customer.id, run)).collect())
+}
+
 fn index(customer: &Customer) -> CustomerRow {
     let text = |name: &str| customer.profile.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
     CustomerRow {
@@ -116,6 +122,7 @@ fn row(definitions: &Definitions, customer: &str, run: &Run) -> RunRow {
     let step = definitions.funnel(&run.version).and_then(|funnel| funnel.steps.list.get(run.at as usize));
     let state = match run.state {
         RunState::Held { .. } => "held",
+        RunState::Effect { .. } if run.unknown.is_some() => "held",
         RunState::Effect { .. } => "sending",
         RunState::Ready | RunState::Waiting { .. } | RunState::WaitingFor { .. } | RunState::Ended { .. } => "waiting",
     };

@@ -18,6 +18,8 @@ pub enum Failure {
     Crash(String),
     /// A stored document cannot be read.
     Document(String),
+    /// A run is pinned to a version that is not known here; nothing was decided.
+    Version(String),
 }
 
 /// Does the turns of a batch.
@@ -41,10 +43,22 @@ impl Engine {
             let (customer, first) = (claim.customer.clone(), claim.inputs.first().map(|queued| queued.seq));
             match turn_claim(&live, claim) {
                 Ok(commit) => commits.push(commit),
+                Err(Failure::Version(version)) => self.come_back(customer, &version).await,
                 Err(failure) => self.report(customer, first, failure).await,
             }
         }
         self.commit(commits).await;
+    }
+
+    /// A turn has to wait until a version is known: she is claimed again.
+    pub(super) async fn come_back(&self, customer: String, version: &str) {
+        let known = match self.learn(version).await {
+            Ok(()) => self.patiently(|| self.store.release(vec![customer.clone()])).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = known {
+            tracing::error!(%customer, %error, "a customer could not be given back; she is claimed again after a restart");
+        }
     }
 
     /// Counts a crash against the input; the store puts it aside when it has crashed too often.
@@ -53,6 +67,7 @@ impl Engine {
         let cause = match failure {
             Failure::Crash(cause) => format!("the turn crashed: {cause}"),
             Failure::Document(cause) => cause,
+            Failure::Version(version) => format!("version {version} of a funnel is not known"),
         };
         tracing::error!(%customer, %cause, "a turn failed; its input is tried again and put aside if it fails repeatedly");
         if let Err(error) = self.patiently(|| self.store.fault(customer.clone(), seq, cause.clone())).await {
@@ -123,6 +138,9 @@ fn turn_claim(live: &Live, claim: Claim) -> Result<Commit, Failure> {
         return Ok(Commit { customer: claim.customer, erase: true, consumed, ..Commit::default() });
     }
     let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
+    if let Some(version) = live.lacks_for(documents.customer.as_ref()) {
+        return Err(Failure::Version(version));
+    }
     let consumed = claim.inputs.iter().map(|queued| queued.seq).collect();
     let inputs = (claim.inputs.into_iter().map(|queued| queued.input).collect(), claim.more_from);
     let id = claim.customer;

@@ -39,7 +39,7 @@ pub const TESTS_FIELDS: &[Field] =
 struct Sorted<'a> {
     funnels: Vec<(&'a str, &'a str)>,
     tests: Vec<(&'a str, &'a str)>,
-    /// Template name → path of its HTML and of its text.
+    /// Template name → path of its HTML or MJML and of its text.
     templates: BTreeMap<&'a str, (Option<&'a str>, Option<&'a str>)>,
 }
 
@@ -183,8 +183,12 @@ fn sort<'a>(files: &'a Files, faults: &mut Faults) -> Sorted<'a> {
                 }
             }
             ["tests", file] if let Some(name) = file.strip_suffix(".yaml") => out.tests.push((name, path)),
-            ["templates", file] if let Some(name) = file.strip_suffix(".html") => {
-                out.templates.entry(name).or_default().0 = Some(path)
+            ["templates", file] if let Some(name) = file.strip_suffix(".html").or(file.strip_suffix(".mjml")) => {
+                if let Some(other) = out.templates.entry(name).or_default().0.replace(path) {
+                    faults
+                        .error("doubled-template", &start(path), format!("`{}` is the same template in HTML", shown(other)))
+                        .hint("keep one of the two files");
+                }
             }
             ["templates", file] if let Some(name) = file.strip_suffix(".txt") => {
                 out.templates.entry(name).or_default().1 = Some(path)
@@ -203,7 +207,7 @@ fn sort<'a>(files: &'a Files, faults: &mut Faults) -> Sorted<'a> {
 fn unused(path: &str, parts: &[&str], faults: &mut Faults) {
     let hint = match parts {
         [file] if file.ends_with(".yml") => "name it `.yaml`",
-        ["templates", ..] => "a template is `templates/NAME.html` or `templates/NAME.txt`",
+        ["templates", ..] => "a template is `templates/NAME.html`, `templates/NAME.mjml` or `templates/NAME.txt`",
         ["tests", ..] => "tests are in `tests/FUNNEL.yaml`",
         [file, ..] if file.ends_with(".md") => return,
         _ => "a funnel is `NAME.yaml` in the folder itself; remove the file, or move it out of the folder",

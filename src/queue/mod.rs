@@ -52,6 +52,12 @@ impl<T> Clone for Lane<T> {
 }
 
 impl<T> Lane<T> {
+    /// A queue with room for so many items, and its other end.
+    pub fn new(capacity: usize) -> (Lane<T>, mpsc::Receiver<T>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Lane { sender, capacity }, receiver)
+    }
+
     /// Room for `count` items now, reserved until the permits are used or dropped.
     pub fn reserve(&self, count: usize) -> Option<mpsc::PermitIterator<'_, T>> {
         self.sender.try_reserve_many(count).ok()
@@ -74,14 +80,9 @@ pub struct Queues {
 
 impl Default for Queues {
     fn default() -> Self {
-        let (effects, effects_out) = mpsc::channel(EFFECTS_QUEUED_MAX);
-        let (turns, turns_out) = mpsc::channel(TURN_BATCHES_QUEUED_MAX);
-        Queues {
-            effects: Lane { sender: effects, capacity: EFFECTS_QUEUED_MAX },
-            turns: Lane { sender: turns, capacity: TURN_BATCHES_QUEUED_MAX },
-            effects_out: backend::share(effects_out),
-            turns_out: backend::share(turns_out),
-        }
+        let (effects, effects_out) = Lane::new(EFFECTS_QUEUED_MAX);
+        let (turns, turns_out) = Lane::new(TURN_BATCHES_QUEUED_MAX);
+        Queues { effects, turns, effects_out: backend::share(effects_out), turns_out: backend::share(turns_out) }
     }
 }
 

@@ -316,6 +316,11 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// The store's clock.
     fn now(&self) -> Time;
 
+    /// What part of all customers' effects this process delivers: above 0, at most 1.
+    fn share(&self) -> f64 {
+        1.0
+    }
+
     /// Takes inputs into their customers' inboxes. All durable, or an error and none.
     fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>>;
 
@@ -333,8 +338,8 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// Gives claimed customers back unchanged, to be claimed again.
     fn release(&self, customers: Vec<String>) -> BoxFuture<'_, StoreResult<()>>;
 
-    /// Counts a crash against the first of a customer's inputs and frees her; at [`QUARANTINE_AFTER`] that
-    /// input is put aside with its cause.
+    /// Counts a crash against one of a customer's inputs (`None`: the first that was handed out with her, or her
+    /// wake if none was) and frees her; at [`QUARANTINE_AFTER`] that input is put aside with its cause.
     fn fault(&self, customer: String, seq: Option<u64>, cause: String) -> BoxFuture<'_, StoreResult<()>>;
 
     /// Takes an input off the list of what was put aside. False: it is not on it, or not any more. A retried

@@ -1,7 +1,7 @@
 //! Short templates inside settings: the URL, the headers and the body of a provider's request.
 
 use super::engine::{self, Context};
-use super::part::{Part, What, add, check_paths, render_part};
+use super::part::{self, Part, What, add, check_paths, render_part};
 use super::plain::Plain;
 use super::scan::Origin;
 use super::{RenderError, TemplateOptions};
@@ -60,7 +60,8 @@ impl Line {
             _ => None,
         };
         let source = sole.map_or_else(|| text.text.clone(), |inner| format!("{{{{ ({inner}) | json }}}}"));
-        let mut part = Box::new(add(&mut environment, (What::Text, key), &source, &origin, options.currency, faults)?);
+        let mut part =
+            Box::new(add(&mut environment, (What::Text, key), (&source, part::Form::Plain), &origin, options.currency, faults)?);
         if let (Some(_), [tag]) = (sole, tags.as_slice()) {
             part.plain = Plain::json(tag, options.currency);
         }

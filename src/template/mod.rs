@@ -1,8 +1,9 @@
 //! Message templates: checked when the workspace is loaded, rendered from frozen variables alone.
 //!
-//! A template named `welcome` is `templates/welcome.html` (HTML of an e-mail), `templates/welcome.txt`
-//! (plain text of an e-mail, or the whole of an SMS or chat message), or both. A file may begin with a
-//! header:
+//! A template named `welcome` is `templates/welcome.html` (HTML of an e-mail) or `templates/welcome.mjml`
+//! (MJML, from which that HTML is made), `templates/welcome.txt` (plain text of an e-mail, or the whole of an
+//! SMS or chat message), or both. An e-mail without a text gets one made of its HTML. A file may begin with
+//! a header:
 //!
 //! ```text
 //! ---
@@ -31,15 +32,17 @@ mod filters;
 mod header;
 mod line;
 mod links;
+mod mjml;
 mod part;
 mod plain;
 mod scan;
+mod text;
 
 pub use engine::{Context, OUTPUT_BYTES_MAX};
 pub use filters::percent_encode;
 pub use line::{Line, LineKind};
 
-use part::{Part, What, add, check_paths, render_part, uses_filter};
+use part::{Form, Part, What, add, check_paths, render_part, uses_filter};
 use scan::Origin;
 
 /// Largest source of one template file, in bytes.
@@ -98,8 +101,8 @@ impl std::fmt::Debug for Template {
 }
 
 impl Template {
-    /// Compiles the files of a template, each given as its path and text. `None` when there is an error,
-    /// which is then in `faults`.
+    /// Compiles the files of a template, each given as its path and text; a path that ends in `.mjml` is MJML.
+    /// `None` when there is an error, which is then in `faults`.
     pub fn compile(
         name: &str,
         html: Option<(&str, &str)>,
@@ -123,10 +126,11 @@ impl Template {
                 faults.error("template-too-large", &start(file), message);
                 continue;
             }
+            let form = if file.ends_with(".mjml") { Form::Mjml } else { Form::Plain };
             let file = header::split(file, text, faults);
             for (what, value) in [(What::Subject, file.subject), (What::Preheader, file.preheader)] {
                 if let Some(value) = value {
-                    builder.part(what, &value.text, Origin { place: value.place, exact: true }, faults);
+                    builder.part(what, (&value.text, Form::Plain), Origin { place: value.place, exact: true }, faults);
                 }
             }
             if file.body.text.trim().is_empty() {
@@ -134,7 +138,7 @@ impl Template {
                     .error("empty-template", &file.body.place, "the file has no text")
                     .hint("write the message below the header");
             }
-            builder.part(what, &file.body.text, Origin { place: file.body.place, exact: true }, faults);
+            builder.part(what, (&file.body.text, form), Origin { place: file.body.place, exact: true }, faults);
         }
         if html.is_some() && !builder.has(What::Subject) && faults.error_count() == errors {
             faults
@@ -164,7 +168,7 @@ impl Template {
             if part.text.trim().is_empty() {
                 faults.error("empty-template", &part.place, "the text is empty").hint("write what the customer is to read");
             }
-            builder.part(what, &part.text, Origin { place: part.place.clone(), exact: false }, faults);
+            builder.part(what, (&part.text, Form::Plain), Origin { place: part.place.clone(), exact: false }, faults);
         }
         (faults.error_count() == errors).then(|| builder.finish())
     }
@@ -219,11 +223,15 @@ impl Template {
             return Err(part.error(1, format!("the subject {why}"), None));
         }
         let mut html = strip_controls(one(What::Html)?);
+        let text = strip_controls(match self.has_text() || html.is_empty() {
+            true => one(What::Text)?,
+            false => text::of_html(&html),
+        });
         let preheader = strip_controls(one(What::Preheader)?);
         if !html.is_empty() && !preheader.trim().is_empty() {
             header::insert_preheader(&mut html, preheader.trim());
         }
-        Ok(Rendered { subject, text: strip_controls(one(What::Text)?), html })
+        Ok(Rendered { subject, text, html })
     }
 
     fn part(&self, what: What) -> Option<&Part> {
@@ -262,7 +270,7 @@ impl Builder {
         self.digest.update(text.as_bytes());
     }
 
-    fn part(&mut self, what: What, text: &str, origin: Origin, faults: &mut Faults) {
+    fn part(&mut self, what: What, source: (&str, Form), origin: Origin, faults: &mut Faults) {
         if self.has(what) {
             if what == What::Subject || what == What::Preheader {
                 faults
@@ -277,7 +285,7 @@ impl Builder {
             What::Text => "text",
             What::Html => "body.html",
         };
-        self.parts.extend(add(&mut self.environment, (what, key), text, &origin, self.currency, faults));
+        self.parts.extend(add(&mut self.environment, (what, key), source, &origin, self.currency, faults));
     }
 
     fn finish(self) -> Template {

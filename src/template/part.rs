@@ -3,7 +3,7 @@
 use super::engine::{self, Context, OUTPUT_BYTES_MAX};
 use super::plain::{Escape, Plain};
 use super::scan::{self, Origin, Tag};
-use super::{RenderError, links};
+use super::{RenderError, links, mjml};
 use crate::lang::cel::{Schema, Type};
 use crate::lang::diag::Faults;
 use crate::money::Currency;
@@ -19,6 +19,17 @@ pub(super) struct Part {
     pub paths: Vec<Vec<String>>,
     /// How it is rendered where the engine is not needed.
     pub plain: Option<Plain>,
+    /// What is rendered was made from the source: its lines are not those of the file.
+    pub generated: bool,
+}
+
+/// What a text is written in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    /// What is rendered.
+    Plain,
+    /// MJML, from which HTML is made.
+    Mjml,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +48,7 @@ pub(super) fn uses_filter(tags: &[Tag], name: &str) -> bool {
 pub(super) fn add(
     environment: &mut Environment<'static>,
     (what, key): (What, &str),
-    text: &str,
+    (text, form): (&str, Form),
     origin: &Origin,
     currency: Currency,
     faults: &mut Faults,
@@ -48,13 +59,22 @@ pub(super) fn add(
     if faults.error_count() > errors {
         return None;
     }
-    let source = if key.ends_with(".html") { links::guard_links(text, &tags) } else { text.to_owned() };
+    let made = match form {
+        Form::Plain => None,
+        Form::Mjml => Some(mjml::to_html(text, &tags, origin, faults)?),
+    };
+    let generated = made.is_some();
+    let source = match made {
+        Some(html) => links::guard_links(&html, &scan::scan(&html)),
+        None if key.ends_with(".html") => links::guard_links(text, &tags),
+        None => text.to_owned(),
+    };
     let plain = if source == text { Plain::of(text, &tags, Escape::of(key), currency) } else { None };
     let compiled = environment.add_template_owned(key.to_owned(), source).and_then(|()| environment.get_template(key));
     let compiled = match compiled {
         Ok(compiled) => compiled,
         Err(why) => {
-            let line = why.line().and_then(|line| u32::try_from(line).ok()).unwrap_or(1);
+            let line = why.line().and_then(|line| u32::try_from(line).ok()).filter(|_| !generated).unwrap_or(1);
             faults.error("bad-template", &origin.line(line), format!("the template cannot be read: {}", reason(&why)));
             return None;
         }
@@ -66,7 +86,7 @@ pub(super) fn add(
         .filter(|path| path.first().is_some_and(|root| !scan::FUNCTIONS.contains(&root.as_str())))
         .collect();
     paths.sort();
-    Some(Part { what, key: key.to_owned(), origin: origin.clone(), tags, paths, plain })
+    Some(Part { what, key: key.to_owned(), origin: origin.clone(), tags, paths, plain, generated })
 }
 
 /// What the engine says, without its own names of kinds where there is a sentence.
@@ -119,6 +139,12 @@ impl Part {
         let place = self.origin.line(line);
         RenderError { file: place.file, line: place.line, message, missing }
     }
+
+    /// The line on which a dotted name is read.
+    fn line_of(&self, name: Option<&str>) -> u32 {
+        let path: Vec<String> = name.unwrap_or_default().split('.').map(str::to_owned).collect();
+        scan::find(&self.tags, &path).map_or(1, |token| token.line)
+    }
 }
 
 pub(super) fn render_part(environment: &Environment<'static>, part: &Part, context: &Context<'_>) -> Result<String, RenderError> {
@@ -144,10 +170,11 @@ pub(super) fn render_by_engine(
 
 /// The engine's error in our words, with the missing variable's name where one is missing.
 fn explain(why: &minijinja::Error, part: &Part, context: &Context<'_>) -> RenderError {
-    let line = why.line().and_then(|line| u32::try_from(line).ok()).unwrap_or(1);
+    let line = why.line().and_then(|line| u32::try_from(line).ok()).filter(|_| !part.generated).unwrap_or(1);
     match why.kind() {
         ErrorKind::UndefinedError => {
             let missing = missing_on(line, part, context);
+            let line = if part.generated { part.line_of(missing.as_deref()) } else { line };
             let message = match &missing {
                 Some(name) => format!("`{name}` is missing; write `{{{{ {name} | default(\"…\") }}}}` if that may be"),
                 None => "a value is missing; write `| default(\"…\")` behind it if that may be".to_owned(),

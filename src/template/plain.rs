@@ -252,7 +252,16 @@ mod tests {
         let options = super::super::TemplateOptions { currency: Currency::parse("EUR").unwrap(), zone: chrono_tz::UTC };
         let origin = Origin { place: Place { file: Arc::from("f"), line: 1, column: 1, length: 1 }, exact: false };
         let (mut environment, mut faults) = (engine::environment(&options), Faults::default());
-        let Some(part) = add(&mut environment, (What::Text, key), text, &origin, options.currency, &mut faults) else { return 0 };
+        let Some(part) = add(
+            &mut environment,
+            (What::Text, key),
+            (text, super::super::part::Form::Plain),
+            &origin,
+            options.currency,
+            &mut faults,
+        ) else {
+            return 0;
+        };
         let Some(plain) = &part.plain else { return 0 };
         let raw = [("key".to_owned(), "s/e=c".to_owned())];
         let mut short = 0;

@@ -293,3 +293,84 @@ fn an_inline_message_reports_at_its_own_place() {
     assert!(Template::inline("a/1", None, &text("a\n{{ x | nope }}"), options(), &mut faults).is_none());
     assert_eq!(faults.list()[0].place, place);
 }
+
+const MJML: &str = "---
+subject: Hello {{ customer.name }}
+---
+<mjml>
+  <mj-body>
+    <mj-section>
+      <mj-column>
+        <mj-text>Dear {{ customer.name }}, {% if customer.points > 5 and customer.points < 99 %}you have {{ customer.points | points }}{% endif %}</mj-text>
+        <mj-button href=\"{{ customer.link }}\" background-color=\"#414141\">Go</mj-button>
+        <mj-image src=\"https://example.com/{{ customer.name }}.png\" alt=\"A cup for {{ customer.name }}\" />
+      </mj-column>
+    </mj-section>
+  </mj-body>
+</mjml>
+";
+
+fn mjml(text: &str) -> Result<Template, Vec<(u32, String)>> {
+    let mut faults = Faults::default();
+    let template = Template::compile("t", Some(("templates/t.mjml", text)), None, options(), &mut faults);
+    template.ok_or_else(|| faults.list().iter().map(|fault| (fault.place.line, fault.message.clone())).collect())
+}
+
+#[test]
+fn mjml_becomes_html_with_data_escaped_and_a_text() {
+    let template = mjml(MJML).unwrap();
+    let vars = fields(r#"{"customer": {"name": "<Ann>", "points": 12, "link": "https://example.com/x?a=1"}}"#);
+    let rendered = template.render(&vars).unwrap();
+    assert_eq!(rendered, mjml(MJML).unwrap().render(&vars).unwrap(), "the same source gives the same bytes");
+    assert_eq!(rendered.subject, "Hello <Ann>");
+    for part in [
+        "Dear &lt;Ann&gt;, you have 12",
+        "href=\"https:&#x2f;&#x2f;example.com&#x2f;x?a=1\"",
+        "@media",
+        "alt=\"A cup for &lt;Ann&gt;\"",
+    ] {
+        assert!(rendered.html.contains(part), "{part} in {}", rendered.html);
+    }
+    assert!(
+        !rendered.html.contains("<mj-") && !rendered.html.contains("data0mark") && !rendered.html.contains("googleapis"),
+        "{}",
+        rendered.html
+    );
+    assert_eq!(rendered.text, "Dear <Ann>, you have 12\n\nGo (https://example.com/x?a=1)\n\nA cup for <Ann>");
+    assert!(!template.has_text(), "it is no template of a text message");
+    let bad = fields(r#"{"customer": {"name": "Ann", "points": 12, "link": "javascript:alert(1)"}}"#);
+    assert!(template.render(&bad).is_err());
+    let why = template.render(&fields(r#"{"customer": {"name": "Ann", "points": 12}}"#)).unwrap_err();
+    assert_eq!((why.line, why.missing.as_deref()), (9, Some("customer.link")));
+    let expected = ["link", "name", "points"].map(|name| vec!["customer".to_owned(), name.to_owned()]);
+    assert_eq!(template.variables(), expected);
+}
+
+#[test]
+fn faults_in_mjml_are_told_at_their_lines() {
+    for (from, to, line, said) in [
+        ("<mj-button", "<mj-buton", 9, "no element `mj-buton`"),
+        ("<mj-button", "<mj-include path=\"a\" /><mj-button", 9, "mj-include"),
+        ("background-color", "backgrond-color", 9, "no attribute `backgrond-color`"),
+        ("</mj-section>", "</mj-sectoin>", 12, ""),
+        ("customer.points | points", "customer.points | pionts", 8, "no filter `pionts`"),
+        ("<mj-section>", "<mj-section>{{ customer.name }}", 6, "mj-raw"),
+        ("<mj-column>", "<mj-column", 7, ""),
+    ] {
+        let text = MJML.replacen(from, to, 1);
+        let Err(faults) = mjml(&text) else { panic!("accepted: {to}") };
+        assert!(faults.iter().any(|(at, message)| *at == line && message.contains(said)), "{to}: {faults:?}");
+    }
+}
+
+#[test]
+fn an_html_message_without_a_text_gets_one() {
+    let html =
+        "---\nsubject: Hi\npreheader: unseen\n---\n<body><p>Hello {{ name }}</p><a href=\"https://example.com/\">Look</a></body>";
+    let mut faults = Faults::default();
+    let template = Template::compile("t", Some(("t.html", html)), None, options(), &mut faults).unwrap();
+    let rendered = template.render(&fields(r#"{"name": "A & B"}"#)).unwrap();
+    assert_eq!(rendered.text, "Hello A & B\n\nLook (https://example.com/)");
+    let with = Template::compile("t", Some(("t.html", html)), Some(("t.txt", "own")), options(), &mut faults).unwrap();
+    assert_eq!(with.render(&fields(r#"{"name": "A"}"#)).unwrap().text, "own");
+}

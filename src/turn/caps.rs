@@ -89,11 +89,11 @@ impl Turn<'_> {
     pub(super) fn settle_cap(&mut self, effect: &str, outcome: &Outcome) {
         let Some(at) = self.customer.sends.iter().position(|send| send.effect.as_deref() == Some(effect)) else { return };
         match outcome {
-            Outcome::Accepted { .. } => {
+            // One of unknown fate may have been accepted at any instant until now.
+            Outcome::Accepted { .. } | Outcome::Unknown { .. } => {
                 self.customer.sends[at].at = self.now;
                 self.customer.sends[at].effect = None;
             }
-            Outcome::Unknown { .. } => self.customer.sends[at].effect = None,
             Outcome::Refused { .. } | Outcome::Dead { .. } => {
                 self.customer.sends.remove(at);
             }

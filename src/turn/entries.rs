@@ -207,6 +207,7 @@ impl Turn<'_> {
             results: BTreeMap::new(),
             goal: None,
             watch_until: None,
+            unknown: None,
         };
         self.runs.touched.insert(run.id);
         self.runs.began.insert(run.id);

@@ -21,6 +21,7 @@ impl Turn<'_> {
             self.fact(what, effect, "the run did not wait for it any more");
             return;
         };
+        self.customer.runs[index].unknown = None;
         let version = self.customer.runs[index].version.clone();
         let funnel = self.definitions.funnel(&version).cloned();
         let at = self.customer.runs[index].at as usize;
@@ -34,6 +35,7 @@ impl Turn<'_> {
             Outcome::Unknown { why } if step.step.template().is_none() => {
                 // Nobody knows whether the points were booked: the run holds until a person resolves it.
                 self.run_fact(index, funnel, What::Failed, step.id.clone(), format!("unknown: {why}"));
+                self.customer.runs[index].unknown = Some(why);
             }
             outcome => self.failed(index, funnel, step, outcome),
         }

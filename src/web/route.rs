@@ -247,6 +247,29 @@ pub static ROUTES: &[Route] = &[
         query: &[LIMIT],
         answers: &[(
             200,
+            "Effects that wait, next due first, with the last failure; and those whose fate is unknown",
+            r#"{"waiting":[{"effect":"C-17/1/email_1/1","customer":"C-17","due":"2027-03-01T09:00:00Z","attempts":2,"why":"the answer was 503"}],"unknown":[{"effect":"C-18/2/gift/1","customer":"C-18","funnel":"welcome","run":2,"entered":"2027-03-01T09:00:00Z","why":"no answer: none within 10 s"}]}"#,
+        )],
+        ..plain(Verb::Get, "/v1/effects", READ, "List effects", |call| Box::pin(api::effects::list(call)))
+    },
+    Route {
+        doc: "For a grant whose call broke off, at a store that takes no key: whoever has looked it up there says what was found, and the run goes on.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"effect":"C-18/2/gift/1","outcome":"accepted","points":100,"why":"found in their list"}"#,
+        answers: &[
+            (202, "Accepted and durable", r#"{"status":"accepted"}"#),
+            (200, "Said before", r#"{"status":"duplicate"}"#),
+            (404, "No run of this customer is held by that effect, or not any more", ""),
+            (409, "Something else was said of it before", ""),
+        ],
+        ..plain(Verb::Post, "/v1/customers/{id}/effects/resolve", OPERATE, "Resolve an effect", |call| {
+            Box::pin(api::effects::resolve(call))
+        })
+    },
+    Route {
+        query: &[LIMIT],
+        answers: &[(
+            200,
             "Inputs put aside because turns on them failed again and again, newest first, with the cause",
             r#"{"inputs":[{"customer":"C-17","seq":4711,"at":"2027-03-01T09:00:00Z","cause":"the process ended while handling it (3 times)","input":{"accepted_at":1803891600000,"body":"Erase"}}]}"#,
         )],

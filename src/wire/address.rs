@@ -89,7 +89,7 @@ pub(super) fn target(url: &str, reach: Reach) -> Result<Target, String> {
 }
 
 /// An IPv4 address that is written as IPv6 counts as what it is.
-fn plain(ip: IpAddr) -> IpAddr {
+pub(super) fn plain(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
         IpAddr::V4(_) => ip,

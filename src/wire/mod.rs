@@ -1,4 +1,4 @@
-//! The one way out over HTTP.
+//! The one way out over HTTP, and the rules for every other way out ([`Dial`]).
 //!
 //! Every call that leaves this process goes through [`Client`]: connections are kept and reused, nothing
 //! is followed, nothing is retried behind the caller's back, proxies of the environment are ignored, and
@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod address;
+mod dial;
 pub mod secrets;
 
 pub use address::check_url;
+pub use dial::{Dial, ascii_host};
 
 /// Most bytes of an answer's body that are read.
 pub const RESPONSE_BYTES_MAX: usize = 64 * 1024;

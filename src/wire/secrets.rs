@@ -177,6 +177,16 @@ pub fn pieces(text: &Text, secrets: &dyn Secrets, faults: &mut Faults) -> Option
     whole.then_some(out)
 }
 
+/// A text in which references stand for what they name. Only for what may be shown, such as a user's name.
+pub fn joined(text: &Text, secrets: &dyn Secrets, faults: &mut Faults) -> Option<String> {
+    let pieces = pieces(text, secrets, faults)?;
+    let plain = |piece: &Piece| match piece {
+        Piece::Plain(text) => text.clone(),
+        Piece::Secret(secret) => secret.expose().to_owned(),
+    };
+    Some(pieces.iter().map(plain).collect())
+}
+
 /// Reads a value that must be one reference and nothing else.
 pub fn one(text: &Text, secrets: &dyn Secrets, faults: &mut Faults) -> Option<Secret> {
     let errors = faults.error_count();

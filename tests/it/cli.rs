@@ -136,6 +136,31 @@ fn a_failed_test_shows_both_sides_and_the_reason() {
 }
 
 #[test]
+fn a_message_can_be_looked_at() {
+    let folder = shop();
+    let template = "---\nsubject: For {{ customer.name }}\n---\n<mjml><mj-body><mj-section><mj-column><mj-text>You have {{ customer.balance | points }} until {{ event.ends | date }}</mj-text></mj-column></mj-section></mj-body></mjml>";
+    std::fs::write(folder.path().join("shop/templates/news.mjml"), template).unwrap();
+    std::fs::write(folder.path().join("ada.json"), r#"{"name": "Ada B.", "balance": 1250}"#).unwrap();
+    let made_up = run(folder.path(), &["preview", "news", "--dir", "shop"]);
+    assert_eq!(out(&made_up), "subject: For Ada Lindqvist\n\nYou have 120 until 1 March 2027\n", "{}", talk(&made_up));
+    let written = run(folder.path(), &["preview", "news", "--dir", "shop", "--customer", "ada.json", "--out", "seen"]);
+    assert_eq!(code(&written), Some(0), "{}", talk(&written));
+    let file = |name: &str| std::fs::read_to_string(folder.path().join("seen").join(name)).unwrap();
+    assert_eq!((file("news.subject.txt").as_str(), file("news.txt").contains("1,250")), ("For Ada B.", true));
+    assert!(file("news.html").contains("<!doctype html>") && file("news.html").contains("1,250"));
+    let step = run(folder.path(), &["preview", "welcome", "greeting", "--dir", "shop"]);
+    assert!(code(&step) == Some(0) && out(&step).starts_with("subject: "), "{} {}", out(&step), talk(&step));
+    for (arguments, said) in [
+        (&["preview", "nwes", "--dir", "shop"][..], "did you mean `news`?"),
+        (&["preview", "welcom", "greeting", "--dir", "shop"], "did you mean `welcome`?"),
+        (&["preview", "welcome", "email_9", "--dir", "shop"], "there is: "),
+    ] {
+        let refused = run(folder.path(), arguments);
+        assert!(code(&refused) == Some(1) && talk(&refused).contains(said), "{}", talk(&refused));
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_told_apart() {
     let folder = TempDir::new().unwrap();
     for arguments in [&["check", "--frmat", "json"][..], &["nothing"], &["send"], &[], &["timeline", "c", "--limit", "0"]] {

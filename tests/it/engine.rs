@@ -143,6 +143,7 @@ async fn doors_and_worker_may_be_different_processes_on_one_redis() {
             report: server.folder().join("report.db"),
             state: server.folder().join(name),
             accept_loss: false,
+            wait_replicas: 0,
         })
     };
     let worker = Roles { web: false, worker: true, report: false };

@@ -1,7 +1,9 @@
 //! Integration tests: one binary, one module per subject.
 
 mod bad;
+mod beside;
 mod cli;
+mod cluster;
 mod contract;
 mod crash;
 mod engine;
@@ -15,6 +17,14 @@ mod optout;
 mod provider;
 mod proxy;
 mod readme;
+mod rebuild;
 mod redis;
+mod redis_many;
+mod sim;
+mod smtp;
 mod web;
 mod workers;
+
+/// The one of the program itself; the simulation spends a good part of its time in it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -9,6 +9,7 @@ mod crowd;
 mod disk;
 mod fleet;
 mod link;
+mod many;
 mod older;
 mod server;
 mod webhook;

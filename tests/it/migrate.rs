@@ -23,7 +23,7 @@ use futures_util::FutureExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-mod engine;
+pub mod engine;
 
 /// A file, a server and the clock of both.
 struct Stand {

@@ -111,16 +111,15 @@ impl Server {
         let mut connection = redis::Client::open(self.address())?.get_connection()?;
         command.query(&mut connection)
     }
+}
 
-    /// Runs a script without keys.
-    pub fn script(&self, text: &str, arguments: &[&str]) -> redis::RedisResult<redis::Value> {
-        let mut eval = redis::cmd("EVAL");
-        eval.arg(text).arg(0).arg(arguments);
-        self.query(&eval)
-    }
+/// What tests look at and change, on one server or on all that hold a part of the store.
+pub trait Look {
+    /// Runs a script without keys on each of them.
+    fn scripts(&self, text: &str, arguments: &[&str]) -> redis::RedisResult<Vec<redis::Value>>;
 
     /// How much there is to do: inputs, effects, live runs; `None`: it does not answer.
-    pub fn left(&self) -> Option<i64> {
+    fn left(&self) -> Option<i64> {
         let script = "
             local left = 0
             for _, key in ipairs(redis.call('KEYS', 'af:*:ready')) do left = left + redis.call('ZCARD', key) end
@@ -129,11 +128,12 @@ impl Server {
               for _, count in ipairs(redis.call('HVALS', key)) do left = left + count end
             end
             return left";
-        self.script(script, &[]).ok().and_then(|left| redis::from_redis_value(left).ok())
+        let counts = self.scripts(script, &[]).ok()?;
+        counts.into_iter().map(|left| redis::from_redis_value::<i64>(left).ok()).sum()
     }
 
     /// The newest place of each shard's fact stream.
-    pub fn streams(&self) -> Vec<(u16, String)> {
+    fn streams(&self) -> Vec<(u16, String)> {
         let script = "
             local all = {}
             for _, key in ipairs(redis.call('KEYS', 'af:*:facts')) do
@@ -143,11 +143,12 @@ impl Server {
               end
             end
             return all";
-        redis::from_redis_value(self.script(script, &[]).unwrap()).unwrap()
+        let parts = self.scripts(script, &[]).unwrap().into_iter();
+        parts.flat_map(|part| redis::from_redis_value::<Vec<(u16, String)>>(part).unwrap()).collect()
     }
 
     /// What waits where, for whoever looks for the cause.
-    pub fn waiting(&self) -> String {
+    fn waiting(&self) -> String {
         let script = "
             local t = redis.call('TIME')
             local lines = {'now ' .. string.format('%.0f', t[1] * 1000 + t[2] / 1000)}
@@ -162,21 +163,25 @@ impl Server {
               lines[#lines + 1] = key .. ': ' .. redis.call('LLEN', key)
             end
             return table.concat(lines, '\\n')";
-        match self.script(script, &[]) {
-            Ok(text) => redis::from_redis_value(text).unwrap_or_default(),
+        match self.scripts(script, &[]) {
+            Ok(texts) => {
+                texts.into_iter().map(|text| redis::from_redis_value::<String>(text).unwrap_or_default() + "\n").collect()
+            }
             Err(why) => why.to_string(),
         }
     }
 
     /// Names of the workers that have said that they live.
-    pub fn workers(&self) -> Vec<String> {
-        let mut range = redis::cmd("ZRANGE");
-        range.arg("af:{meta}:workers").arg(0).arg(-1);
-        self.query(&range).ok().and_then(|names| redis::from_redis_value(names).ok()).unwrap_or_default()
+    fn workers(&self) -> Vec<String> {
+        let script = "
+            local key = redis.call('KEYS', 'af:{meta}:workers')[1]
+            return key and redis.call('ZRANGE', key, 0, -1) or {}";
+        let parts = self.scripts(script, &[]).unwrap_or_default().into_iter();
+        parts.flat_map(|names| redis::from_redis_value::<Vec<String>>(names).unwrap_or_default()).collect()
     }
 
     /// How many shards a worker owns, and how many have any owner.
-    pub fn owned(&self, worker: &str) -> (i64, i64) {
+    fn owned(&self, worker: &str) -> (i64, i64) {
         let script = "
             local hers, all = 0, 0
             for _, key in ipairs(redis.call('KEYS', 'af:*:lease')) do
@@ -185,14 +190,16 @@ impl Server {
               if owner ~= '' then all = all + 1 end
             end
             return {hers, all}";
-        self.script(script, &[worker]).ok().and_then(|counts| redis::from_redis_value(counts).ok()).unwrap_or((-1, -1))
+        let Ok(parts) = self.scripts(script, &[worker]) else { return (-1, -1) };
+        let counts = parts.into_iter().map(|counts| redis::from_redis_value::<(i64, i64)>(counts).unwrap_or((-1, -1)));
+        counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
     }
 
     /// Lets all leases run out: whoever owned a shard or had something in hand is taken for dead.
-    pub fn end_leases(&self) {
+    fn end_leases(&self) {
         let script = "
             for _, key in ipairs(redis.call('KEYS', 'af:*:lease')) do redis.call('HSET', key, 'u', '0') end
-            redis.call('DEL', 'af:{meta}:workers')
+            for _, key in ipairs(redis.call('KEYS', 'af:{meta}:workers')) do redis.call('DEL', key) end
             for _, name in ipairs({'ready', 'wake', 'outbox'}) do
               for _, key in ipairs(redis.call('KEYS', 'af:*:' .. name)) do
                 local rows = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
@@ -204,7 +211,20 @@ impl Server {
               end
             end
             return 1";
-        self.script(script, &["15000"]).unwrap();
+        self.scripts(script, &["15000"]).unwrap();
+    }
+}
+
+/// A script without keys.
+pub fn script(text: &str, arguments: &[&str]) -> redis::Cmd {
+    let mut eval = redis::cmd("EVAL");
+    eval.arg(text).arg(0).arg(arguments);
+    eval
+}
+
+impl Look for Server {
+    fn scripts(&self, text: &str, arguments: &[&str]) -> redis::RedisResult<Vec<redis::Value>> {
+        self.query(&script(text, arguments)).map(|answer| vec![answer])
     }
 }
 

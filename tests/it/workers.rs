@@ -2,7 +2,7 @@
 //! does after it has lost its shards counts for nothing.
 
 use crate::contract::{begin, begin_claimed, claim_one, event, turn, with_claimed_effect};
-use crate::redis::{Disk, Server};
+use crate::redis::{Disk, Look, Server};
 use autofunnel::lang::time::{DAY_MS, Time};
 use autofunnel::store::read::ReadSide;
 use autofunnel::store::redis::{Options, RedisStore};

@@ -20,14 +20,36 @@ pub(super) struct Reading {
     pub success: Vec<RangeInclusive<u16>>,
     /// A JSON pointer, and what must stand there.
     pub field: Option<(String, Value)>,
-    /// JSON pointer to the receiver's id.
-    pub reference: Option<String>,
+    /// Where the receiver's id stands.
+    pub reference: Option<Reference>,
     /// Names for later steps, and their JSON pointers.
     pub result: Vec<(String, String)>,
     /// More statuses after which it is tried again.
     pub retry_on: Vec<u16>,
+    /// Answers after which it is tried again whatever their status.
+    pub again: Vec<Again>,
+    /// JSON pointer to the seconds after which it may be tried again.
+    pub retry_after: Option<String>,
     /// Never shown, even if the receiver repeats them.
     pub secrets: Vec<Secret>,
+}
+
+/// Where the receiver's own id stands in its answer.
+pub(super) enum Reference {
+    /// JSON pointer into the body.
+    Pointer(String),
+    /// Name of a header.
+    Header(String),
+}
+
+/// A sign in the body that trying again may help.
+pub(super) struct Again {
+    /// JSON pointer.
+    pub field: String,
+    /// What stands there then.
+    pub values: Vec<Value>,
+    /// It may have had its effect all the same.
+    pub uncertain: bool,
 }
 
 /// Whether an answer leaves open if the request had its effect: what went wrong behind a 5xx may have gone
@@ -48,33 +70,45 @@ impl Reading {
             }
         };
         let status = response.status;
-        if self.success.iter().any(|range| range.contains(&status)) {
-            return self.accepted(&response);
-        }
-        if matches!(status, 408 | 425 | 429 | 500..=599) || self.retry_on.contains(&status) {
-            let ambiguous = doubtful(status);
-            let after = response.header("retry-after").and_then(|text| retry_after(text, &now));
-            return SendResult::Retry { after, why: self.shown(&response), ambiguous };
-        }
-        SendResult::Refused { why: self.shown(&response) }
-    }
-
-    fn accepted(&self, response: &Response) -> SendResult {
         let json: Option<serde_json::Value> = serde_json::from_slice(&response.body).ok();
         let at = |pointer: &str| json.as_ref().and_then(|json| json.pointer(pointer));
-        if let Some((pointer, wanted)) = &self.field {
-            let found = at(pointer).and_then(|json| Value::from_json(json).ok());
-            match found {
-                Some(found) if found.same(wanted) => {}
-                // The status says yes, the rest was lost on the way: nobody knows.
-                None if !response.complete => {
-                    let why = "the answer broke off".to_owned();
-                    return SendResult::Retry { after: None, why, ambiguous: true };
-                }
-                _ => return SendResult::Refused { why: self.shown(response) },
+        let yes = self.success.iter().any(|range| range.contains(&status));
+        let (said, wanted) = match &self.field {
+            None => (None, None),
+            Some((pointer, wanted)) => (at(pointer).and_then(|json| Value::from_json(json).ok()), Some(wanted)),
+        };
+        match (wanted, &said) {
+            _ if !yes => {}
+            (None, _) => return self.accepted(&response, at),
+            (Some(wanted), Some(found)) if found.same(wanted) => return self.accepted(&response, at),
+            // The status says yes, the rest was lost on the way: nobody knows.
+            (Some(_), None) if !response.complete => {
+                return SendResult::Retry { after: None, why: "the answer broke off".to_owned(), ambiguous: true };
             }
+            _ => {}
         }
-        let reference = self.reference.as_deref().and_then(at).and_then(plain_text);
+        let stands = |again: &&Again| {
+            let found = at(&again.field).and_then(|json| Value::from_json(json).ok());
+            found.is_some_and(|found| again.values.iter().any(|value| found.same(value)))
+        };
+        let again = self.again.iter().find(stands);
+        let retried = !yes && (matches!(status, 408 | 425 | 429 | 500..=599) || self.retry_on.contains(&status));
+        if again.is_none() && !retried {
+            return SendResult::Refused { why: self.shown(&response) };
+        }
+        let ambiguous = doubtful(status) || again.is_some_and(|again| again.uncertain);
+        let header = response.header("retry-after").and_then(|text| retry_after(text, &now));
+        let body = self.retry_after.as_deref().and_then(at).and_then(plain_text);
+        let after = header.or_else(|| body.and_then(|text| retry_after(&text, &now)));
+        SendResult::Retry { after, why: self.shown(&response), ambiguous }
+    }
+
+    fn accepted<'a>(&self, response: &Response, at: impl Fn(&str) -> Option<&'a serde_json::Value>) -> SendResult {
+        let reference = match &self.reference {
+            None => None,
+            Some(Reference::Pointer(pointer)) => at(pointer).and_then(plain_text),
+            Some(Reference::Header(name)) => response.header(name).map(shortened),
+        };
         let data: Fields =
             self.result.iter().filter_map(|(name, pointer)| Some((name.clone(), Value::from_json(at(pointer)?).ok()?))).collect();
         SendResult::Accepted { reference, data }
@@ -91,12 +125,16 @@ impl Reading {
 }
 
 fn plain_text(json: &serde_json::Value) -> Option<String> {
-    let text = match json {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    Some(text.chars().filter(|c| !c.is_control()).take(REFERENCE_CHARS_MAX).collect())
+    match json {
+        serde_json::Value::String(text) => Some(shortened(text)),
+        serde_json::Value::Number(number) => Some(shortened(&number.to_string())),
+        _ => None,
+    }
+}
+
+/// The beginning of a text that a receiver sent, as it may be kept and shown.
+fn shortened(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(REFERENCE_CHARS_MAX).collect()
 }
 
 /// Seconds or an HTTP date (RFC 9110, section 10.2.3), as milliseconds from now.

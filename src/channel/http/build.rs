@@ -1,7 +1,10 @@
 //! Reads an `http` provider from the settings.
 
 use super::answer::Reading;
-use super::{AUTH, Auth, BASIC, Body, FIELDS, HEADER, Http, Idempotency, Json, SUCCESS, Setup};
+use super::answer::{Again, Reference};
+use super::{
+    AUTH, Auth, BASIC, Body, Entry, FIELDS, HEADER, Http, IDEMPOTENCY, Idempotency, Json, Pair, RETRY_WHEN, SUCCESS, Setup,
+};
 use crate::channel::COMMON_FIELDS;
 use crate::effect::OnUncertain;
 use crate::lang::cel::Text;
@@ -10,7 +13,7 @@ use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Object};
 use crate::lang::value::Value;
 use crate::template::{Line, LineKind};
-use crate::wire::secrets::{Piece, Secret, one, pieces};
+use crate::wire::secrets::{Piece, Secret, joined, one, pieces};
 use crate::wire::{Method, Reach, check_url};
 use base64::Engine;
 use std::collections::BTreeSet;
@@ -38,12 +41,13 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
     let reach = Reach { http: object.bool("allow_http", false, faults), private: object.bool("allow_private", false, faults) };
     let url = object.text("url", faults).and_then(|text| builder.url(&text, reach, faults));
     let method = object.word("method", Method::NAMES, faults).and_then(Method::parse).unwrap_or(Method::Post);
+    let query = builder.pairs(&object, "query", faults);
     let headers = builder.headers(&object, faults);
     let auth = builder.auth(&object, faults);
     let body = builder.body(&object, method, faults);
     let idempotency_header =
         object.text("idempotency_header", faults).filter(|name| header_name(name, faults)).map(|name| name.text);
-    let keyed = object.bool("idempotent", false, faults) || idempotency_header.is_some();
+    let keyed = keyed(&object, idempotency_header.is_some(), faults);
     let on_uncertain = match object.word("on_uncertain", &["resend", "hold"], faults) {
         Some("resend") => OnUncertain::Resend,
         _ => OnUncertain::Hold,
@@ -54,8 +58,11 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
         return None;
     }
     let mut http = Http {
+        kind: "http",
+        grants: true,
         method,
         url: url?,
+        query,
         headers,
         auth,
         body,
@@ -162,14 +169,7 @@ impl Builder<'_> {
         }
         if let Some(node) = auth.node("basic") {
             let basic = Object::read(node, &[BASIC], "`basic`", faults)?;
-            let user = basic.text("user", faults)?;
-            let user: String = pieces(&user, self.setup.secrets, faults)?
-                .iter()
-                .map(|piece| match piece {
-                    Piece::Plain(text) => text.as_str(),
-                    Piece::Secret(secret) => secret.expose(),
-                })
-                .collect();
+            let user = joined(&basic.text("user", faults)?, self.setup.secrets, faults)?;
             let password = self.secret(&basic.text("password", faults)?, faults)?;
             let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose()));
             self.secrets.push(Secret::new(encoded.clone()));
@@ -209,19 +209,23 @@ impl Builder<'_> {
         }
         match given.first() {
             Some(&"json") => object.node("json").and_then(|node| self.json(node, faults)).map_or(Body::None, Body::Json),
-            Some(&"form") => {
-                let fields = entries(object, "form", faults).into_iter().filter_map(|(key, node)| {
-                    let text = scalar_text(node, faults)?;
-                    Some((key.text.clone(), self.line(&text, LineKind::Plain, faults)?))
-                });
-                Body::Form(fields.collect())
-            }
+            Some(&"form") => Body::Form(self.pairs(object, "form", faults)),
             Some(_) => {
                 let text = object.text("body", faults);
                 text.and_then(|text| self.line(&text, LineKind::Plain, faults)).map_or(Body::None, Body::Text)
             }
             None => Body::None,
         }
+    }
+
+    /// The entries of `query` or `form`.
+    fn pairs(&mut self, object: &Object<'_>, field: &str, faults: &mut Faults) -> Vec<Pair> {
+        let entries = entries(object, field, faults).into_iter().filter_map(|(key, node)| {
+            let text = scalar_text(node, faults)?;
+            let (name, optional) = optional(&key.text);
+            Some(Pair { name, optional, line: self.line(&text, LineKind::Plain, faults)? })
+        });
+        entries.collect()
     }
 
     fn json(&mut self, node: &Node, faults: &mut Faults) -> Option<Json> {
@@ -231,8 +235,11 @@ impl Builder<'_> {
                 items.into_iter().collect::<Option<Vec<_>>>().map(Json::List)
             }
             NodeKind::Map(fields) => {
-                let fields: Vec<Option<(String, Json)>> =
-                    fields.iter().map(|(key, item)| Some((key.text.clone(), self.json(item, faults)?))).collect();
+                let mut entry = |key: &str, item: &Node| {
+                    let (name, optional) = optional(key);
+                    Some(Entry { name, optional, json: self.json(item, faults)? })
+                };
+                let fields: Vec<Option<Entry>> = fields.iter().map(|(key, item)| entry(&key.text, item)).collect();
                 fields.into_iter().collect::<Option<Vec<_>>>().map(Json::Object)
             }
             NodeKind::Scalar { text, .. } => match shape::data(node, faults)? {
@@ -262,7 +269,7 @@ impl Builder<'_> {
                 );
             }
         }
-        let reference = object.text("reference", faults).map(|text| pointer(&text.text));
+        let reference = object.text("reference", faults).and_then(|text| reference(&text, faults));
         let result = entries(object, "result", faults)
             .into_iter()
             .filter_map(|(key, node)| Some((key.text.clone(), pointer(&shape::text(node, faults)?.text))))
@@ -270,12 +277,61 @@ impl Builder<'_> {
         let retry_on = object.node("retry_on").and_then(Node::list).unwrap_or_default();
         let retry_on =
             retry_on.iter().filter_map(|node| shape::int(node, 100, 599, faults).and_then(|n| u16::try_from(n).ok())).collect();
-        Reading { success, field, reference, result, retry_on, secrets: self.secrets.clone() }
+        let again = object.node("retry_when").map(|node| retry_when(node, faults)).unwrap_or_default();
+        let retry_after = object.text("retry_after", faults).map(|text| pointer(&text.text));
+        Reading { success, field, reference, result, retry_on, again, retry_after, secrets: self.secrets.clone() }
     }
 }
 
+/// A name with `?` behind it may be left out.
+fn optional(key: &str) -> (String, bool) {
+    match key.strip_suffix('?') {
+        Some(name) => (name.to_owned(), true),
+        None => (key.to_owned(), false),
+    }
+}
+
+/// Whether the receiver knows an effect again.
+fn keyed(object: &Object<'_>, header: bool, faults: &mut Faults) -> bool {
+    let idempotent = object.bool("idempotent", false, faults);
+    match object.word("idempotency", IDEMPOTENCY, faults) {
+        Some("key") => true,
+        Some(_) if header || idempotent => {
+            let with = if header { "idempotency_header" } else { "idempotent" };
+            faults
+                .error("bad-idempotency", &object.place("idempotency"), format!("`idempotency: none` contradicts `{with}`"))
+                .hint("keep one of the two lines");
+            false
+        }
+        _ => header || idempotent,
+    }
+}
+
+fn reference(text: &Text, faults: &mut Faults) -> Option<Reference> {
+    let Some(header) = text.text.strip_prefix("header ") else { return Some(Reference::Pointer(pointer(&text.text))) };
+    let name = Text { text: header.trim().to_owned(), place: text.place.clone() };
+    header_name(&name, faults).then_some(Reference::Header(name.text))
+}
+
+fn retry_when(node: &Node, faults: &mut Faults) -> Vec<Again> {
+    let nodes = node.list().unwrap_or(std::slice::from_ref(node));
+    let read = |node: &Node| {
+        let object = Object::read(node, &[RETRY_WHEN], "`retry_when`", faults)?;
+        let uncertain = object.bool("uncertain", false, faults);
+        let field = pointer(&object.text("field", faults)?.text);
+        let values = object.node("one_of")?;
+        let values = values.list().unwrap_or(std::slice::from_ref(values));
+        Some(Again { field, values: values.iter().filter_map(|value| shape::data(value, faults)).collect(), uncertain })
+    };
+    nodes.iter().filter_map(read).collect()
+}
+
 /// The entries of a map of names; a fault when it is something else.
-fn entries<'a>(object: &Object<'a>, name: &str, faults: &mut Faults) -> Vec<(&'a crate::lang::node::Key, &'a Node)> {
+pub(in crate::channel) fn entries<'a>(
+    object: &Object<'a>,
+    name: &str,
+    faults: &mut Faults,
+) -> Vec<(&'a crate::lang::node::Key, &'a Node)> {
     let Some(node) = object.node(name) else { return Vec::new() };
     match node.map() {
         Some(entries) => entries.iter().map(|(key, node)| (key, node)).collect(),
@@ -303,7 +359,7 @@ fn pointer(text: &str) -> String {
     if text.is_empty() || text.starts_with('/') { text.to_owned() } else { format!("/{}", text.replace('.', "/")) }
 }
 
-fn header_name(name: &Text, faults: &mut Faults) -> bool {
+pub(in crate::channel) fn header_name(name: &Text, faults: &mut Faults) -> bool {
     let fit = !name.text.is_empty() && name.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let free = !RESERVED_HEADERS.iter().any(|reserved| name.text.eq_ignore_ascii_case(reserved));
     if !fit {

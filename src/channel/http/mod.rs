@@ -1,18 +1,20 @@
 //! Any service over HTTP, described in the settings instead of in code.
 //!
-//! URL, headers and body are templates over `effect`, `message` or `grant`, and the frozen `customer`,
+//! URL, query, headers and body are templates over `effect`, `message` or `grant`, and the frozen `customer`,
 //! `event` and so on. Data is encoded for the place it stands in, and can never choose the host.
 
 mod answer;
 mod build;
 
+pub(super) use build::{entries, header_name};
+
+use super::vars::{WithOwn, frozen, variables};
 use super::{Channel, Idempotency, Prepared, SendResult, Setup, Tools};
 use crate::effect::{Effect, EffectKind, OnUncertain};
-use crate::lang::cel::{Schema, Type};
+use crate::lang::cel::Schema;
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
 use crate::lang::shape::{Field, Shape};
-use crate::lang::value::{Fields, Value};
 use crate::template::{Context, Line, Rendered, percent_encode};
 use crate::wire::secrets::Secret;
 use crate::wire::{Method, Reach, Request};
@@ -44,23 +46,53 @@ const SUCCESS: &[Field] = &[
     Field::optional("field", Shape::Text, "a place in the JSON answer that must be as `equals` says, such as /ok"),
     Field::optional("equals", Shape::Data, "what must stand there; default true"),
 ];
+const RETRY_WHEN: &[Field] = &[
+    Field::required("field", Shape::Text, "a place in the JSON answer, such as /error/code"),
+    Field::required("one_of", Shape::List(&Shape::Data), "what stands there when trying again may help"),
+    Field::optional("uncertain", Shape::Bool, "after such an answer it may have happened all the same; default false"),
+];
+const IDEMPOTENCY: &[&str] = &["key", "none"];
 
 /// Fields of the kind `http`.
 pub(super) const FIELDS: &[Field] = &[
     Field::required("url", Shape::Text, "where to send; data may stand after the host only"),
     Field::optional("method", Shape::Word(Method::NAMES), "default POST"),
+    Field::optional("query", Shape::MapOf(&Shape::Text), "parameters of the URL; values may hold data, which is encoded"),
     Field::optional("headers", Shape::MapOf(&Shape::Text), "headers; values may hold data"),
     Field::optional("auth", Shape::Object(AUTH), "how to prove who calls"),
-    Field::optional("json", Shape::Data, "the body as JSON; a text that is one `{{ … }}` keeps its type"),
+    Field::optional(
+        "json",
+        Shape::Data,
+        "the body as JSON; a text that is one `{{ … }}` keeps its type; `name?` is left out when what it names is missing",
+    ),
     Field::optional("form", Shape::MapOf(&Shape::Text), "the body as a form"),
     Field::optional("body", Shape::Text, "the body as text; write data with `| json` or `| urlencode`"),
     Field::optional("success", Shape::Object(SUCCESS), "which answers mean yes"),
-    Field::optional("reference", Shape::Text, "where the receiver's own id stands in the JSON answer, such as /message/id"),
+    Field::optional(
+        "reference",
+        Shape::Text,
+        "where the receiver's own id stands: a place in the JSON answer such as /message/id, or `header X-Message-Id`",
+    ),
     Field::optional("result", Shape::MapOf(&Shape::Text), "what later steps may read: name and place in the JSON answer"),
     Field::optional("retry_on", Shape::List(&Shape::Int(100, 599)), "more statuses after which it is tried again"),
+    Field::optional(
+        "retry_when",
+        Shape::List(&Shape::Object(RETRY_WHEN)),
+        "answers after which it is tried again whatever their status",
+    ),
+    Field::optional(
+        "retry_after",
+        Shape::Text,
+        "where the JSON answer says how many seconds to wait, beside the header Retry-After",
+    ),
     Field::optional("timeout", Shape::Duration, "for the whole call; default 10s, at most 60s"),
     Field::optional("idempotency_header", Shape::Text, "the header in which the receiver takes the key of an effect"),
-    Field::optional("idempotent", Shape::Bool, "the receiver knows effects again by `effect.id` in URL or body; default false"),
+    Field::optional(
+        "idempotency",
+        Shape::Word(IDEMPOTENCY),
+        "`key`: the receiver knows an effect again by its key in a header, in the URL or in the body; `none` (default): it would act twice",
+    ),
+    Field::optional("idempotent", Shape::Bool, "the same as `idempotency: key`"),
     Field::optional(
         "on_uncertain",
         Shape::Word(&["resend", "hold"]),
@@ -75,7 +107,15 @@ enum Body {
     None,
     Text(Line),
     Json(Json),
-    Form(Vec<(String, Line)>),
+    Form(Vec<Pair>),
+}
+
+/// A parameter of the URL or an entry of a form.
+struct Pair {
+    name: String,
+    line: Line,
+    /// It is left out when what it names is missing.
+    optional: bool,
 }
 
 /// A JSON body with templates for leaves.
@@ -83,7 +123,15 @@ enum Json {
     Constant(String),
     Line(Line),
     List(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    Object(Vec<Entry>),
+}
+
+/// A field of a JSON object.
+struct Entry {
+    name: String,
+    json: Json,
+    /// It is left out when what it names is missing; in a list, with the object that it is in.
+    optional: bool,
 }
 
 /// How the caller proves who it is.
@@ -93,8 +141,13 @@ enum Auth {
 }
 
 struct Http {
+    /// Its kind as in the settings: `http`, or a preset's name.
+    kind: &'static str,
+    /// Whether it can carry grants.
+    grants: bool,
     method: Method,
     url: Line,
+    query: Vec<Pair>,
     headers: Vec<(String, Line)>,
     auth: Auth,
     body: Body,
@@ -113,36 +166,71 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
     build::compile(name, node, setup, faults).map(|http| Arc::new(http) as Arc<dyn Channel>)
 }
 
+/// A preset: the same under another name, for messages only.
+pub(super) fn preset(
+    kind: &'static str,
+    name: &str,
+    node: &Node,
+    setup: Setup<'_>,
+    faults: &mut Faults,
+) -> Option<Arc<dyn Channel>> {
+    let http = build::compile(name, node, setup, faults)?;
+    Some(Arc::new(Http { kind, grants: false, ..http }))
+}
+
+/// Renders a line; `None` when it may be left out and what it names is missing.
+fn render(line: &Line, optional: bool, context: &Context) -> Result<Option<String>, String> {
+    match line.render(context) {
+        Ok(text) => Ok(Some(text)),
+        Err(why) if optional && why.missing.is_some() => Ok(None),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+fn pairs(pairs: &[Pair], context: &Context) -> Result<String, String> {
+    let mut out = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        if let Some(text) = render(&pair.line, pair.optional, context)? {
+            out.push(format!("{}={}", percent_encode(&pair.name), percent_encode(&text)));
+        }
+    }
+    Ok(out.join("&"))
+}
+
 impl Http {
     fn lines(&self) -> Vec<&Line> {
         let mut lines = vec![&self.url];
+        lines.extend(self.query.iter().map(|pair| &pair.line));
         lines.extend(self.headers.iter().map(|(_, line)| line));
         match &self.body {
             Body::None => {}
             Body::Text(line) => lines.push(line),
             Body::Json(json) => json.lines(&mut lines),
-            Body::Form(fields) => lines.extend(fields.iter().map(|(_, line)| line)),
+            Body::Form(fields) => lines.extend(fields.iter().map(|pair| &pair.line)),
         }
         lines
     }
 
+    fn url(&self, context: &Context) -> Result<String, String> {
+        let mut url = self.url.render(context).map_err(|why| why.to_string())?;
+        let query = pairs(&self.query, context)?;
+        if !query.is_empty() {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(&query);
+        }
+        Ok(url)
+    }
+
     fn body(&self, context: &Context) -> Result<String, String> {
-        let render = |line: &Line| line.render(context).map_err(|why| why.to_string());
         match &self.body {
             Body::None => Ok(String::new()),
-            Body::Text(line) => render(line),
+            Body::Text(line) => line.render(context).map_err(|why| why.to_string()),
             Body::Json(json) => {
                 let mut out = String::new();
-                json.write(context, &mut out)?;
+                json.write(context, false, &mut out)?;
                 Ok(out)
             }
-            Body::Form(fields) => {
-                let pairs: Result<Vec<String>, String> = fields
-                    .iter()
-                    .map(|(name, line)| Ok(format!("{}={}", percent_encode(name), percent_encode(&render(line)?))))
-                    .collect();
-                Ok(pairs?.join("&"))
-            }
+            Body::Form(fields) => pairs(fields, context),
         }
     }
 }
@@ -153,41 +241,66 @@ impl Json {
             Json::Constant(_) => {}
             Json::Line(line) => out.push(line),
             Json::List(items) => items.iter().for_each(|item| item.lines(out)),
-            Json::Object(fields) => fields.iter().for_each(|(_, item)| item.lines(out)),
+            Json::Object(fields) => fields.iter().for_each(|entry| entry.json.lines(out)),
         }
     }
 
-    fn write(&self, context: &Context, out: &mut String) -> Result<(), String> {
-        let text = |text: &str| serde_json::Value::from(text).to_string();
+    /// Appends it; false, with nothing appended, when it is optional and what it names is missing.
+    fn write(&self, context: &Context, optional: bool, out: &mut String) -> Result<bool, String> {
         match self {
             Json::Constant(json) => out.push_str(json),
-            Json::Line(line) => out.push_str(&line.render(context).map_err(|why| why.to_string())?),
-            Json::List(items) => {
-                out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    out.push_str(if index > 0 { "," } else { "" });
-                    item.write(context, out)?;
-                }
-                out.push(']');
-            }
+            Json::Line(line) => match render(line, optional, context)? {
+                Some(text) => out.push_str(&text),
+                None => return Ok(false),
+            },
+            Json::List(items) => write_list(items, context, out)?,
             Json::Object(fields) => {
+                let begin = out.len();
                 out.push('{');
-                for (index, (name, item)) in fields.iter().enumerate() {
-                    out.push_str(if index > 0 { "," } else { "" });
-                    out.push_str(&text(name));
+                for entry in fields {
+                    let before = out.len();
+                    out.push_str(if before > begin + 1 { "," } else { "" });
+                    out.push_str(&serde_json::Value::from(entry.name.as_str()).to_string());
                     out.push(':');
-                    item.write(context, out)?;
+                    if !entry.json.write(context, entry.optional, out)? {
+                        out.truncate(before);
+                    }
                 }
                 out.push('}');
             }
         }
-        Ok(())
+        Ok(true)
     }
+
+    /// Whether an optional entry of this object is missing.
+    fn lacks(&self, context: &Context) -> Result<bool, String> {
+        let Json::Object(fields) = self else { return Ok(false) };
+        for entry in fields.iter().filter(|entry| entry.optional) {
+            if !entry.json.write(context, true, &mut String::new())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn write_list(items: &[Json], context: &Context, out: &mut String) -> Result<(), String> {
+    let begin = out.len();
+    out.push('[');
+    for item in items {
+        if item.lacks(context)? {
+            continue;
+        }
+        out.push_str(if out.len() > begin + 1 { "," } else { "" });
+        item.write(context, false, out)?;
+    }
+    out.push(']');
+    Ok(())
 }
 
 impl Channel for Http {
     fn kind(&self) -> &'static str {
-        "http"
+        self.kind
     }
 
     fn idempotency(&self) -> Idempotency {
@@ -199,12 +312,11 @@ impl Channel for Http {
     }
 
     fn grants(&self) -> bool {
-        true
+        self.grants
     }
 
     fn variables(&self) -> Vec<Vec<String>> {
-        let own = |path: &&Vec<String>| path.first().is_some_and(|root| !OWN_ROOTS.contains(&root.as_str()));
-        self.paths.iter().filter(own).cloned().collect()
+        frozen(&self.paths)
     }
 
     fn check(&self, schema: &dyn Schema, faults: &mut Faults) {
@@ -213,10 +325,13 @@ impl Channel for Http {
     }
 
     fn prepare(&self, effect: &Effect, rendered: Option<&Rendered>) -> Result<Prepared, String> {
+        if !self.grants && !matches!(effect.kind, EffectKind::Message(_)) {
+            return Err(format!("a provider of kind {} carries messages only", self.kind));
+        }
         let vars = variables(effect, rendered)?;
         let context = Context::with_secrets(&vars, &self.paths, &self.raw);
         let render = |line: &Line| line.render(&context).map_err(|why| why.to_string());
-        let url = render(&self.url)?;
+        let url = self.url(&context)?;
         let body = self.body(&context)?;
         let mut headers: Vec<(String, String)> = Vec::with_capacity(self.headers.len() + 3);
         for (name, line) in &self.headers {
@@ -261,85 +376,6 @@ fn key(id: &str) -> String {
         return id.to_owned();
     }
     Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Roots that come from the effect itself.
-const OWN_ROOTS: &[&str] = &["effect", "message", "grant"];
-const EFFECT_NAMES: &[&str] = &["id", "customer", "funnel", "step", "decided_at"];
-const MESSAGE_NAMES: &[&str] =
-    &["channel", "to", "template", "subject", "text", "html", "tag", "transactional", "unsubscribe_url"];
-const GRANT_NAMES: &[&str] = &["points", "reason"];
-
-/// What the templates see.
-fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<Fields, String> {
-    let fields = |pairs: Vec<(&str, Value)>| {
-        // An empty text is missing, so that a template that needs it fails instead of sending nothing.
-        let there = pairs.into_iter().filter(|(_, value)| *value != Value::from(""));
-        Value::Map(there.map(|(name, value)| (name.to_owned(), value)).collect())
-    };
-    let (mut vars, own) = match &effect.kind {
-        EffectKind::Message(message) => {
-            let rendered = rendered.ok_or("the message was not rendered")?;
-            let own = fields(vec![
-                ("channel", Value::from(message.channel.as_str())),
-                ("to", Value::from(message.to.as_str())),
-                ("template", Value::from(message.template.as_str())),
-                ("subject", Value::from(rendered.subject.as_str())),
-                ("text", Value::from(rendered.text.as_str())),
-                ("html", Value::from(rendered.html.as_str())),
-                ("tag", message.tag.as_deref().map_or(Value::Null, Value::from)),
-                ("transactional", Value::from(message.transactional)),
-                ("unsubscribe_url", message.variables.get("unsubscribe_url").cloned().unwrap_or(Value::Null)),
-            ]);
-            (message.variables.clone(), ("message", own))
-        }
-        EffectKind::Grant(grant) => {
-            let own = fields(vec![("points", Value::from(grant.points)), ("reason", Value::from(grant.reason.as_str()))]);
-            (grant.variables.clone(), ("grant", own))
-        }
-        EffectKind::Offer(_) => return Err("an http provider carries messages and grants, not offers".to_owned()),
-    };
-    let about = fields(vec![
-        ("id", Value::from(effect.id.as_str())),
-        ("customer", Value::from(effect.customer.as_str())),
-        ("funnel", Value::from(effect.funnel.as_str())),
-        ("step", Value::from(effect.step.as_str())),
-        ("decided_at", Value::Time(effect.decided_at)),
-    ]);
-    vars.insert("effect".to_owned(), about);
-    vars.insert(own.0.to_owned(), own.1);
-    Ok(vars)
-}
-
-/// A schema with the roots that come from the effect itself.
-struct WithOwn<'a>(&'a dyn Schema);
-
-impl Schema for WithOwn<'_> {
-    fn root(&self, name: &str) -> Option<Type> {
-        let names = match name {
-            "effect" => EFFECT_NAMES,
-            "message" => MESSAGE_NAMES,
-            "grant" => GRANT_NAMES,
-            _ => return self.0.root(name),
-        };
-        Some(Type::Object(names.iter().map(|name| ((*name).to_owned(), Type::Any)).collect()))
-    }
-
-    fn roots(&self) -> Vec<String> {
-        self.0.roots().into_iter().chain(OWN_ROOTS.iter().map(|root| (*root).to_owned())).collect()
-    }
-
-    fn segments(&self) -> Vec<String> {
-        self.0.segments()
-    }
-
-    fn event(&self, name: &str) -> Option<Type> {
-        self.0.event(name)
-    }
-
-    fn events(&self) -> Vec<String> {
-        self.0.events()
-    }
 }
 
 #[cfg(test)]

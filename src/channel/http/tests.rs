@@ -4,6 +4,7 @@ use super::super::tests::{effect, grant, message, options, secrets};
 use super::*;
 use crate::lang::node;
 use crate::lang::time::Time;
+use crate::lang::value::{Fields, Value};
 use crate::wire::{Client, WireError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -171,4 +172,60 @@ fn header_keys_are_always_sendable() {
         let key = key(id);
         assert!(key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     }
+}
+
+#[test]
+fn parameters_of_the_url_are_encoded_and_what_is_missing_may_be_left_out() {
+    let yaml = "kind: http\nurl: https://a.example/send?v=1\nmethod: GET\nquery: { \"to[]\": \"{{ message.to }}\", n: 3, tag?: \"{{ message.tag }}\", name: \"{{ customer.name }}\" }";
+    let http = http(yaml);
+    let (mail, rendered) = message();
+    let sent = request(&http, &mail, Some(&rendered)).unwrap();
+    assert_eq!(sent.url, "https://a.example/send?v=1&to%5B%5D=ann%2Bx%40example.com&n=3&name=Ann%20%22A%22");
+    assert!(http.variables().contains(&vec!["customer".to_owned(), "name".to_owned()]));
+    let strict = self::http(&yaml.replace("tag?", "tag"));
+    assert!(request(&strict, &mail, Some(&rendered)).is_err());
+}
+
+#[test]
+fn optional_entries_of_a_body_are_left_out_with_the_object_of_a_list_that_they_are_in() {
+    let http = http(
+        "kind: http\nurl: https://a.example/\njson:\n  tag?: \"{{ message.tag }}\"\n  text?: \"{{ message.text }}\"\n  parts:\n    - { kind: tag, value?: \"{{ message.tag }}\" }\n    - { kind: html, value?: \"{{ message.html }}\" }",
+    );
+    let (mail, rendered) = message();
+    let sent = request(&http, &mail, Some(&rendered)).unwrap();
+    assert_eq!(&sent.body[..], br#"{"text":"Hello\nAnn","parts":[{"kind":"html","value":"<p>Hi</p>"}]}"#);
+    // A mistake in the data is no missing value.
+    let http = self::http("kind: http\nurl: https://a.example/\njson: { n?: \"{{ customer.name | points }}\" }");
+    assert!(request(&http, &mail, Some(&rendered)).is_err());
+}
+
+#[test]
+fn how_a_receiver_knows_effects_again_is_one_word() {
+    let idempotency = |more: &str| http(&format!("kind: http\nurl: https://a.example/\n{more}")).idempotency();
+    assert_eq!(idempotency("idempotency: key"), Idempotency::Key);
+    assert_eq!(idempotency("idempotent: true"), Idempotency::Key);
+    assert_eq!(idempotency("idempotency_header: X-Key"), Idempotency::Key);
+    assert_eq!((idempotency("idempotency: none"), idempotency("")), (Idempotency::None, Idempotency::None));
+}
+
+#[tokio::test]
+async fn the_answers_body_can_say_when_to_try_again() {
+    let yaml = "kind: http\nurl: http://HOST/\nbody: x\nsuccess: { field: ok }\nreference: header X-Id\nretry_after: wait.seconds\nretry_when:\n  - { field: /why, one_of: [busy, 7] }\n  - { field: /why, one_of: [oops], uncertain: true }";
+    let body = |text: &str| format!("200 OK\r\nx-id: r1\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    for (answer, expected) in [
+        (r#"{"why": "busy", "wait": {"seconds": 5}}"#, Some((Some(5_000), false))),
+        (r#"{"why": 7}"#, Some((None, false))),
+        (r#"{"why": "oops"}"#, Some((None, true))),
+        (r#"{"why": "no"}"#, None),
+    ] {
+        let (_, result) = exchange(yaml, &body(answer)).await;
+        let found = match result {
+            SendResult::Retry { after, ambiguous, .. } => Some((after, ambiguous)),
+            SendResult::Refused { .. } => None,
+            SendResult::Accepted { .. } => panic!("accepted: {answer}"),
+        };
+        assert_eq!(found, expected, "{answer}");
+    }
+    let (_, result) = exchange(yaml, &body(r#"{"ok": true, "why": "busy"}"#)).await;
+    assert_eq!(result, SendResult::Accepted { reference: Some("r1".to_owned()), data: Fields::new() });
 }

@@ -129,6 +129,32 @@ impl FakeStore {
         self.rows.lock().unwrap().records.insert(id.to_owned(), Record { version: 1, document, ..Record::default() });
     }
 
+    /// A customer with a run that is held by an effect of unknown fate.
+    pub fn hold(&self, id: &str, effect: &str) {
+        use crate::customer::{Customer, Run, RunState, codec};
+        let mut customer = Customer::new(id, self.now());
+        customer.runs.push(Run {
+            id: 1,
+            funnel: "f".to_owned(),
+            version: "v".to_owned(),
+            key: String::new(),
+            entered: self.now(),
+            anchor: self.now(),
+            event: None,
+            state: RunState::Effect { id: effect.to_owned() },
+            at: 0,
+            iteration: 1,
+            decision: 0,
+            deadline: None,
+            unknown: Some("no answer".to_owned()),
+            results: Default::default(),
+            goal: None,
+            watch_until: None,
+        });
+        let document = codec::encode(&customer);
+        self.rows.lock().unwrap().records.insert(id.to_owned(), Record { version: 1, document, ..Record::default() });
+    }
+
     fn read<T: Send + 'static>(&self, answer: impl FnOnce(&Rows) -> T) -> BoxFuture<'_, StoreResult<T>> {
         let answer = if self.failing.load(Ordering::Relaxed) {
             Err(StoreError::Unavailable("told to fail".to_owned()))

@@ -32,6 +32,7 @@ pub mod json;
 pub mod link;
 pub mod names;
 mod refusal;
+pub mod resolve;
 
 pub use refusal::{IntakeError, Refusal};
 

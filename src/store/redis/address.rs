@@ -115,15 +115,6 @@ impl Address {
         Ok(address)
     }
 
-    /// User and password for the server behind sentinels.
-    pub fn credentials(&self, text: &str) -> (Option<String>, Option<String>) {
-        let who = text.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(who, _)| who);
-        match who.and_then(|who| who.split_once(':')) {
-            Some((user, secret)) => (Some(user.to_owned()).filter(|user| !user.is_empty()), Some(secret.to_owned())),
-            None => (None, None),
-        }
-    }
-
     /// Whether every server is on this machine.
     pub fn is_local(&self) -> bool {
         self.servers.iter().all(|server| {

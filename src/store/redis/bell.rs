@@ -21,15 +21,23 @@ impl Inner {
 
     /// Listens until the store is closed. What may have been missed while nobody listened is looked for.
     pub async fn listen(self: Arc<Inner>, listening: PubSub) {
-        let (mut open, mut told) = (Some(listening), false);
+        let (mut open, mut told, mut changes) = (Some(listening), false, self.dialer.changes());
         while !self.closed() {
             if let Some(mut listening) = open.take() {
                 let mut messages = listening.on_message();
-                while let Some(message) = messages.next().await {
-                    self.rung(message.get_payload_bytes());
+                let heard = async {
+                    while let Some(message) = messages.next().await {
+                        self.rung(message.get_payload_bytes());
+                    }
+                };
+                // Nobody rings at a server that is not the master any more.
+                tokio::select! {
+                    () = heard => {}
+                    () = self.dialer.changed(changes) => {}
                 }
             }
             tokio::time::sleep(PAUSE).await;
+            changes = self.dialer.changes();
             match self.open_bell().await {
                 Ok(listening) => {
                     told = false;

@@ -1,4 +1,4 @@
-//! What has to be true of Redis before customers' money is put into it; and whether it came back older.
+//! What has to be true of Redis before customers' money is put into it.
 //!
 //! | found | then |
 //! |---|---|
@@ -9,32 +9,19 @@
 //! | off this machine without TLS | a warning |
 //! | synced once a second | a note: the last second can be lost in a crash of Redis |
 //! | settings that may not be read | a warning: they could not be checked |
-//!
-//! *Watermark.* Every second a worker writes the time into Redis and, when that is done, into a file of its
-//! own. A Redis that later knows a smaller one, or is another store, has come back older (a snapshot, a
-//! fail-over, an empty disk): what was done since may be done again. Then nothing is sent until an operator
-//! has confirmed it: that leaves an instant in Redis which is later than the last one that the worker knows.
-//! A worker compares every second, and before anything is sent over a connection that was made again.
 
 use super::super::{StoreError, StoreResult};
-use super::address::{Address, Shape};
-use super::key::meta;
-use super::link::{Connection, Dialer};
-use super::{Inner, value};
-use redis::{RedisError, Value};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use super::address::Address;
+use super::link::Connection;
+use super::value;
+use redis::{Cmd, RedisError};
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Oldest major version that has what the scripts use.
 const MAJOR_MIN: u64 = 7;
-/// How much may be missing after a crash where Redis syncs once a second, in milliseconds: that second and
-/// the one in which nobody had written the mark.
-const SECOND_LOST_MS: i64 = 3_000;
-/// Where an operator's confirmation stands in the store's own hash: when it was given, in milliseconds.
-const CONFIRMED: &str = "confirmed";
-/// Between two marks.
-const BEAT: Duration = Duration::from_secs(1);
+/// Settings that are read.
+const SETTINGS: [&str; 3] = ["appendfsync", "min-replicas-to-write", "cluster-require-full-coverage"];
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -61,8 +48,14 @@ pub struct Found {
     pub password: bool,
     /// Encrypted.
     pub tls: bool,
-    /// It is a cluster.
-    pub cluster: bool,
+    /// Where it listens, in words.
+    pub name: String,
+    /// Replicas that follow it.
+    pub replicas: u64,
+    /// Without so many replicas it takes no writes; `None`: unknown.
+    pub min_replicas: Option<u64>,
+    /// As a node of a cluster it serves nothing while any slot has no node.
+    pub full_coverage: bool,
 }
 
 /// One thing that is worth saying about a Redis.
@@ -78,30 +71,13 @@ pub enum Remark {
     Note(String),
 }
 
-/// Asks a server what it is; of a cluster or behind sentinels, one of them.
+/// Asks a server what it is.
 ///
 /// # Errors
 /// When it cannot be asked at all.
-pub async fn look(connection: &mut Connection, address: &Address, node: Option<&str>) -> Result<Found, RedisError> {
-    let mut found = Found {
-        local: address.is_local(),
-        password: address.password,
-        tls: address.tls,
-        cluster: address.shape == Shape::Cluster,
-        ..Found::default()
-    };
-    let mut single = match node {
-        Some(url) => Some(redis::Client::open(url)?.get_multiplexed_async_connection().await?),
-        None if found.cluster => match address.servers.first() {
-            Some(url) => Some(redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?),
-            None => None,
-        },
-        None => None,
-    };
-    let mut ask = async |command: redis::Cmd| match &mut single {
-        Some(single) => single.send_packed_command(&command).await.and_then(Value::extract_error),
-        None => connection.ask(&command).await,
-    };
+pub async fn look(connection: &mut Connection, address: &Address) -> Result<Found, RedisError> {
+    let mut found = Found { local: address.is_local(), password: address.password, tls: address.tls, ..Found::default() };
+    let mut ask = async |command: Cmd| connection.ask(&command).await;
     let info = value::text(ask(redis::cmd("INFO")).await?);
     let line = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name).and_then(|rest| rest.strip_prefix(':')));
@@ -118,11 +94,18 @@ pub async fn look(connection: &mut Connection, address: &Address, node: Option<&
         _ => None,
     };
     found.eviction = line("maxmemory_policy");
-    let mut sync = redis::cmd("CONFIG");
-    sync.arg("GET").arg("appendfsync");
+    found.replicas = line("connected_slaves").parse().unwrap_or(0);
+    found.name = format!("on port {}", line("tcp_port"));
+    let mut settings = redis::cmd("CONFIG");
+    settings.arg("GET").arg(&SETTINGS);
     // Hosted servers often forbid CONFIG: then it stays unknown, which is remarked.
-    if let Ok(answer) = ask(sync).await {
-        found.sync = value::pairs(answer).into_iter().next().map(|(_, value)| value::text(value)).unwrap_or_default();
+    if let Ok(answer) = ask(settings).await {
+        let kept: BTreeMap<String, String> =
+            value::pairs(answer).into_iter().map(|(name, kept)| (value::text(name), value::text(kept))).collect();
+        let setting = |name: &str| kept.get(name).cloned().unwrap_or_default();
+        found.sync = setting(SETTINGS[0]);
+        found.min_replicas = setting(SETTINGS[1]).parse().ok();
+        found.full_coverage = setting(SETTINGS[2]) == "yes";
     }
     found.synced = found.append_only == Some(true) && found.sync == "always";
     let mut parts = value::list(ask(redis::cmd("TIME")).await?).into_iter();
@@ -205,136 +188,6 @@ pub fn allow(found: &Found, accept_loss: bool) -> StoreResult<()> {
     Ok(())
 }
 
-/// The mark and the store's id, as they were when this process last looked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mark {
-    store: String,
-    ms: i64,
-    /// When an operator last confirmed what Redis was, in milliseconds; 0: never.
-    confirmed: i64,
-}
-
-impl Mark {
-    fn parse(text: &str) -> Option<Mark> {
-        let mut parts = text.split_whitespace();
-        let (store, ms) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-        Some(Mark { store, ms, confirmed: parts.next().map_or(Some(0), |confirmed| confirmed.parse().ok())? })
-    }
-}
-
-impl Inner {
-    /// Compares what Redis knows with what this worker remembers, and goes on from there.
-    pub async fn check_watermark(&self, first: bool) -> StoreResult<()> {
-        let Some(file) = self.options.state_file.clone().filter(|_| self.options.works) else { return Ok(()) };
-        let kept = if first { read(&file).await } else { self.mark.lock().await.clone() };
-        let (mut about, mut score) = (redis::cmd("HMGET"), redis::cmd("ZSCORE"));
-        about.arg(meta("store")).arg("id").arg(CONFIRMED);
-        score.arg(meta("watermark")).arg("ms");
-        let mut answers = self.plain(&[about, score]).await?.into_iter();
-        let mut about = value::list(value::next(&mut answers)).into_iter();
-        let (id, confirmed) = (value::text(value::next(&mut about)), value::int(&value::next(&mut about)));
-        let known = value::instant(&value::text(value::next(&mut answers))).unwrap_or(0);
-        if let Some(kept) = &kept {
-            let missing = kept.ms - known;
-            let allowed = if self.synced { 0 } else { SECOND_LOST_MS };
-            let fits = kept.store == id && missing <= allowed;
-            if fits || confirmed > kept.confirmed {
-                if self.paused.swap(false, Ordering::AcqRel) {
-                    tracing::info!("sending goes on");
-                    self.notify(true, true);
-                }
-            } else if kept.store != id {
-                self.pause(&format!("it is another store than the one that {} remembers", file.display()));
-            } else {
-                self.pause(&format!("it has come back {:.1} s older than it was", missing as f64 / 1_000.0));
-            }
-            if self.paused.load(Ordering::Acquire) {
-                *self.mark.lock().await = Some(kept.clone());
-                return Ok(());
-            }
-        }
-        let now = self.clock.now().0.max(known);
-        let mut add = redis::cmd("ZADD");
-        add.arg(meta("watermark")).arg("GT").arg(now).arg("ms");
-        self.plain(&[add]).await?;
-        let mark = Mark { store: id, ms: now, confirmed };
-        write(&file, &mark).await?;
-        *self.mark.lock().await = Some(mark);
-        Ok(())
-    }
-
-    /// Whether anything may be sent.
-    pub fn may_send(&self) -> StoreResult<()> {
-        match self.paused.load(Ordering::Acquire) {
-            false => Ok(()),
-            true => Err(StoreError::Unavailable("sending is paused until an operator confirms; the log says why".to_owned())),
-        }
-    }
-
-    /// Compares again when a connection was made again since the last time; an error when nothing may be sent.
-    pub async fn recognise_server(&self) -> StoreResult<()> {
-        let mut recognised = self.recognised.lock().await;
-        let dialed = self.told.dialed.load(Ordering::Acquire);
-        if dialed != *recognised {
-            self.check_watermark(false).await?;
-            *recognised = dialed;
-        }
-        drop(recognised);
-        self.may_send()
-    }
-
-    fn pause(&self, why: &str) {
-        if !self.paused.swap(true, Ordering::AcqRel) {
-            tracing::error!(
-                "NOTHING IS SENT: Redis is not as this worker left it: {why}. What was sent since then could be sent twice. \
-                 Look at what is missing, then run `autofunnel doctor --store … --confirm`"
-            );
-        }
-    }
-
-    /// Moves the mark until the store is closed.
-    pub async fn keep_watermark(self: Arc<Inner>) {
-        loop {
-            tokio::time::sleep(BEAT).await;
-            if self.closed() {
-                return;
-            }
-            if let Err(why) = self.check_watermark(false).await {
-                tracing::debug!(%why, "the watermark could not be moved");
-            }
-        }
-    }
-}
-
-async fn read(file: &std::path::Path) -> Option<Mark> {
-    Mark::parse(&tokio::fs::read_to_string(file).await.ok()?)
-}
-
-async fn write(file: &std::path::Path, mark: &Mark) -> StoreResult<()> {
-    let fail = |why: std::io::Error| {
-        StoreError::Unavailable(format!("cannot write {}: {why}; check the folder given with --state", file.display()))
-    };
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        tokio::fs::create_dir_all(folder).await.map_err(fail)?;
-    }
-    let new = file.with_extension("new");
-    tokio::fs::write(&new, format!("{} {} {}\n", mark.store, mark.ms, mark.confirmed)).await.map_err(fail)?;
-    tokio::fs::rename(&new, file).await.map_err(fail)
-}
-
-/// Accepts a Redis that came back older: workers go on sending.
-///
-/// # Errors
-/// When Redis cannot be reached.
-pub async fn confirm(dialer: &Dialer) -> Result<(), RedisError> {
-    let mut connection = dialer.connect().await?;
-    let parts = value::list(connection.ask(&redis::cmd("TIME")).await?);
-    let now = parts.first().map_or(0, value::int) * 1_000 + parts.get(1).map_or(0, value::int) / 1_000;
-    let mut set = redis::cmd("HSET");
-    set.arg(meta("store")).arg(CONFIRMED).arg(now);
-    connection.ask(&set).await.map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,11 +234,5 @@ mod tests {
         assert!(remarks(&hosted).iter().all(|remark| matches!(remark, Remark::Warning(_))));
         assert_eq!(remarks(&hosted).len(), 2);
         assert!(matches!(&remarks(&Found { sync: "everysec".to_owned(), ..good() })[..], [Remark::Note(_)]));
-    }
-
-    #[test]
-    fn a_mark_is_read_as_it_is_written() {
-        let mark = |confirmed| Some(Mark { store: "abc".to_owned(), ms: 17, confirmed });
-        assert_eq!((Mark::parse("abc 17 5\n"), Mark::parse("abc 17\n"), Mark::parse("abc")), (mark(5), mark(0), None));
     }
 }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Most customers asked of one shard at once: a share, so that wakes of other shards come between.
 const SHARD_CUSTOMERS_MAX: usize = 8;
+/// How long a shard is left alone that is on a part of a cluster that is away, in milliseconds.
+const AWAY_MS: i64 = 100;
 /// Most rounds of one claim: what is found in hand is passed over.
 const ROUNDS_MAX: usize = 16;
 
@@ -78,20 +80,21 @@ impl Inner {
             op.args.int(*epoch).count(*most).int(term).count(CLAIM_INPUTS_MAX);
             op
         });
-        let replies = match self.all(ops.collect()).await {
-            Ok(replies) => replies,
-            Err(why) => {
-                // They may have been claimed, or not: everything there is looked at again.
-                let mut memory = self.memory();
-                for (shard, _, _) in chosen {
-                    memory.wakes(shard, UNKNOWN);
-                    memory.ready(shard, UNKNOWN);
-                }
-                return Err(why);
-            }
-        };
-        let mut found = Vec::new();
+        let replies = self.some(ops.collect()).await?;
+        let (mut found, mut missed) = (Vec::new(), None);
         for ((shard, epoch, asked), reply) in chosen.into_iter().zip(replies) {
+            let reply = match reply {
+                Ok(reply) => reply,
+                Err(why) => {
+                    // They may have been claimed, or not: everything there is looked at again.
+                    let at = self.after_a_miss();
+                    let mut memory = self.memory();
+                    memory.wakes(shard, at);
+                    memory.ready(shard, at);
+                    missed = Some(why);
+                    continue;
+                }
+            };
             let mut parts = value::list(reply.value).into_iter();
             if parts.len() == 0 {
                 self.lose(shard, epoch);
@@ -111,7 +114,15 @@ impl Inner {
                 found.extend(self.read(row, &mut memory, shard, epoch, reply.now));
             }
         }
-        Ok(found)
+        match missed {
+            Some(why) if found.is_empty() && self.dialer.spans_shards() => Err(why),
+            _ => Ok(found),
+        }
+    }
+
+    /// When a shard is looked at again that did not answer: at once, but in a cluster others must not wait for it.
+    pub fn after_a_miss(&self) -> i64 {
+        if self.dialer.spans_shards() { UNKNOWN } else { self.clock.now().0 + AWAY_MS }
     }
 
     /// Reads one customer; she is in hand from here on. `None` when she already was.

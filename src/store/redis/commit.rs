@@ -37,7 +37,7 @@ struct Sent {
 
 impl Inner {
     /// [`super::super::Store::commit`].
-    pub async fn commit(&self, commits: Vec<Commit>) -> StoreResult<Vec<Committed>> {
+    pub async fn commit(self: &Arc<Inner>, commits: Vec<Commit>) -> StoreResult<Vec<Committed>> {
         let mut outcomes = vec![Committed::Conflict; commits.len()];
         let own = self.take_addresses(&commits).await?;
         let (mut given_up, before) = (vec![Vec::new(); commits.len()], self.clock.now());
@@ -73,10 +73,20 @@ impl Inner {
             sent.push((place, note));
             ops.push(op);
         }
-        let replies = self.all(ops).await?;
+        let replies = self.each(ops).await?;
+        if let [Err(why), others @ ..] = &replies[..]
+            && others.iter().all(Result::is_err)
+        {
+            return Err(why.clone());
+        }
         let (mut turns, mut effects) = (false, false);
         let mut left = Vec::new();
         for ((place, note), reply) in sent.into_iter().zip(replies) {
+            let Ok(reply) = reply else {
+                // Whether it is done nobody knows; the others are. She is free for another turn.
+                self.release_later(vec![note.customer.to_string()]);
+                continue;
+            };
             let (outcome, ready) = read(&reply);
             match outcome {
                 0 => {

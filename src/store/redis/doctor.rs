@@ -2,10 +2,11 @@
 
 use super::super::{StoreError, StoreResult};
 use super::address::Address;
-use super::check::{self, Found, Remark};
+use super::behind::{self, Behind};
+use super::check::{self, Remark};
 use super::key::{SHARDS, key, meta};
 use super::link::{Connection, Dialer};
-use super::value;
+use super::{value, watermark};
 use redis::{Cmd, RedisError, Value};
 
 /// Keys of one kind that are weighed.
@@ -44,6 +45,8 @@ pub struct Weight {
 pub struct Report {
     /// Server and version.
     pub server: String,
+    /// What stands behind the address: each server that holds customers, with its slots, replicas, sentinels.
+    pub behind: Vec<String>,
     /// The store's id; empty: there is no store in this Redis yet.
     pub store: String,
     /// Bytes used by Redis and its bound (0: none).
@@ -82,19 +85,32 @@ pub async fn examine(address: &str) -> StoreResult<Report> {
     };
     let dialer = Dialer::new(parsed, address).map_err(fatal)?;
     let mut connection = dialer.connect().await.map_err(fatal)?;
-    let found = check::look(&mut connection, &dialer.address, None).await.map_err(fatal)?;
-    let mut report = Report { server: format!("{} {}", found.server, found.version), memory: found.memory, ..Report::default() };
-    sort(&found, &mut report);
+    let behind = behind::look(&mut connection, &dialer).await.map_err(fatal)?;
+    let mut report = first_look(behind);
     let mut id = redis::cmd("HGET");
     id.arg(meta("store")).arg("id");
-    report.store = value::text(connection.ask(&id).await.map_err(fatal)?);
-    if report.store.is_empty() {
-        report.notes.push("there is no store in this Redis yet; the first `serve` makes it".to_owned());
-        return Ok(report);
+    let id = connection.ask(&id).await.map(value::text);
+    match &id {
+        Ok(id) if id.is_empty() => {
+            report.notes.push("there is no store in this Redis yet; the first `serve` makes it".to_owned());
+            return Ok(report);
+        }
+        Ok(id) => report.store.clone_from(id),
+        Err(_) => {}
     }
-    look_at_work(&mut connection, &mut report).await.map_err(fatal)?;
-    weigh(&mut connection, &mut report).await.map_err(fatal)?;
-    judge(&mut report);
+    let mut looked = id.map(|_| ());
+    if looked.is_ok() {
+        looked = look_at_work(&mut connection, &mut report).await;
+    }
+    if looked.is_ok() {
+        looked = weigh(&mut connection, &dialer, &mut report).await;
+    }
+    match looked {
+        Ok(()) => judge(&mut report),
+        // A part of a cluster that is away was told already.
+        Err(why) if report.problems.is_empty() => return Err(fatal(why)),
+        Err(why) => report.notes.push(format!("what waits could not be read everywhere ({why})")),
+    }
     Ok(report)
 }
 
@@ -107,16 +123,28 @@ pub async fn confirm(address: &str) -> StoreResult<()> {
     let shown = parsed.to_string();
     let fatal = |why: RedisError| StoreError::Fatal(format!("cannot reach Redis at {shown}: {why}"));
     let dialer = Dialer::new(parsed, address).map_err(fatal)?;
-    check::confirm(&dialer).await.map_err(fatal)
+    watermark::confirm(&dialer).await.map_err(fatal)
 }
 
-fn sort(found: &Found, report: &mut Report) {
-    for remark in check::remarks(found) {
-        match remark {
-            Remark::Refusal(why) | Remark::Loss(why) => report.problems.push(why),
-            Remark::Warning(why) | Remark::Note(why) => report.notes.push(why),
+fn first_look(behind: Behind) -> Report {
+    let mut report = Report { behind: behind.lines, problems: behind.problems, notes: behind.notes, ..Report::default() };
+    for (name, found) in behind.servers {
+        report.server = format!("{} {}", found.server, found.version);
+        report.memory.0 += found.memory.0;
+        report.memory.1 += found.memory.1;
+        for remark in check::remarks(&found) {
+            let (list, why) = match remark {
+                Remark::Refusal(why) | Remark::Loss(why) => (&mut report.problems, why),
+                Remark::Warning(why) | Remark::Note(why) => (&mut report.notes, why),
+            };
+            let said = if name.is_empty() { why.clone() } else { format!("{name}: {why}") };
+            // What holds of every node is said once.
+            if !list.iter().any(|other| other.ends_with(&why)) {
+                list.push(said);
+            }
         }
     }
+    report
 }
 
 async fn each_shard(connection: &mut Connection, command: impl Fn(u16) -> Cmd) -> Result<Vec<Value>, RedisError> {
@@ -181,14 +209,22 @@ async fn look_at_work(connection: &mut Connection, report: &mut Report) -> Resul
 }
 
 /// Bytes of keys, by a sample of the key space.
-async fn weigh(connection: &mut Connection, report: &mut Report) -> Result<(), RedisError> {
-    // A cluster answers a scan from one of its nodes: a sample all the same.
+async fn weigh(connection: &mut Connection, dialer: &Dialer, report: &mut Report) -> Result<(), RedisError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(0).arg("MATCH").arg("af:*").arg("COUNT").arg(SAMPLE_KEYS * 20);
-    let mut answer = value::list(connection.ask(&scan).await?).into_iter();
-    let _cursor = value::next(&mut answer);
+    let mut answers = Vec::new();
+    match connection {
+        Connection::One(_) => answers.push(connection.ask(&scan).await?),
+        Connection::Many(cluster) => {
+            for node in cluster.nodes().await? {
+                answers.push(dialer.connect_to(&node.name).await?.ask(&scan).await?);
+            }
+        }
+    }
     let mut kinds: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
-    for name in value::list(value::next(&mut answer)).into_iter().map(value::text) {
+    // Each answer is a cursor and names.
+    let names = answers.into_iter().flat_map(|answer| value::list(answer).into_iter().skip(1)).flat_map(value::list);
+    for name in names.map(value::text) {
         let kind = name.split(':').nth(2).unwrap_or("other").to_owned();
         let keys = kinds.entry(kind).or_default();
         if keys.len() < SAMPLE_KEYS {

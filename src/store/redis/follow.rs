@@ -9,8 +9,8 @@ use super::super::{StoreError, StoreResult};
 use super::key::{SHARDS, key, meta};
 use super::pump::Op;
 use super::script::Script;
-use super::{Inner, value};
-use crate::lang::time::DAY_MS;
+use super::{Inner, RedisStore, value};
+use crate::lang::time::{DAY_MS, Time};
 use redis::{Cmd, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -130,20 +130,24 @@ impl Inner {
         gone.arg(meta("sides")).arg("-inf").arg(self.clock.now().0 - SIDE_DAYS * DAY_MS);
         let gone: Vec<String> = self.plain(&[gone]).await?.into_iter().flat_map(value::list).map(value::text).collect();
         for name in gone {
-            let mut forget: Vec<Cmd> = (0..SHARDS)
-                .map(|shard| {
-                    let mut forget = redis::cmd("HDEL");
-                    forget.arg(key(shard, "followed")).arg(&name);
-                    forget
-                })
-                .collect();
-            let mut last = redis::cmd("ZREM");
-            last.arg(meta("sides")).arg(&name);
-            forget.push(last);
-            self.plain(&forget).await?;
+            self.forget_side(&name).await?;
             tracing::warn!(%name, "a read side has not been seen for {SIDE_DAYS} days; it is not waited for any more");
         }
         Ok(())
+    }
+
+    async fn forget_side(&self, name: &str) -> StoreResult<()> {
+        let mut forget: Vec<Cmd> = (0..SHARDS)
+            .map(|shard| {
+                let mut forget = redis::cmd("HDEL");
+                forget.arg(key(shard, "followed")).arg(name);
+                forget
+            })
+            .collect();
+        let mut last = redis::cmd("ZREM");
+        last.arg(meta("sides")).arg(name);
+        forget.push(last);
+        self.plain(&forget).await.map(|_| ())
     }
 
     /// Follows until the store is closed.
@@ -244,6 +248,34 @@ impl Inner {
             streams.push((shard, value::list(rows).into_iter().filter_map(entry).collect()));
         }
         Ok(streams)
+    }
+}
+
+impl RedisStore {
+    /// Read sides that are waited for besides this one, each with when it was last there.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn other_sides(&self, own: &str) -> StoreResult<Vec<(String, Time)>> {
+        let mut all = redis::cmd("ZRANGE");
+        all.arg(meta("sides")).arg(0).arg(-1).arg("WITHSCORES");
+        let all = self.inner.plain(&[all]).await?.into_iter().flat_map(value::pairs);
+        let named = all.map(|(name, seen)| {
+            let seen = match seen {
+                Value::Double(seen) => seen as i64,
+                other => value::instant(&value::text(other)).unwrap_or(0),
+            };
+            (value::text(name), Time(seen))
+        });
+        Ok(named.filter(|(name, _)| name != own).collect())
+    }
+
+    /// A read side is waited for no more.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn forget(&self, side: &str) -> StoreResult<()> {
+        self.inner.forget_side(side).await
     }
 }
 

@@ -12,7 +12,7 @@ use super::open::recognise;
 use super::plain::Plain;
 pub use super::record::Tried;
 use super::record::{Aside, write_record, write_tried_effect};
-use super::{SetClock, check, value};
+use super::{SetClock, behind, check, value};
 use crate::lang::time::{HOUR_MS, Time};
 use redis::Cmd;
 use std::collections::BTreeMap;
@@ -83,7 +83,8 @@ impl Target {
         };
         let dialer = Dialer::new(parsed, address).map_err(fatal)?;
         let mut first = dialer.connect().await.map_err(fatal)?;
-        check::allow(&check::look(&mut first, &dialer.address, None).await.map_err(fatal)?, accept_loss)?;
+        let found = behind::servers(&mut first, &dialer).await.map_err(fatal)?;
+        found.iter().try_for_each(|(_, found)| check::allow(found, accept_loss))?;
         let id = recognise(&mut first, &shown).await?;
         let mut target = Target { plain: Plain::new(dialer, first), shown, id, started: 0, resumed: false };
         target.begin(clock, fingerprint).await?;

@@ -32,7 +32,15 @@ impl Inner {
                 ops.push(letter(shard, memory.epoch(shard).is_some(), input)?);
             }
         }
-        let replies = self.all(ops).await?;
+        let replies = match self.all(ops).await {
+            Ok(replies) => replies,
+            Err(why) => {
+                // Some may be there all the same.
+                let (now, mut memory) = (self.clock.now().0, self.memory());
+                shards.iter().for_each(|shard| memory.ready(*shard, now));
+                return Err(why);
+            }
+        };
         let mut accepted = Vec::with_capacity(replies.len());
         let mut memory = self.memory();
         for (shard, reply) in shards.into_iter().zip(&replies) {

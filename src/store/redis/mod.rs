@@ -36,6 +36,7 @@ use tokio::task::JoinHandle;
 
 pub mod address;
 mod args;
+mod behind;
 mod bell;
 pub mod check;
 mod claim;
@@ -43,14 +44,17 @@ mod clock;
 mod commit;
 pub mod doctor;
 mod follow;
+mod heard;
 mod holders;
 pub mod import;
 mod inbox;
 mod keep;
 mod key;
+mod lane;
 mod lease;
 mod link;
 mod memory;
+mod nodes;
 mod open;
 mod outbox;
 mod plain;
@@ -60,7 +64,10 @@ mod recent;
 mod record;
 mod recount;
 mod script;
+mod sentinel;
 mod value;
+mod walk;
+mod watermark;
 
 pub use address::{Address, is_address};
 
@@ -87,11 +94,13 @@ pub struct Options {
     pub mirror: Option<Arc<Mirror>>,
     /// This process writes the read side.
     pub reports: bool,
-    /// Where the watermark is kept (see `check`); without it a Redis that came back older is not noticed
+    /// Where the watermark is kept (see `watermark`); without it a Redis that came back older is not noticed
     /// after a restart of this process.
     pub state_file: Option<std::path::PathBuf>,
     /// An append-only file is not demanded.
     pub accept_loss: bool,
+    /// So many replicas must confirm events, commits, attempts and their answers before those count as done.
+    pub wait_replicas: usize,
     /// Replaces Redis's clock, for tests.
     pub clock: Option<SetClock>,
 }
@@ -109,6 +118,7 @@ impl Options {
             reports: false,
             state_file: None,
             accept_loss: false,
+            wait_replicas: 0,
             clock: None,
         }
     }
@@ -134,7 +144,7 @@ struct Inner {
     /// Every write is on disk before it is answered.
     synced: bool,
     /// What was last written into the state file.
-    mark: tokio::sync::Mutex<Option<check::Mark>>,
+    mark: tokio::sync::Mutex<Option<watermark::Mark>>,
     /// This store's id, made when it was made.
     id: String,
 }
@@ -153,18 +163,36 @@ impl Inner {
 
     /// Runs one item.
     async fn call(&self, op: Op) -> StoreResult<Reply> {
-        let reply = self.pump.call(op).await?;
-        self.clock.seen(reply.now);
-        Ok(reply)
+        let mut replies = self.all(vec![op]).await?;
+        replies.pop().ok_or(StoreError::Closed)
     }
 
     /// Runs items that may share a script call; an error of one is the error of all.
     async fn all(&self, ops: Vec<Op>) -> StoreResult<Vec<Reply>> {
-        let replies: Vec<Reply> = self.pump.all(ops).await?.into_iter().collect::<StoreResult<_>>()?;
-        if let Some(last) = replies.last() {
+        self.each(ops).await?.into_iter().collect()
+    }
+
+    /// The same for items of which each stands alone.
+    async fn each(&self, ops: Vec<Op>) -> StoreResult<Vec<StoreResult<Reply>>> {
+        let replies = self.pump.all(ops).await?;
+        self.after(&replies).await;
+        Ok(replies)
+    }
+
+    /// The same, without waiting for a part of a cluster that is away.
+    async fn some(&self, ops: Vec<Op>) -> StoreResult<Vec<StoreResult<Reply>>> {
+        let replies = self.pump.what_can_be_done(ops).await?;
+        self.after(&replies).await;
+        Ok(replies)
+    }
+
+    async fn after(&self, replies: &[StoreResult<Reply>]) {
+        if let Some(Ok(last)) = replies.last() {
             self.clock.seen(last.now);
         }
-        Ok(replies)
+        if let Err(why) = self.note_loss().await {
+            tracing::warn!(%why, "the other workers could not be told that Redis has lost something");
+        }
     }
 
     /// The epoch in which a shard is ours, if it is.
@@ -253,6 +281,10 @@ where
 impl Store for RedisStore {
     fn now(&self) -> Time {
         self.inner.clock.now()
+    }
+
+    fn share(&self) -> f64 {
+        self.inner.memory().owned().max(1) as f64 / f64::from(key::SHARDS)
     }
 
     fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>> {

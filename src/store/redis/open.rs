@@ -1,16 +1,18 @@
 //! Opening: connect, check, make or recognise the store, take the first shards.
 
 use super::super::{StoreError, StoreResult};
-use super::address::Address;
+use super::address::{Address, Shape};
 use super::clock::Clock;
+use super::heard::Heard;
 use super::key::{SHARDS, meta};
+use super::lane::load;
 use super::link::{Connection, Dialer};
 use super::memory::Memory;
 use super::plain::Plain;
-use super::pump::{Pump, Told, load};
-use super::{Inner, Options, RedisStore, check, follow, import, value};
+use super::pump::{Pump, Told};
+use super::{Inner, Options, RedisStore, behind, check, follow, import, value};
 use crate::customer::codec::FORMAT;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -36,19 +38,20 @@ impl RedisStore {
         let dialer = Dialer::new(address, &options.address).map_err(fatal)?;
         let mut first = dialer.connect().await.map_err(fatal)?;
         load(&mut first).await.map_err(fatal)?;
-        let found = check::look(&mut first, &dialer.address, None).await.map_err(fatal)?;
-        check::allow(&found, options.accept_loss)?;
+        let found = behind::servers(&mut first, &dialer).await.map_err(fatal)?;
+        found.iter().try_for_each(|(_, found)| check::allow(found, options.accept_loss))?;
+        let synced = found.iter().all(|(_, found)| found.synced);
         let id = recognise(&mut first, &shown).await?;
         import::refuse_half(&mut first, &shown).await?;
 
         let mut connections = Vec::new();
         let count = match options.connections {
-            0 if found.synced => CONNECTIONS_SYNCED,
+            0 if synced => CONNECTIONS_SYNCED,
             0 => CONNECTIONS,
             count => count,
         };
         for _ in 0..count {
-            connections.push(dialer.connect().await.map_err(fatal)?);
+            connections.push(dialer.connect_for_scripts().await.map_err(fatal)?);
         }
         let clock = Arc::new(Clock::new(options.clock.clone()));
         let told = Arc::new(Told {
@@ -59,9 +62,13 @@ impl RedisStore {
             me: name()?,
             closed: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            complained: AtomicI64::new(0),
             dialed: AtomicU64::new(0),
+            heard: Heard::new(dialer.address.shape != Shape::Single || options.wait_replicas > 0),
+            wait_replicas: options.wait_replicas,
         });
         let (pump, mut tasks) = Pump::start(&dialer, told.clone(), connections);
+        tasks.push(tokio::spawn(dialer.clone().watch()));
         let inner = Arc::new(Inner {
             memory: Mutex::new(Memory::new(options.recent_bytes)),
             options,
@@ -75,7 +82,7 @@ impl RedisStore {
             follower: follow::Signals::default(),
             paused: AtomicBool::new(false),
             recognised: tokio::sync::Mutex::new(0),
-            synced: found.synced,
+            synced,
             mark: tokio::sync::Mutex::new(None),
             id,
         });

@@ -3,7 +3,7 @@
 use super::super::{Begin, Delivery, Retry, StoreResult};
 use super::inbox::{result, stale};
 use super::key::{key, shard_of};
-use super::memory::{EffectFlight, NEVER, UNKNOWN};
+use super::memory::{EffectFlight, NEVER};
 use super::pump::Op;
 use super::record::{Kept, write_digest};
 use super::script::Script;
@@ -44,16 +44,17 @@ impl Inner {
                 op.args.int(*epoch).count(each).int(self.options.lease_ms);
                 op
             });
-            let replies = match self.all(ops.collect()).await {
-                Ok(replies) => replies,
-                Err(why) => {
-                    let mut memory = self.memory();
-                    chosen.iter().for_each(|(shard, _)| memory.effect_due(*shard, UNKNOWN));
-                    // Those that are in hand already must not be forgotten.
-                    return if out.is_empty() { Err(why) } else { Ok(out) };
-                }
-            };
+            let (replies, mut missed) = (self.some(ops.collect()).await?, None);
             for ((shard, epoch), reply) in chosen.into_iter().zip(replies) {
+                let reply = match reply {
+                    Ok(reply) => reply,
+                    Err(why) => {
+                        let at = self.after_a_miss();
+                        self.memory().effect_due(shard, at);
+                        missed = Some(why);
+                        continue;
+                    }
+                };
                 let mut parts = value::list(reply.value).into_iter();
                 if parts.len() == 0 {
                     self.lose(shard, epoch);
@@ -81,8 +82,12 @@ impl Inner {
                     out.push(delivery);
                 }
             }
-            if out.len() >= max {
-                break;
+            match missed {
+                // Those that are in hand already must not be forgotten.
+                Some(why) if out.is_empty() && self.dialer.spans_shards() => return Err(why),
+                Some(_) => break,
+                None if out.len() >= max => break,
+                None => {}
             }
         }
         Ok(out)

@@ -2,8 +2,9 @@
 
 use super::super::{StoreError, StoreResult};
 use super::Inner;
+use super::lane::WAIT_MS;
 use super::link::{Connection, Dialer};
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -15,24 +16,49 @@ const PAUSE_MS: u64 = 100;
 /// A connection for commands that are no scripts; made again when it is lost.
 pub struct Plain {
     dialer: Dialer,
-    kept: Mutex<Option<Connection>>,
+    /// How often there had been another master when it was made, and the connection.
+    kept: Mutex<Option<(u64, Connection)>>,
 }
 
 impl Plain {
     /// With a connection that is open.
     pub fn new(dialer: Dialer, connection: Connection) -> Plain {
-        Plain { dialer, kept: Mutex::new(Some(connection)) }
+        let kept = Mutex::new(Some((dialer.changes(), connection)));
+        Plain { dialer, kept }
+    }
+
+    async fn connection(&self) -> Result<(u64, Connection), RedisError> {
+        match self.kept.lock().await.clone() {
+            Some(kept) if kept.0 == self.dialer.changes() => Ok(kept),
+            _ => {
+                let changes = self.dialer.changes();
+                Ok((changes, self.dialer.connect().await?))
+            }
+        }
     }
 
     async fn once(&self, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
-        let kept = self.kept.lock().await.take();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => self.dialer.connect().await?,
+        let (changes, mut connection) = self.connection().await?;
+        let answers = connection.run(commands.to_vec()).await;
+        // With what was learnt on the way, or none.
+        *self.kept.lock().await = answers.is_ok().then_some((changes, connection));
+        answers?.into_iter().collect()
+    }
+
+    /// Runs commands once, and waits until so many replicas have what they wrote; whether they have.
+    ///
+    /// # Errors
+    /// When Redis did not answer, or refuses one.
+    pub async fn run_kept(&self, commands: &[Cmd], replicas: usize) -> StoreResult<bool> {
+        let kept = async {
+            let (changes, mut connection) = self.connection().await?;
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(replicas).arg(WAIT_MS);
+            let answers = connection.run_kept(commands.to_vec(), wait).await?;
+            *self.kept.lock().await = Some((changes, connection));
+            answers.into_iter().try_fold(true, |all, (answer, has)| answer.map(|_| all && has >= replicas as i64))
         };
-        let answers = connection.run(commands.to_vec()).await?;
-        *self.kept.lock().await = Some(connection);
-        answers.into_iter().collect()
+        kept.await.map_err(|why: RedisError| StoreError::Unavailable(format!("Redis does not answer as it should ({why})")))
     }
 
     /// Runs commands; each must be such that running it twice is as good as once.
@@ -54,7 +80,10 @@ impl Plain {
 }
 
 fn passes(why: &RedisError) -> bool {
-    why.is_io_error() || matches!(why.code(), Some("LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"))
+    let codes = ["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOREPLICAS"];
+    why.is_io_error()
+        || why.kind() == ErrorKind::ClusterConnectionNotFound
+        || why.code().is_some_and(|code| codes.contains(&code))
 }
 
 impl Inner {

@@ -91,6 +91,17 @@ impl Script {
         &all()[self as usize]
     }
 
+    /// Whether somebody outside counts on what it did: an event that was answered, a commit, an attempt and its
+    /// answer. The rest is done again when it is lost.
+    pub fn is_promise(self) -> bool {
+        match self {
+            Script::Accept | Script::Commit | Script::Begin | Script::Retry | Script::Settle | Script::Fault => true,
+            Script::Aside | Script::Address => true,
+            Script::Claim | Script::Take | Script::Free | Script::Nudge | Script::Effects | Script::Suspect => false,
+            Script::Acquire | Script::Renew | Script::Followed => false,
+        }
+    }
+
     /// The failpoints before and after it.
     pub fn points(self) -> Option<(&'static str, &'static str)> {
         Some(match self {

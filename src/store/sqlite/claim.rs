@@ -85,6 +85,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(Flight, Record)> {
         shown: row.get(6)?,
         gate: row.get(3)?,
         account: Arc::from(account.as_slice()),
+        first: None,
         counted: Vec::new(),
     };
     let record = Record { version: flight.version as u64, document: row.get(8)?, account, gate: flight.gate, erased: false };

@@ -124,6 +124,7 @@ impl Core {
             shown: turn.shown,
             gate: turn.gate,
             account,
+            first: None,
             counted: Vec::new(),
             num: row.num,
         };
@@ -152,6 +153,7 @@ impl Core {
                     shown: row.get(4)?,
                     gate: row.get(5)?,
                     account: Arc::from(row.get::<_, Vec<u8>>(6)?),
+                    first: None,
                     counted: Vec::new(),
                 })
             })

@@ -35,13 +35,19 @@ impl Core {
 
     /// Removes everything of hers from a file that holds the read side only.
     pub fn erase_shown(&mut self, customer: &str, row: Option<(i64, i64)>, at: Time) -> Done<()> {
-        if let Some((num, head)) = row
-            && let Some(line) = self.line(num)?
-        {
+        if let Some(row) = row {
+            self.drop_shown(customer, row)?;
+        }
+        self.bury(customer, at)
+    }
+
+    /// What lists and timelines hold of a customer goes, without a mark that she was erased.
+    pub fn drop_shown(&mut self, customer: &str, (num, head): (i64, i64)) -> Done<()> {
+        if let Some(line) = self.line(num)? {
             self.db.prepare_cached("DELETE FROM customer WHERE num = ?1")?.execute([num])?;
             self.unlist(customer, (num, head), &line)?;
         }
-        self.bury(customer, at)
+        Ok(())
     }
 
     /// Her messages go; a digest of her id stays.

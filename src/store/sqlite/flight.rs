@@ -21,6 +21,8 @@ pub struct Flight {
     pub gate: u32,
     /// Her account.
     pub account: Arc<[u8]>,
+    /// The first input that was handed out.
+    pub first: Option<u64>,
     /// Inputs whose crash counter was raised when they were handed out.
     pub counted: Vec<u64>,
 }

@@ -46,7 +46,7 @@ struct Entry {
 }
 
 /// What an entry says, ready to be written.
-struct News {
+pub struct News {
     customer: String,
     at: Time,
     facts: Facts,
@@ -88,8 +88,23 @@ impl Feed {
 }
 
 impl News {
+    /// Whose.
+    pub fn customer(&self) -> &str {
+        &self.customer
+    }
+
+    /// Of when.
+    pub fn at(&self) -> Time {
+        self.at
+    }
+
+    /// Her runs.
+    pub fn runs(&self) -> &[RunRow] {
+        &self.runs
+    }
+
     /// The error says what makes it unfit to be written.
-    fn new(told: Told) -> Result<News, String> {
+    pub fn new(told: Told) -> Result<News, String> {
         if told.customer.is_empty() {
             return Err("it names no customer".to_owned());
         }
@@ -110,10 +125,8 @@ impl News {
 
 impl Core {
     fn follow(&mut self, feed: &Feed) -> Done<Followed> {
-        match meta::<String>(&self.db, FOLLOWS)? {
-            None => set_meta(&self.db, FOLLOWS, &feed.store)?,
-            Some(own) if own != feed.store => return Ok(Followed::Foreign(own)),
-            Some(_) => {}
+        if let Some(own) = self.other_store(&feed.store)? {
+            return Ok(Followed::Foreign(own));
         }
         let mut unreadable = Vec::new();
         for of_shard in feed.entries.chunk_by(|a, b| a.shard == b.shard) {
@@ -144,6 +157,16 @@ impl Core {
         Ok(Followed::Done(unreadable))
     }
 
+    /// The store that is followed, if it is another one. Who follows none yet follows this one from now on.
+    pub fn other_store(&self, store: &str) -> Done<Option<String>> {
+        match meta::<String>(&self.db, FOLLOWS)? {
+            None => set_meta(&self.db, FOLLOWS, store)?,
+            Some(own) if own != store => return Ok(Some(own)),
+            Some(_) => {}
+        }
+        Ok(None)
+    }
+
     /// Up to where a shard was followed.
     fn followed(&self, shard: u16) -> Done<Place> {
         let place = self
@@ -154,7 +177,8 @@ impl Core {
         Ok(place.unwrap_or_default())
     }
 
-    fn take_in(&mut self, news: &News) -> Done<()> {
+    /// Writes what an entry says.
+    pub fn take_in(&mut self, news: &News) -> Done<()> {
         if let Some(message) = &news.message {
             self.keep_message(message)?;
         }
@@ -162,11 +186,7 @@ impl Core {
         if !news.erased && news.index.is_none() && news.facts.count == 0 && news.runs.is_empty() {
             return Ok(());
         }
-        let row: Option<(i64, i64)> = self
-            .db
-            .prepare_cached("SELECT num, head FROM customer WHERE id = ?1")?
-            .query_row([&news.customer], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
+        let row = self.shown_row(&news.customer)?;
         if news.erased {
             return self.erase_shown(&news.customer, row, news.at);
         }

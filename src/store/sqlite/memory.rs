@@ -173,9 +173,9 @@ impl Memory {
         self.customers.get(customer).map(|entry| entry.seqs.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Her first input.
-    pub fn first_input(&self, customer: &str) -> Option<u64> {
-        self.customers.get(customer).and_then(|entry| entry.seqs.front().copied())
+    /// The first input that was handed out with her.
+    pub fn first_handed(&self, customer: &str) -> Option<u64> {
+        self.flight(customer).and_then(|flight| flight.first)
     }
 
     /// A due wake cannot be handed out: she is claimed, or has to be claimed alone.
@@ -240,13 +240,13 @@ impl Memory {
     /// the next one, if it is known.
     pub fn fly(&mut self, customer: &Arc<str>, flight: Flight, max: usize) -> (Vec<u64>, Option<u64>) {
         let entry = self.customers.entry(customer.clone()).or_default();
-        entry.flight = Some(Box::new(flight));
         entry.nudged = false;
         let alone = self.alone_out.as_ref() == Some(customer);
         let max = if alone { 1 } else { max };
         let fit = |seq: &&u64| alone || !self.crashes.contains_key(*seq);
         let seqs: Vec<u64> = entry.seqs.iter().take(max).take_while(fit).copied().collect();
         let next = entry.seqs.get(seqs.len()).copied();
+        entry.flight = Some(Box::new(Flight { first: seqs.first().copied(), ..flight }));
         (seqs, next)
     }
 

@@ -107,10 +107,7 @@ impl Mirror {
                 }
                 Ok(())
             }
-            Followed::Foreign(own) => Err(StoreError::Fatal(format!(
-                "this read side follows the store {own}, not {store}; give each store a file of its own, or remove this one to \
-                 begin anew"
-            ))),
+            Followed::Foreign(own) => Err(StoreError::Fatal(foreign(&own, &store))),
         }
     }
 
@@ -130,11 +127,18 @@ impl Mirror {
         }
     }
 
-    fn writes(&self) -> StoreResult<&Thread> {
+    pub(super) fn writes(&self) -> StoreResult<&Thread> {
         self.thread
             .as_ref()
             .ok_or_else(|| StoreError::Fatal("this read side was opened for reading only; another process writes it".to_owned()))
     }
+}
+
+/// What is said of a file that follows another store.
+pub fn foreign(own: &str, store: &str) -> String {
+    format!(
+        "this read side follows the store {own}, not {store}; give each store a file of its own, or remove this one to begin anew"
+    )
 }
 
 impl FileBacked for Mirror {

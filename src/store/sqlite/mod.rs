@@ -55,6 +55,7 @@ mod mirror;
 mod outbox;
 mod prune;
 mod reader;
+pub mod rebuild;
 mod recent;
 mod recover;
 mod run;

@@ -133,7 +133,7 @@ impl Core {
     }
 
     fn fault(&mut self, customer: &Arc<str>, seq: Option<u64>, cause: &str) -> Done<()> {
-        match seq.or_else(|| self.memory.first_input(customer)) {
+        match seq.or_else(|| self.memory.first_handed(customer)) {
             Some(seq) => self.fault_of_input(customer, seq, cause)?,
             None => self.fault_of_wake(customer, cause)?,
         }
@@ -176,7 +176,7 @@ impl Core {
     /// Frees her; what was counted against her other inputs is taken back.
     fn free_except(&mut self, customer: &Arc<str>, culprit: Option<u64>) -> Done<()> {
         let Some(flight) = self.memory.flight(customer).cloned() else { return Ok(()) };
-        let culprit = culprit.or_else(|| self.memory.first_input(customer));
+        let culprit = culprit.or_else(|| self.memory.first_handed(customer));
         self.uncount(&flight.counted, &culprit.into_iter().collect::<Vec<u64>>())?;
         let row = self.flight_of(customer)?;
         self.batch.changes.push(Change::Freed {

@@ -42,6 +42,11 @@ fn place(customer: i64, run: u64) -> i64 {
     (customer << RUN_BITS) | (run & ((1 << RUN_BITS) - 1)) as i64
 }
 
+/// The first place of a customer's runs, and the first one behind them.
+pub fn places_of(customer: i64) -> (i64, i64) {
+    (place(customer, 0), place(customer + 1, 0))
+}
+
 impl Core {
     /// Writes the runs that a turn changed.
     pub fn write_runs(&mut self, runs: &[RunRow], customer: i64) -> Done<()> {
@@ -103,7 +108,7 @@ impl Core {
         let gone: Vec<(i64, i64)> = self
             .db
             .prepare_cached("DELETE FROM run WHERE place >= ?1 AND place < ?2 RETURNING kind, state")?
-            .query_map([place(customer, 0), place(customer + 1, 0)], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(<[i64; 2]>::from(places_of(customer)), |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (kind, state) in gone {
             self.tally_run(kind, state, -1);

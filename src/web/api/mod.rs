@@ -1,6 +1,7 @@
 //! What machines ask for, one file per subject.
 
 pub mod customers;
+pub mod effects;
 pub mod events;
 pub mod funnels;
 pub mod health;

@@ -87,6 +87,26 @@ async fn what_was_put_aside_is_listed_retried_and_dropped() {
 }
 
 #[tokio::test]
+async fn an_effect_of_unknown_fate_is_resolved_by_a_person() {
+    let server = Server::start().await;
+    let (read, operate) = (server.token(Scope::Read), server.token(Scope::Operate));
+    server.store.know("c1");
+    let path = "/v1/customers/c1/effects/resolve";
+    let word = r#"{"effect":"c1/1/gift/1","outcome":"accepted","points":5}"#;
+    assert_eq!(server.post(path, operate, word).await.status, 404, "nothing of hers is held");
+    server.store.hold("c1", "c1/1/gift/1");
+    assert_eq!(server.post(path, read, word).await.status, 404, "who may only read may not resolve");
+    assert_eq!(server.post(path, operate, r#"{"effect":"c1/1/gift/1"}"#).await.status, 400);
+    assert_eq!(server.post(path, operate, r#"{"effect":"c1/1/other/1","outcome":"refused"}"#).await.status, 404);
+    assert_eq!(server.post(path, operate, word).await.status, 202);
+    let inputs = server.store.inputs();
+    assert!(matches!(&inputs[0].body, InputBody::Result { effect, .. } if effect == "c1/1/gift/1"));
+    assert_eq!(inputs[0].id.as_deref(), Some("resolve:c1/1/gift/1"), "the same word again is known");
+    let listed = server.get("/v1/effects", read).await.json();
+    assert_eq!((&listed["waiting"], &listed["unknown"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+#[tokio::test]
 async fn customers_are_changed_read_and_forgotten() {
     let server = Server::start().await;
     let (read, operate) = (server.token(Scope::Read), server.token(Scope::Operate));

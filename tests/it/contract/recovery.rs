@@ -50,6 +50,20 @@ pub async fn a_faulty_input_is_put_aside_after_three_faults(stand: &dyn Stand) {
     assert_eq!(claimed(&open(stand)).await, ["bert"]);
 }
 
+/// Her wake's turn failed; what came meanwhile has nothing to do with it.
+pub async fn a_fault_without_inputs_blames_none_that_came_meanwhile(stand: &dyn Stand) {
+    let store = open(stand);
+    make(&store, "anna").await;
+    for round in 0..QUARANTINE_AFTER {
+        take(&store, "anna").await;
+        accept(&store, vec![event("anna", &format!("{round} 1")), event("anna", &format!("{round} 2"))]).await;
+        store.fault("anna".to_owned(), None, "panic".to_owned()).await.unwrap();
+        let claim = claim_one(&store).await;
+        assert_eq!(claim.inputs.len(), 2, "what has crashed would be handed out alone");
+        commit(&store, turn(&claim)).await;
+    }
+}
+
 /// Who had her first goes on, slowly, while others have trouble with one of her inputs.
 pub async fn what_was_put_aside_is_not_consumed_as_well(stand: &dyn Stand) {
     let store = open(stand);

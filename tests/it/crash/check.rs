@@ -1,7 +1,7 @@
 //! The checker: reads three journals and holds them against each other. What the sender was told, what
 //! the engine has on record, what the provider saw.
 
-use super::home::{Home, REDIS_PASSWORD};
+use super::home::REDIS_PASSWORD;
 use super::process::{PATIENCE, PROVIDER_SECRET, TOKEN};
 use super::sender::Sent;
 use super::world::{LATE, POINTS, World, block_on};
@@ -144,15 +144,15 @@ async fn read(world: &World, customers: &[String]) -> Everything {
     let store = world.home.open(false).await;
     let mirror;
     let mut side: &dyn ReadSide = &*store;
-    if let Home::Redis(remote) = &world.home {
+    if let Some(tables) = world.home.side() {
         let begun = Instant::now();
-        while !remote.is_followed().await {
+        while !world.home.is_followed().await {
             assert!(begun.elapsed() < PATIENCE, "the read side does not catch up");
             // Every question lets it catch up.
             store.counts().await.unwrap();
         }
         // Asked directly, as every question through the store would wait for the streams once more.
-        mirror = remote.side();
+        mirror = tables;
         side = &*mirror;
     }
     let (counts, quarantine) = (store.counts().await.unwrap(), store.quarantine(PAGE_ROWS_MAX).await.unwrap());

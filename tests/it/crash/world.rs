@@ -214,7 +214,7 @@ impl World {
 
     /// Says, as an operator does, that sending may go on upon a Redis that came back older.
     pub fn confirm(&self) {
-        let address = self.home.remote().server.address();
+        let address = self.home.store_address();
         block_on(autofunnel::store::redis::doctor::confirm(&address)).unwrap();
     }
 
@@ -384,7 +384,7 @@ impl World {
 
     /// Whether the engine has nothing to do now.
     pub fn is_idle(&self) -> bool {
-        if let Home::Redis(_) = self.home {
+        if !matches!(self.home, Home::File(_)) {
             return self.home.is_idle().unwrap_or(false);
         }
         let Some(text) = self.metrics() else { return false };

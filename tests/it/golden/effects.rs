@@ -192,6 +192,17 @@ fn a_message_that_may_be_under_way_keeps_its_place_when_its_run_ends() {
 }
 
 #[test]
+fn a_message_of_unknown_fate_counts_from_when_it_is_known_to_be_unknown() {
+    let stage = Stage::new(&MAIL.replace("trigger: { event: go }", "trigger: { event: go }\nre_entry: always"));
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let id = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
+    let outcome = Outcome::Unknown { why: String::new() };
+    desk.answer("2027-03-02 06:00", InputBody::Result { effect: id, outcome });
+    let turned = desk.turn("2027-03-08 10:01", &[("2027-03-08 10:01", "go")]);
+    assert_eq!(whats(&turned), ["event", "entered", "capped", "planned"], "it may have been sent just before six");
+}
+
+#[test]
 fn an_unknown_grant_holds_its_run_and_exits_still_act() {
     let stage = Stage::new(
         &MAIL.replace("  - email: { subject: Hi, text: \"Hi {{ customer.email }}\" }\n    id: mail\n    expires: 12h\n", ""),
@@ -206,6 +217,26 @@ fn an_unknown_grant_holds_its_run_and_exits_still_act() {
     assert!(turned.customer.runs[0].waits_for(&effect));
     let turned = desk.turn("2027-03-01 11:00", &[("2027-03-01 11:00", "purchase amount=1")]);
     assert_eq!(whats(&turned), ["event", "exited", "withdrawn"]);
+}
+
+#[test]
+fn a_persons_word_on_an_unknown_grant_lets_its_run_go_on() {
+    let stage = Stage::new(
+        &MAIL.replace("  - email: { subject: Hi, text: \"Hi {{ customer.email }}\" }\n    id: mail\n    expires: 12h\n", ""),
+    );
+    for (word, told) in [
+        (Outcome::Accepted { reference: None, data: Fields::new() }, "granted"),
+        (Outcome::Refused { why: "not in their list".to_owned() }, "failed"),
+    ] {
+        let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+        let effect = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
+        let unknown = Outcome::Unknown { why: "the line went dead".to_owned() };
+        let turned = desk.answer("2027-03-01 10:01", InputBody::Result { effect: effect.clone(), outcome: unknown });
+        assert_eq!(turned.customer.runs[0].unknown.as_deref(), Some("the line went dead"));
+        let turned = desk.answer("2027-03-02 10:00", InputBody::Result { effect, outcome: word });
+        assert_eq!(whats(&turned)[0], told);
+        assert!(turned.customer.runs.iter().all(|run| run.unknown.is_none()));
+    }
 }
 
 #[test]

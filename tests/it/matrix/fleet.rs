@@ -7,7 +7,7 @@ use crate::crash::long;
 use crate::crash::process::{PATIENCE, Process};
 use crate::crash::world::{Launch, World};
 use crate::provider::{Dice, Plan};
-use crate::redis::Disk;
+use crate::redis::{Disk, Look};
 use std::time::{Duration, Instant};
 
 /// The lease of an engine as it is shipped, in milliseconds.

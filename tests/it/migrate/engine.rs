@@ -33,15 +33,20 @@ fn workspace() -> Files {
 }
 
 async fn engine(store: Place) -> Running {
+    engine_with(&workspace(), store).await
+}
+
+/// An engine with this workspace.
+pub async fn engine_with(files: &Files, store: Place) -> Running {
     let clock = Clock::system();
-    let checked = workspace::check(&workspace(), &Placeholders);
+    let checked = workspace::check(files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let token = Some(TOKEN.to_owned());
     start(Start { checked, store, roles: Roles::ALL, listen, clock, doors: Options::default(), token }).await.unwrap()
 }
 
-async fn call(running: &Running, method: Method, path: &str, body: &str) -> u16 {
+pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> u16 {
     let request = Request {
         method,
         url: format!("http://{}{path}", running.address.unwrap()),
@@ -56,7 +61,7 @@ async fn call(running: &Running, method: Method, path: &str, body: &str) -> u16 
     Client::new().unwrap().send(request).await.unwrap().status
 }
 
-async fn timeline(running: &Running, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {
+pub async fn timeline(running: &Running, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {
     let started = Instant::now();
     loop {
         let rows = running.store.timeline("ada".to_owned(), None, 500).await.unwrap();
@@ -68,7 +73,7 @@ async fn timeline(running: &Running, done: impl Fn(&[TimelineRow]) -> bool) -> V
     }
 }
 
-fn command(folder: &Path, arguments: &[&str]) -> Output {
+pub fn command(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autofunnel"))
         .current_dir(folder)
         .env_remove("AUTOFUNNEL_STORE")
@@ -107,6 +112,7 @@ async fn a_run_goes_on_over_redis_where_it_was_in_the_file() {
         report: folder.path().join("autofunnel-report.db"),
         state: folder.path().join("state"),
         accept_loss: false,
+        wait_replicas: 0,
     };
     let running = engine(Place::Redis(remote)).await;
     assert_eq!(call(&running, Method::Post, "/v1/events", ORDER).await, 200, "a second delivery is known");

@@ -24,4 +24,4 @@ for item = 1, items do
     replies[item] = 0
   end
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -8,13 +8,14 @@ for item = 1, items do
   if owner ~= '' and owner ~= me and until_ms > now then
     replies[item] = false
   else
-    local epoch = call('HINCRBY', lease, 'e', '1')
-    call('HSET', lease, 'w', me, 'u', number(now + term))
+    -- Never one that was given before, even when a fail-over has lost the last one.
+    local epoch = number(math.max(tonumber(call('HGET', lease, 'e') or 0) + 1, now))
+    call('HSET', lease, 'e', epoch, 'w', me, 'u', number(now + term))
     local function first(index) return call('ZRANGE', p .. index, '0', '0', 'WITHSCORES')[2] or '' end
     replies[item] = {
-      number(epoch), first('wake'), first('ready'), first('outbox'), call('GET', p .. 'last') or '0',
+      epoch, first('wake'), first('ready'), first('outbox'), call('GET', p .. 'last') or '0',
       call('HGETALL', p .. 'crashes'),
     }
   end
 end
-return {now_text, replies}
+return {now_text, replies, heard}

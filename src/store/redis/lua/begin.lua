@@ -37,4 +37,4 @@ for item = 1, items do
     end
   end
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -144,4 +144,4 @@ for item = 1, items do
   if outcome == 3 then outcome = 0 end
   replies[item] = {outcome, unread > 0 and 1 or 0}
 end
-return {now_text, replies}
+return {now_text, replies, heard}

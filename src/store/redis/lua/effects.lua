@@ -19,4 +19,4 @@ for item = 1, items do
     replies[item] = {call('ZRANGE', outbox, '0', '0', 'WITHSCORES')[2] or '', out}
   end
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -27,4 +27,4 @@ for item = 1, items do
   end
   replies[item] = count
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -22,4 +22,4 @@ for item = 1, items do
   call('XTRIM', p .. 'facts', 'MINID', number(ms) .. '-' .. number(seq + 1))
   replies[item] = 1
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -14,4 +14,4 @@ for item = 1, items do
     replies[item] = 0
   end
 end
-return {now_text, replies}
+return {now_text, replies, heard}

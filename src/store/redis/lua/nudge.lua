@@ -4,4 +4,4 @@ for item = 1, items do
   ring(KEYS[item])
   replies[item] = 1
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -1,7 +1,8 @@
 -- Begins every script. KEYS: for each item the lease of its shard, `af:{7}:lease`; all other keys of the
 -- item begin like it and so lie in the same slot. ARGV[1]: the clock in milliseconds as the caller knows it;
 -- ARGV[2]: this process; ARGV[3]: 1 when it is sent again because the answer was lost; ARGV[4]: 1 when the
--- caller's clock is the clock, else the server's is, but never before what the caller has seen already.
+-- caller's clock is the clock, else the server's is, but never before what the caller has seen already;
+-- ARGV[5], ARGV[6]: where the server has replicas, the number of this batch and the key that keeps it.
 -- Replies are one entry per item; a script checks everything of an item before it writes for it.
 -- Numbers go to Redis as texts made by '%d': anything else is formatted as a floating-point number.
 local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
@@ -13,9 +14,18 @@ end
 local me, again = ARGV[2], ARGV[3] == '1'
 local function number(n) return format('%d', n) end
 local now_text = number(now)
-local items, at_arg = #KEYS, 4
+local items, at_arg = #KEYS, 6
 local function arg() at_arg = at_arg + 1; return ARGV[at_arg] end
 local replies = {}
+
+-- The number that was kept by the batch before: a smaller one than the caller was told is one that a fail-over
+-- has lost. A slot on its way to another node is not whole on either, and only declared keys are checked by
+-- Redis before a script begins: asking for two keys that never are fails there, before anything is written.
+local heard = ''
+if ARGV[5] ~= '' then
+  call('EXISTS', ARGV[6] .. '+', ARGV[6] .. '-')
+  heard = call('SET', ARGV[6], ARGV[5], 'PX', '86400000', 'GET') or ''
+end
 
 -- How all keys of a shard begin.
 local prefixes = {}

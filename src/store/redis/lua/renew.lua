@@ -10,4 +10,4 @@ for item = 1, items do
   end
   replies[item] = ours and 1 or 0
 end
-return {now_text, replies}
+return {now_text, replies, heard}

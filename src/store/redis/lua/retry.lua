@@ -14,4 +14,4 @@ for item = 1, items do
   end
   replies[item] = kept and 1 or 0
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -10,4 +10,4 @@ for item = 1, items do
   end
   replies[item] = there
 end
-return {now_text, replies}
+return {now_text, replies, heard}

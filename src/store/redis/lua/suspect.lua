@@ -8,4 +8,4 @@ for item = 1, items do
   end
   replies[item] = counts
 end
-return {now_text, replies}
+return {now_text, replies, heard}

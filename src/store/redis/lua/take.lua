@@ -12,4 +12,4 @@ for item = 1, items do
     replies[item] = {kept[1] or '', kept[2] or '', gone, call('ZSCORE', p .. 'wake', id) or ''}
   end
 end
-return {now_text, replies}
+return {now_text, replies, heard}

@@ -1,0 +1,183 @@
+//! `effects`: what is on its way out, and a person's word on what nobody knows.
+
+use super::remote::{Api, Remote, encode, text};
+use super::term::{Term, Tone, plain};
+use super::{Done, Status};
+use anyhow::anyhow;
+use bytes::Bytes;
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value as Json, json};
+use std::fmt::Write;
+
+const EXAMPLES: &str = "\
+Examples:
+  autofunnel effects list
+  autofunnel effects resolve C-17 C-17/1/gift/3 --accepted --points 100   the points are in the other system
+  autofunnel effects resolve C-17 C-17/1/gift/3 --refused                 they are not, and the run is not to go on as if
+
+A grant whose call broke off, at a store that takes no key, is held: nobody knows whether the points were booked. Look
+it up there, then say what you found; the run goes on at once.";
+
+/// Show effects on their way, and resolve those whose fate is unknown
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Effects {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// List effects that wait, next due first, and those whose fate is unknown
+    List(List),
+    /// Say what became of an effect whose fate is unknown
+    Resolve(Resolve),
+}
+
+#[derive(Args)]
+struct List {
+    /// How many
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("word").required(true).args(["accepted", "refused"]))]
+struct Resolve {
+    /// Whose effect
+    customer: String,
+    /// Its id in the list
+    effect: String,
+    /// It did happen
+    #[arg(long)]
+    accepted: bool,
+    /// It did not happen, and is not to be tried again
+    #[arg(long)]
+    refused: bool,
+    /// Points that were booked, for the timeline and the figures
+    #[arg(long, value_name = "N", conflicts_with = "refused", value_parser = clap::value_parser!(u32).range(1..))]
+    points: Option<u32>,
+    /// Where this is known from, for the timeline
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Effects {
+    pub fn run(self, term: &Term) -> Done {
+        match self.what {
+            What::List(list) => list.run(term),
+            What::Resolve(resolve) => resolve.run(term),
+        }
+    }
+}
+
+impl List {
+    fn run(self, term: &Term) -> Done {
+        let answer = self.remote.run(|api| async move { api.get("/v1/effects", &[("limit", self.limit.to_string())]).await })?;
+        if self.json {
+            term.line(&format!("{answer:#}"))?;
+            return Ok(Status::Good);
+        }
+        term.print(&told(&answer, term)?)?;
+        Ok(Status::Good)
+    }
+}
+
+fn rows<'a>(answer: &'a Json, name: &str) -> anyhow::Result<&'a Vec<Json>> {
+    let rows = answer.get(name).and_then(Json::as_array);
+    rows.ok_or_else(|| anyhow!("the engine's list cannot be understood; is it of the same version as this command?"))
+}
+
+fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
+    let (unknown, waiting) = (rows(answer, "unknown")?, rows(answer, "waiting")?);
+    let mut out = String::new();
+    for row in unknown {
+        let id = term.tone(Tone::Bad, &plain(text(row, "effect")));
+        // Writing to a text in memory cannot fail.
+        let _ = writeln!(out, "{id}  unknown, since its run of {} waits for your word", plain(text(row, "funnel")));
+        let _ = writeln!(out, "  {}", plain(text(row, "why")));
+    }
+    for row in waiting {
+        let attempts = row.get("attempts").and_then(Json::as_u64).unwrap_or(0);
+        let id = term.tone(Tone::Strong, &plain(text(row, "effect")));
+        let _ = writeln!(out, "{id}  due {}, {attempts} attempts", plain(text(row, "due")));
+        let why = plain(text(row, "why"));
+        if !why.is_empty() {
+            let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &why));
+        }
+    }
+    if out.is_empty() {
+        out.push_str("nothing is on its way, and nothing is unknown\n");
+    }
+    Ok(out)
+}
+
+impl Resolve {
+    fn run(self, term: &Term) -> Done {
+        let outcome = if self.accepted { "accepted" } else { "refused" };
+        let body = json!({ "effect": self.effect, "outcome": outcome, "points": self.points, "why": self.why });
+        let path = format!("/v1/customers/{}/effects/resolve", encode(&self.customer));
+        self.remote
+            .run(|api: Api| async move { api.post(&path, "application/json", Bytes::from(body.to_string())).await?.good() })?;
+        term.say(&format!("resolved as {outcome}; the run goes on"));
+        Ok(Status::Good)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::term::ColorChoice;
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        effects: Effects,
+    }
+
+    #[test]
+    fn one_word_is_given_on_one_effect() {
+        let fits = |line: &str| Line::try_parse_from(line.split(' ')).is_ok();
+        for good in [
+            "x list",
+            "x resolve C C/1/g/1 --accepted",
+            "x resolve C C/1/g/1 --refused --why lost",
+            "x resolve C e --accepted --points 5",
+        ] {
+            assert!(fits(good), "{good}");
+        }
+        for wrong in [
+            "x resolve C e",
+            "x resolve C --accepted",
+            "x resolve C e --accepted --refused",
+            "x resolve C e --refused --points 5",
+            "x",
+        ] {
+            assert!(!fits(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_stands_first() {
+        let term = Term::new(ColorChoice::Never);
+        let answer = json!({
+            "waiting": [{ "effect": "a/1/m/1", "customer": "a", "due": "2027-03-01T09:00:00Z", "attempts": 2, "why": "503" }],
+            "unknown": [{ "effect": "b/1/g/1", "customer": "b", "funnel": "welcome", "why": "no answer" }],
+        });
+        let text = told(&answer, &term).unwrap();
+        assert!(
+            text.starts_with("b/1/g/1  unknown") && text.contains("a/1/m/1  due 2027-03-01T09:00:00Z, 2 attempts\n  503"),
+            "{text}"
+        );
+        assert!(told(&json!({ "waiting": [], "unknown": [] }), &term).unwrap().contains("nothing"));
+        assert!(told(&json!({}), &term).is_err());
+    }
+}

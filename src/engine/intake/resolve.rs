@@ -1,0 +1,117 @@
+//! What a person says of an effect of which nobody knows whether it happened.
+
+use super::{Intake, IntakeError, Refusal, SOURCE_API, digest, json};
+use crate::customer::{Customer, Run, codec};
+use crate::effect::Outcome;
+use crate::event::InputBody;
+use crate::lang::value::{Fields, Value};
+use crate::store::{Accepted, NewInput};
+
+/// Longest reason, in characters.
+const WHY_CHARS_MAX: usize = 500;
+
+/// A person's word.
+struct Word {
+    effect: String,
+    outcome: Outcome,
+}
+
+impl Intake {
+    /// Takes a person's word on an effect of a customer that is held because its fate is unknown:
+    /// `{"effect", "outcome": "accepted" | "refused", "why"?, "points"?}`. The run goes on from there.
+    ///
+    /// # Errors
+    /// When something is missing or wrong, no run of hers is held by that effect, or the store fails.
+    pub async fn resolve(&self, customer: &str, body: &[u8]) -> Result<Accepted, IntakeError> {
+        let sent = json::read_map(body)?;
+        let (digest, _) = digest::of_value(&Value::Map(sent.clone()));
+        let Word { effect, outcome } = word(sent)?;
+        if !self.held(customer, &effect).await? {
+            return Err(IntakeError::NoSuch(
+                Refusal::new("no run of this customer is held by an effect of that id")
+                    .hint("GET /v1/effects lists those that are; one that was resolved is there no more"),
+            ));
+        }
+        // The same word twice is one; another word about the same effect is a conflict.
+        let id = Some(format!("resolve:{effect}"));
+        let body = InputBody::Result { effect, outcome };
+        let input = NewInput { customer: customer.to_owned(), source: SOURCE_API.to_owned(), id, digest, body };
+        self.accept_one(input).await
+    }
+
+    async fn held(&self, customer: &str, effect: &str) -> Result<bool, IntakeError> {
+        let record = self.store.record(customer.to_owned()).await?.unwrap_or_default();
+        if record.document.is_empty() {
+            return Ok(false);
+        }
+        let document: Customer = codec::decode(&record.document)
+            .map_err(|why| crate::store::StoreError::Unavailable(format!("this customer's document cannot be read: {why}")))?;
+        Ok(document.runs.iter().any(|run| is_held(run) && run.waits_for(effect)))
+    }
+}
+
+/// Whether a run waits for a person's word.
+pub fn is_held(run: &Run) -> bool {
+    run.unknown.is_some()
+}
+
+fn word(mut fields: Fields) -> Result<Word, Refusal> {
+    let effect = match fields.remove("effect") {
+        Some(Value::Text(effect)) if !effect.is_empty() => effect,
+        _ => return Err(Refusal::new("`effect` is the id of the effect, as GET /v1/effects lists it")),
+    };
+    let why = match fields.remove("why") {
+        None | Some(Value::Null) => "a person said so".to_owned(),
+        Some(Value::Text(why)) if why.chars().count() <= WHY_CHARS_MAX => why,
+        Some(_) => return Err(Refusal::new(format!("`why` is a text of at most {WHY_CHARS_MAX} characters"))),
+    };
+    let points = match fields.remove("points") {
+        None | Some(Value::Null) => None,
+        Some(Value::Int(points)) if points > 0 => Some(points),
+        Some(_) => return Err(Refusal::new("`points` is a whole number above 0: how many were booked")),
+    };
+    let outcome = match fields.remove("outcome").as_ref().and_then(Value::as_text) {
+        Some("accepted") => {
+            let data = points.map(|points| ("points".to_owned(), Value::from(points))).into_iter().collect();
+            Outcome::Accepted { reference: None, data }
+        }
+        Some("refused") if points.is_none() => Outcome::Refused { why },
+        Some("refused") => return Err(Refusal::new("`points` belongs to `accepted`")),
+        _ => return Err(Refusal::new("`outcome` is `accepted` (it did happen) or `refused` (it did not, and will not)")),
+    };
+    match fields.keys().next() {
+        Some(unknown) => {
+            let known = ["effect", "outcome", "why", "points"];
+            Err(Refusal::new(format!("there is no field `{unknown}`")).did_you_mean(unknown, known.into_iter()))
+        }
+        None => Ok(Word { effect, outcome }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Outcome, String> {
+        let fields = json::read_map(text.as_bytes()).map_err(|refusal| refusal.to_string())?;
+        word(fields).map(|word| word.outcome).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_word_says_what_happened() {
+        let accepted = read(r#"{"effect":"c/1/gift/1","outcome":"accepted","points":10}"#).unwrap();
+        assert!(matches!(accepted, Outcome::Accepted { data, .. } if data["points"] == Value::Int(10)));
+        let refused = read(r#"{"effect":"c/1/gift/1","outcome":"refused","why":"not in their list"}"#).unwrap();
+        assert_eq!(refused, Outcome::Refused { why: "not in their list".to_owned() });
+        for (wrong, says) in [
+            (r#"{"outcome":"accepted"}"#, "`effect`"),
+            (r#"{"effect":"e","outcome":"maybe"}"#, "`outcome`"),
+            (r#"{"effect":"e","outcome":"refused","points":1}"#, "`points` belongs"),
+            (r#"{"effect":"e","outcome":"accepted","points":0}"#, "`points` is"),
+            (r#"{"effect":"e","outcome":"accepted","point":1}"#, "no field `point`"),
+        ] {
+            let said = read(wrong).unwrap_err();
+            assert!(said.contains(says), "{wrong}: {said}");
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! The judge: sees what the store answered and what the provider was asked, in the moment in which it
+//! happens, and knows from the promises alone what may come next. It never asks the store what is right.
+
+use super::story::POISON;
+use autofunnel::customer::{Customer, DOCUMENT_BYTES_MAX, codec};
+use autofunnel::effect::{Effect, EffectKind, Outcome};
+use autofunnel::event::{Input, InputBody};
+use autofunnel::fact::Fact;
+use autofunnel::lang::time::{HOUR_MS, Time, Zone};
+use autofunnel::lang::value::{Fields, Value};
+use autofunnel::store::read::QuarantineRow;
+use autofunnel::store::{Accepted, Begin, Claim, Commit, Committed, Delivery, NewInput, Retry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+mod outward;
+
+/// An event that is older than this when it is accepted starts no run.
+const LATE_MS_MAX: i64 = 72 * HOUR_MS;
+
+/// What must come out of an inbox next.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// This very input.
+    Input(InputBody),
+    /// The effect is to be decided anew.
+    Anew(String),
+    /// What may have happened is unknown for good.
+    Unknown(String),
+}
+
+impl Expected {
+    fn is(&self, body: &InputBody) -> bool {
+        match (self, body) {
+            (Expected::Input(expected), body) => expected == body,
+            (Expected::Anew(id), InputBody::Stale { effect, .. }) => effect == id,
+            (Expected::Unknown(id), InputBody::Result { effect, outcome: Outcome::Unknown { .. } }) => effect == id,
+            _ => false,
+        }
+    }
+}
+
+/// What is known of a customer.
+#[derive(Default)]
+pub struct Her {
+    /// Version of the last commit.
+    pub version: u64,
+    /// Her document after it.
+    pub document: Vec<u8>,
+    /// Her account after it.
+    pub account: Vec<u8>,
+    /// Her wake after it.
+    pub wake: Option<Time>,
+    /// In her inbox, never handed out yet.
+    pub unseen: VecDeque<(Time, Expected)>,
+    /// In her inbox, handed out and not consumed.
+    pub open: BTreeMap<u64, (Time, Expected)>,
+    /// Everything that commits told of her.
+    pub facts: Vec<Fact>,
+    /// Orders of purchases that were accepted in time to start a run.
+    pub orders: BTreeSet<String>,
+    /// Those purchases, by id.
+    pub purchases: BTreeSet<String>,
+    /// She is to be looked at though nothing happened.
+    pub nudged: bool,
+    /// Inputs of hers were put aside.
+    pub put_aside: usize,
+    /// Effects whose answers were put aside.
+    pub answers_aside: BTreeSet<String>,
+    last_seq: u64,
+    last_now: Time,
+    known: BTreeMap<(String, String), u32>,
+    consent: BTreeMap<String, bool>,
+    zone: Option<Zone>,
+}
+
+impl Her {
+    /// Inputs that no commit has consumed.
+    pub fn unread(&self) -> usize {
+        self.unseen.len() + self.open.len()
+    }
+}
+
+/// An effect in the outbox.
+pub struct Shadow {
+    /// The effect.
+    pub effect: Effect,
+    /// The worker that has it, and the number of its hand-out.
+    hand: Option<(usize, u64)>,
+    sending: bool,
+    unsure: bool,
+    attempts: u32,
+    digest: Option<Vec<u8>>,
+    due: Time,
+}
+
+/// What the provider saw of one effect.
+#[derive(Default)]
+pub struct Seen {
+    /// When it took hold, each time.
+    pub held: Vec<Time>,
+    /// It was refused.
+    pub refused: bool,
+    /// Attempts whose fate the engine cannot know.
+    pub doubtful: usize,
+    /// The first body's digest.
+    pub digest: Vec<u8>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Judge {
+    /// What must not be.
+    pub wrong: Vec<String>,
+    /// Customers.
+    pub hers: BTreeMap<String, Her>,
+    /// The outbox as it must be.
+    pub outbox: HashMap<String, Shadow>,
+    /// The provider's journal, by effect.
+    pub seen: BTreeMap<String, Seen>,
+    /// Every effect that was ever planned.
+    pub planned: BTreeMap<String, Effect>,
+    /// First instants at which attempts began.
+    pub began: BTreeMap<String, Time>,
+    listed: usize,
+    /// One worker at a time.
+    embedded: bool,
+}
+
+/// An effect's id without the number of its decision.
+pub fn base(id: &str) -> &str {
+    let step = id.rfind('/').map_or(0, |at| at + 1);
+    id[step..].find('.').map_or(id, |dot| &id[..step + dot])
+}
+
+/// The provider of an effect; `account` for the built-in one.
+pub fn provider_of(effect: &Effect) -> &str {
+    match &effect.kind {
+        EffectKind::Message(message) => &message.provider,
+        EffectKind::Grant(grant) => grant.provider.as_deref().unwrap_or("account"),
+        EffectKind::Offer(_) => "account",
+    }
+}
+
+impl Judge {
+    /// Before anything has happened.
+    pub fn new(embedded: bool) -> Judge {
+        Judge { embedded, ..Judge::default() }
+    }
+
+    /// Everything that was ever planned for a customer.
+    pub fn planned_for(&self, customer: &str) -> impl Iterator<Item = &Effect> {
+        self.planned.range(format!("{customer}/")..format!("{customer}0")).map(|(_, effect)| effect)
+    }
+
+    /// Something is not as it must be.
+    pub fn blame(&mut self, what: String) {
+        self.wrong.push(what);
+    }
+
+    /// The store was given inputs.
+    pub fn accepted(&mut self, now: Time, input: &NewInput, answer: Accepted) {
+        let her = self.hers.entry(input.customer.clone()).or_default();
+        let key = (input.source.clone(), input.id.clone().unwrap_or_default());
+        let expected = match her.known.get(&key) {
+            None => Accepted::New,
+            Some(digest) if *digest == input.digest => Accepted::Duplicate,
+            Some(_) => Accepted::Conflict,
+        };
+        if answer != expected {
+            let wrong = format!("{} {key:?} was answered {answer:?}, it is {expected:?}", input.customer);
+            return self.blame(wrong);
+        }
+        if answer != Accepted::New {
+            return;
+        }
+        her.known.insert(key, input.digest);
+        her.unseen.push_back((now, Expected::Input(input.body.clone())));
+        match &input.body {
+            InputBody::Profile(change) => {
+                let said = change.consent.iter().map(|consent| (consent.channel.clone(), consent.granted));
+                her.consent.extend(said);
+                let zone = change.profile.get("zone").and_then(Value::as_text).and_then(|zone| zone.parse().ok());
+                her.zone = zone.or(her.zone);
+            }
+            InputBody::Event(event) if event.name == "purchase" && now.since_ms(event.time) <= LATE_MS_MAX => {
+                her.orders.extend(order_of(&event.properties));
+                her.purchases.insert(event.id.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// The store handed out a customer.
+    pub fn claimed(&mut self, claim: &Claim, taken: bool) {
+        let her = self.hers.entry(claim.customer.clone()).or_default();
+        let mut wrong = Vec::new();
+        if (claim.record.version, &claim.record.document) != (her.version, &her.document) {
+            wrong.push(format!(
+                "her document of version {} is not that of the last commit, {}",
+                claim.record.version, her.version
+            ));
+        }
+        if claim.record.account != her.account {
+            wrong.push("her account is not that of the last commit that moved it".to_owned());
+        }
+        if claim.now < her.last_now {
+            wrong.push(format!("the clock went back from {} to {}", her.last_now, claim.now));
+        }
+        her.last_now = claim.now;
+        if claim.inputs.is_empty() && !taken && !her.nudged && her.wake.is_none_or(|wake| wake > claim.now) {
+            wrong.push(format!("she was woken at {}, her wake is {:?}", claim.now, her.wake));
+        }
+        if taken && her.unread() > 0 {
+            wrong.push("she was taken though she has unread inputs".to_owned());
+        }
+        let mut open = her.open.iter();
+        let mut found = Vec::new();
+        for queued in &claim.inputs {
+            let (seq, input) = (queued.seq, &queued.input);
+            let expected = match open.next() {
+                Some((known, expected)) if *known == seq => Some(expected),
+                Some((known, _)) => {
+                    wrong.push(format!("input {seq} came before input {known}, or again"));
+                    break;
+                }
+                None if seq <= her.last_seq => {
+                    wrong.push(format!("input {seq} came again after it was consumed"));
+                    break;
+                }
+                None => {
+                    her.last_seq = seq;
+                    let next = her.unseen.pop_front();
+                    found.extend(next.map(|next| (seq, next)));
+                    found.last().map(|(_, next)| next)
+                }
+            };
+            if !expected.is_some_and(|(at, expected)| *at == input.accepted_at && expected.is(&input.body)) {
+                wrong.push(format!("out of order, twice or never accepted: {input:?}, expected {expected:?}"));
+                break;
+            }
+        }
+        her.open.extend(found);
+        for what in wrong {
+            self.blame(format!("claim of {}: {what}", claim.customer));
+        }
+    }
+
+    /// The store answered a commit.
+    pub fn committed(&mut self, worker: usize, now: Time, commit: Commit, answer: Committed, lost: bool) {
+        let id = commit.customer.clone();
+        let her = self.hers.entry(id.clone()).or_default();
+        let there = commit.settled.as_ref().is_none_or(|effect| self.outbox.contains_key(effect))
+            && commit.consumed.iter().all(|seq| her.open.contains_key(seq));
+        let right = if her.version == commit.base && there { Committed::Done } else { Committed::Conflict };
+        if answer != right {
+            let seen = her.version;
+            return self.blame(format!(
+                "commit of {id}: {answer:?} on version {}, hers is {seen}, and what it settles and consumes is {}",
+                commit.base,
+                if there { "there" } else { "gone" }
+            ));
+        }
+        if answer == Committed::Conflict {
+            return;
+        }
+        her.version += 1;
+        her.nudged = false;
+        her.document = commit.document;
+        her.account = commit.account.unwrap_or_else(|| std::mem::take(&mut her.account));
+        her.wake = commit.wake;
+        her.facts.extend(commit.facts);
+        let twice = commit.consumed.iter().find(|seq| her.open.remove(seq).is_none()).copied();
+        // Time does not go on past an input that waits.
+        let waiting = her.open.values().chain(&her.unseen).map(|(at, _)| *at).next();
+        let went_on = waiting.and_then(|waiting| document(her).map(|customer| (waiting, customer)));
+        let went_on = went_on.filter(|(waiting, customer)| customer.now > *waiting);
+        let bytes = her.document.len();
+        if let Some(seq) = twice {
+            self.blame(format!("commit of {id}: input {seq} was consumed twice"));
+        }
+        if bytes > DOCUMENT_BYTES_MAX {
+            self.blame(format!("commit of {id}: her document has {bytes} bytes"));
+        }
+        if let Some((waiting, customer)) = went_on {
+            self.blame(format!("commit of {id}: time went on to {} past an input of {waiting}", customer.now));
+        }
+        for effect in commit.settled.iter().chain(&commit.withdrawn) {
+            let withdrawn = commit.settled.as_ref() != Some(effect);
+            if !withdrawn || self.outbox.get(effect).is_some_and(|shadow| !shadow.sending && !shadow.unsure) {
+                self.outbox.remove(effect);
+            }
+        }
+        for effect in commit.effects {
+            let twice = self.planned.insert(effect.id.clone(), effect.clone()).is_some();
+            if twice {
+                self.blame(format!("commit of {id}: the effect {} is planned twice", effect.id));
+            }
+            let hand = (commit.hand_over && !lost).then_some((worker, 0));
+            let shadow = Shadow { hand, sending: false, unsure: false, attempts: 0, digest: None, due: now, effect };
+            self.outbox.insert(shadow.effect.id.clone(), shadow);
+        }
+    }
+
+    /// These are to be looked at under other definitions.
+    pub fn nudged(&mut self, customers: &[String]) {
+        for customer in customers {
+            self.hers.entry(customer.clone()).or_default().nudged = true;
+        }
+    }
+
+    /// Whether one of these inputs of hers ends whoever consumes it.
+    pub fn is_poison(&self, customer: &str, seqs: &[u64]) -> bool {
+        let deadly = |(_, expected): &(Time, Expected)| matches!(expected, Expected::Input(InputBody::Event(event)) if event.name == POISON);
+        self.hers.get(customer).is_some_and(|her| seqs.iter().any(|seq| her.open.get(seq).is_some_and(deadly)))
+    }
+
+    /// The store handed out an effect.
+    pub fn handed_out(&mut self, worker: usize, now: Time, delivery: &Delivery, lost: bool) {
+        let id = &delivery.effect.id;
+        let Some(shadow) = self.outbox.get_mut(id) else {
+            return self.blame(format!("{id} was handed out and is not in the outbox"));
+        };
+        let told = (delivery.ambiguous, delivery.attempts, &delivery.body_digest);
+        let wrong = if shadow.hand.is_some() || shadow.sending {
+            Some("a worker has it".to_owned())
+        } else if shadow.due > now {
+            Some(format!("it is due {}", shadow.due))
+        } else if told != (shadow.unsure, shadow.attempts, &shadow.digest) {
+            Some(format!("told {told:?}, it is {:?}", (shadow.unsure, shadow.attempts, &shadow.digest)))
+        } else {
+            None
+        };
+        shadow.hand = (!lost).then_some((worker, delivery.ticket));
+        if let Some(wrong) = wrong {
+            self.blame(format!("{id} was handed out at {now}: {wrong}"));
+        }
+    }
+
+    /// The last gate answered.
+    pub fn begun(&mut self, hand: (usize, u64), now: Time, id: &str, digest: Vec<u8>, begun: &Begin) {
+        let Some(shadow) = self.outbox.get_mut(id) else {
+            if *begun != Begin::Gone {
+                self.blame(format!("{id} began ({begun:?}) and is not in the outbox: withdrawn, answered or never planned"));
+            }
+            return;
+        };
+        let customer = shadow.effect.customer.clone();
+        if (shadow.hand == Some(hand)) == (*begun == Begin::Gone) {
+            let has = shadow.hand;
+            return self.blame(format!("{id} was begun by {hand:?}: {begun:?}; {has:?} has it"));
+        }
+        match begun {
+            Begin::Gone => {}
+            Begin::TurnFirst => (shadow.hand, shadow.sending, shadow.due) = (None, false, now),
+            Begin::Stale => {
+                let anew = if shadow.unsure { Expected::Unknown(id.to_owned()) } else { Expected::Anew(id.to_owned()) };
+                self.outbox.remove(id);
+                self.hers.entry(customer).or_default().unseen.push_back((now, anew));
+            }
+            Begin::Go { attempt } => {
+                // Asked again in the same hand-out it is the same attempt.
+                shadow.attempts += u32::from(!shadow.sending);
+                shadow.sending = true;
+                shadow.digest.get_or_insert(digest);
+                let attempts = shadow.attempts;
+                self.began.entry(id.to_owned()).or_insert(now);
+                if attempts != *attempt {
+                    self.blame(format!("{id}: attempt {attempt}; attempt {attempts} was to come"));
+                }
+                self.may_begin(now, id);
+            }
+        }
+    }
+
+    /// An effect goes back.
+    pub fn put_back(&mut self, worker: usize, retry: &Retry) {
+        let hand = Some((worker, retry.ticket));
+        if let Some(shadow) = self.outbox.get_mut(&retry.effect).filter(|shadow| shadow.hand == hand) {
+            (shadow.hand, shadow.sending, shadow.due) = (None, false, retry.due);
+            shadow.unsure |= retry.ambiguous;
+        }
+    }
+
+    /// An effect was answered.
+    pub fn settled(&mut self, now: Time, effect: &str, outcome: Outcome) {
+        if let Some(shadow) = self.outbox.remove(effect) {
+            let body = InputBody::Result { effect: effect.to_owned(), outcome };
+            self.hers.entry(shadow.effect.customer).or_default().unseen.push_back((now, Expected::Input(body)));
+        }
+    }
+
+    /// A worker is presumed dead.
+    pub fn buried(&mut self, worker: usize, now: Time) {
+        if self.embedded {
+            // Started anew it shows the machine's clock, which may have been set back; her document knows better.
+            self.hers.values_mut().for_each(|her| her.last_now = now);
+        }
+        for (id, shadow) in self.outbox.iter_mut().filter(|(_, shadow)| shadow.hand.is_some_and(|(owner, _)| owner == worker)) {
+            shadow.unsure |= shadow.sending;
+            // It has asked, or will still ask: the engine cannot know.
+            if shadow.sending {
+                self.seen.entry(id.clone()).or_default().doubtful += 1;
+            }
+            (shadow.hand, shadow.sending, shadow.due) = (None, false, shadow.due.min(now));
+        }
+    }
+
+    /// Inputs were put aside: they are on a list, and so not lost.
+    pub fn put_aside(&mut self, rows: &[QuarantineRow]) -> usize {
+        let new = rows.len().saturating_sub(self.listed);
+        self.listed = rows.len();
+        for row in rows.iter().take(new) {
+            let Ok(input) = serde_json::from_str::<Input>(&row.input) else { continue };
+            let her = self.hers.entry(row.customer.clone()).or_default();
+            let found = her.open.iter().find(|(_, (_, expected))| expected.is(&input.body)).map(|(seq, _)| *seq);
+            her.put_aside += 1;
+            match &input.body {
+                InputBody::Result { effect, .. } | InputBody::Stale { effect, .. } => {
+                    her.answers_aside.insert(effect.clone());
+                }
+                _ => {}
+            }
+            if found.and_then(|seq| her.open.remove(&seq)).is_none() {
+                self.blame(format!("an input of {} was put aside that she does not have: {}", row.customer, row.input));
+            }
+        }
+        new
+    }
+}
+
+/// The order that a purchase is about.
+fn order_of(properties: &Fields) -> Option<String> {
+    properties.get("order_id").and_then(Value::as_text).map(str::to_owned)
+}
+
+/// A document, decoded.
+pub fn document(her: &Her) -> Option<Customer> {
+    codec::decode(&her.document).ok()
+}

@@ -1,0 +1,79 @@
+//! What the model keeps for everybody.
+
+use super::super::bug::Bug;
+use super::{Truth, is_live};
+use autofunnel::customer::codec;
+use autofunnel::lang::time::{HOUR_MS, Time};
+use autofunnel::store::{Bundle, Work};
+
+impl Truth {
+    /// See [`autofunnel::store::Store::put_definitions`].
+    pub fn put_definitions(&mut self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) {
+        self.definitions.retain(|((kept, _), _)| *kept != hash);
+        self.definitions.push(((hash, bundle), funnels));
+    }
+
+    /// See [`autofunnel::store::Store::definitions`].
+    pub fn definitions(&self) -> Vec<Bundle> {
+        let Some((current, rest)) = self.definitions.split_last() else { return Vec::new() };
+        let mut out = vec![current.0.clone()];
+        for run in self.runs.values().filter(|run| is_live(run)) {
+            let holds = |funnels: &[(String, String)]| funnels.iter().any(|(_, version)| *version == run.version);
+            let newest = rest.iter().rev().find(|(_, funnels)| holds(funnels)).filter(|_| !holds(&current.1));
+            if let Some((bundle, _)) = newest.filter(|(bundle, _)| !out.contains(bundle)) {
+                out.push(bundle.clone());
+            }
+        }
+        out
+    }
+
+    /// See [`autofunnel::store::Store::wake_unjudged`].
+    pub fn wake_unjudged(&mut self, hash: &str, after: &str, max: usize) -> Vec<String> {
+        let others = self.rows.iter().filter(|(id, row)| id.as_str() > after && row.judged != hash);
+        let found: Vec<String> = others.map(|(id, _)| id.clone()).take(max).collect();
+        self.nudged.extend(found.iter().cloned());
+        found
+    }
+
+    /// See [`autofunnel::store::Store::prune`].
+    pub fn prune(&mut self) -> u64 {
+        let now = self.now();
+        let old = |at: Time, days: i64| now.since_ms(at) > days * 24 * HOUR_MS;
+        let before = self.facts.len() + self.seen.len() + self.messages.len() + self.runs.len();
+        self.facts.retain(|told| !old(told.written, 90));
+        self.seen.retain(|_, (_, at)| !old(*at, 35));
+        self.messages.retain(|message| !old(message.at, 30));
+        self.runs.retain(|_, run| is_live(run) || !run.until.is_some_and(|until| old(until, 30)));
+        let after = self.facts.len() + self.seen.len() + self.messages.len() + self.runs.len();
+        (before - after) as u64
+    }
+
+    /// Rows of inbox and outbox.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.inbox.len(), self.outbox.len())
+    }
+
+    /// Whether somebody could claim something now.
+    pub fn has_work(&mut self, which: Work) -> bool {
+        let now = self.now();
+        match which {
+            Work::Effects => self.outbox.values().any(|out| out.due <= now && out.owner.is_none()),
+            Work::Turns => {
+                let due = self.rows.iter().filter(|(_, row)| row.wake.is_some_and(|wake| wake <= now)).map(|(id, _)| id);
+                let inputs = self.inbox.values().map(|letter| &letter.customer);
+                due.chain(inputs).chain(&self.nudged).any(|customer| !self.held.contains_key(customer))
+            }
+        }
+    }
+
+    /// The document, decoded; for planted bugs that damage it.
+    pub fn redact(document: &[u8], bug: Bug) -> Option<Vec<u8>> {
+        let mut customer: autofunnel::customer::Customer = codec::decode(document).ok()?;
+        match bug {
+            Bug::DoubleCap => customer.sends.clear(),
+            Bug::EntriesForgotten => customer.entries.clear(),
+            _ => return None,
+        }
+        Some(codec::encode(&customer))
+    }
+}

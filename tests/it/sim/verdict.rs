@@ -1,0 +1,219 @@
+//! The verdict: when everything has come to rest, what the store shows, what the provider saw and what
+//! customers were promised must agree.
+
+use super::fault::at_once;
+use super::judge::{Her, Judge, base, document, provider_of};
+use super::stage::{MAILS_MAX, ORDER_POINTS, Stage, TEXT_AFTER_HOURS, TEXTS_MAX, WELCOME_POINTS};
+use super::state::{Shared, State};
+use super::world::PAGE;
+use autofunnel::account::Account;
+use autofunnel::customer::RunState;
+use autofunnel::effect::{Effect, EffectKind};
+use autofunnel::fact::{Fact, What};
+use autofunnel::lang::time::{DAY_MS, HOUR_MS, Time};
+use autofunnel::lang::value::Value;
+use autofunnel::store::Store;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The days of a cap.
+const CAP_DAYS: i64 = 7;
+
+/// Judges the end.
+pub fn verdict(shared: &Shared, store: &dyn Store, stage: &Stage) {
+    let mut state = shared.lock().unwrap();
+    let state: &mut State = &mut state;
+    let counts = at_once(store.counts()).unwrap();
+    let mut wrong = Vec::new();
+    if (counts.inbox, counts.outbox) != (0, 0) {
+        wrong.push(format!("{} inputs and {} effects are left over", counts.inbox, counts.outbox));
+    }
+    if !state.judge.outbox.is_empty() {
+        wrong.push(format!("effects never came out of the outbox: {:?}", state.judge.outbox.keys()));
+    }
+    let now = store.now();
+    for (id, her) in &state.judge.hers {
+        let mut said = Vec::new();
+        kept(store, id, her, now, &mut said);
+        runs(&state.judge, her, now, &mut said);
+        orders(&state.judge, id, her, &mut said);
+        ledger(&state.judge, id, her, stage, &mut said);
+        timeline(&state.judge, id, her, &mut said);
+        caps(&state.judge, id, &mut said);
+        wrong.extend(said.into_iter().map(|what| format!("{id}: {what}")));
+    }
+    state.judge.wrong.extend(wrong);
+}
+
+/// The store holds what was committed, and nothing that is overdue.
+fn kept(store: &dyn Store, id: &str, her: &Her, now: Time, wrong: &mut Vec<String>) {
+    let record = at_once(store.record(id.to_owned())).unwrap().unwrap_or_default();
+    if (record.version, &record.document, &record.account) != (her.version, &her.document, &her.account) {
+        wrong.push(format!("the store has version {}, the last commit made {}", record.version, her.version));
+    }
+    if her.unread() > 0 {
+        wrong.push(format!("{} inputs were never consumed", her.unread()));
+    }
+    if her.wake.is_some_and(|wake| wake <= now) {
+        wrong.push(format!("her wake {:?} never came", her.wake));
+    }
+    let (mut told, mut before) = (Vec::new(), None);
+    loop {
+        let page = at_once(store.timeline(id.to_owned(), before, PAGE)).unwrap();
+        let Some(last) = page.last() else { break };
+        before = Some(last.seq);
+        told.extend(page.into_iter().map(|row| row.fact));
+    }
+    told.reverse();
+    if told != her.facts {
+        wrong.push(format!("her timeline has {} facts, commits told {}", told.len(), her.facts.len()));
+    }
+}
+
+/// Whether nobody knows if points were booked: such a run holds for a person.
+fn holds(facts: &[Fact], run: u64) -> bool {
+    let of_run = |fact: &&Fact| fact.run.as_ref().is_some_and(|of| of.run == run);
+    facts.iter().filter(of_run).any(|fact| fact.what == What::Failed && fact.why.starts_with("unknown"))
+}
+
+/// Every run has come to its end.
+fn runs(judge: &Judge, her: &Her, now: Time, wrong: &mut Vec<String>) {
+    let Some(customer) = document(her) else { return };
+    for run in customer.runs.iter().filter(|run| run.is_live()) {
+        match &run.state {
+            RunState::Effect { id } if holds(&her.facts, run.id) && !judge.outbox.contains_key(id) => {}
+            // Its answer is on the list of what was put aside: a person has to say what becomes of it.
+            RunState::Effect { id } if her.answers_aside.contains(id) => {}
+            state => wrong.push(format!("run {} of {} is still {state:?} at {now}", run.id, run.funnel)),
+        }
+    }
+}
+
+fn count(facts: &[Fact], what: What, funnel: &str) -> usize {
+    facts
+        .iter()
+        .filter(|fact| fact.what == what && fact.run.as_ref().is_some_and(|run| run.funnel == funnel && run.run > 0))
+        .count()
+}
+
+/// At least one run for each order (one at a time), at most one for each purchase.
+fn orders(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
+    let entered = count(&her.facts, What::Entered, "receipt");
+    let fewest = her.orders.len().saturating_sub(her.put_aside);
+    if !(fewest..=her.purchases.len()).contains(&entered) {
+        let (orders, purchases) = (her.orders.len(), her.purchases.len());
+        wrong.push(format!("{purchases} purchases of {orders} orders were accepted, {entered} runs began"));
+    }
+    if count(&her.facts, What::Entered, "welcome") > 1 {
+        wrong.push("she was welcomed twice".to_owned());
+    }
+    let mut of_purchase: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for effect in judge.planned_for(id).filter(|effect| effect.step == "letter") {
+        let EffectKind::Message(message) = &effect.kind else { continue };
+        let Some(Value::Map(event)) = message.variables.get("event") else { continue };
+        let purchase = event.get("id").and_then(Value::as_text).unwrap_or_default();
+        of_purchase.entry(purchase.to_owned()).or_default().insert(base(&effect.id));
+    }
+    for (purchase, letters) in of_purchase {
+        if letters.len() > 1 || !her.purchases.contains(&purchase) {
+            wrong.push(format!("purchase {purchase} has the letters {letters:?}"));
+        }
+    }
+}
+
+/// Points are booked once for each grant, and the account adds up.
+fn ledger(judge: &Judge, id: &str, her: &Her, stage: &Stage, wrong: &mut Vec<String>) {
+    let account = Account::from_stored(&her.account).unwrap();
+    let granted: Vec<&Fact> = her.facts.iter().filter(|fact| fact.what == What::Granted).collect();
+    let once: BTreeSet<u64> = granted.iter().filter_map(|fact| fact.run.as_ref()).map(|run| run.run).collect();
+    if once.len() != granted.len() {
+        wrong.push(format!("{} grants for {} runs", granted.len(), once.len()));
+    }
+    let points: i64 = granted.iter().filter_map(|fact| fact.amount).sum();
+    let expected: i64 = granted
+        .iter()
+        .map(|fact| if fact.run.as_ref().is_some_and(|run| run.step == "points") { ORDER_POINTS } else { WELCOME_POINTS })
+        .sum();
+    let finished = count(&her.facts, What::Finished, "receipt");
+    let receipts = granted.iter().filter(|fact| fact.run.as_ref().is_some_and(|run| run.funnel == "receipt")).count();
+    if receipts < finished {
+        wrong.push(format!("{finished} receipts are finished, {receipts} were granted points"));
+    }
+    if points != expected {
+        wrong.push(format!("{points} points were granted, {expected} were due"));
+    }
+    if stage.definitions.current.settings.loyalty.is_none() {
+        if account.granted() != expected {
+            wrong.push(format!("the account was granted {}, the timeline says {expected}", account.granted()));
+        }
+        let moved: i64 = account.entries().map(|entry| entry.change).sum();
+        if moved != account.balance() {
+            wrong.push(format!("the account's lines add up to {moved}, its balance is {}", account.balance()));
+        }
+        return;
+    }
+    let banked =
+        |effect: &&Effect| provider_of(effect) == "bank" && judge.seen.get(&effect.id).is_some_and(|seen| !seen.held.is_empty());
+    let held = judge.planned_for(id).filter(banked).count();
+    let grants = |about: &str| ["points", "thanks"].contains(&about) || about.contains("/points/") || about.contains("/thanks/");
+    let unknown = her.facts.iter().filter(|fact| [What::Failed, What::Sent].contains(&fact.what) && grants(&fact.about)).count();
+    if !(granted.len()..=granted.len() + unknown).contains(&held) {
+        wrong.push(format!("the bank booked {held} grants, the timeline says {} and {unknown} of unknown fate", granted.len()));
+    }
+}
+
+/// The timeline tells what the provider did, and nothing came early.
+fn timeline(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
+    let at_step = |what: What, run: u64, step: &str| {
+        her.facts.iter().find(|fact| fact.what == what && fact.run.as_ref().is_some_and(|of| of.run == run && of.step == step))
+    };
+    for planned in judge.planned_for(id) {
+        let effect = &planned.id;
+        if ["account", "inbox"].contains(&provider_of(planned)) {
+            continue;
+        }
+        let held = judge.seen.get(effect).is_some_and(|seen| !seen.held.is_empty());
+        let sent = if provider_of(planned) == "bank" { What::Granted } else { What::Sent };
+        let (sent, failed) = (at_step(sent, planned.run, &planned.step), at_step(What::Failed, planned.run, &planned.step));
+        let later = her.facts.iter().any(|fact| fact.about == *effect);
+        if held && sent.is_none() && failed.is_none() && !later {
+            wrong.push(format!("{effect} took hold and her timeline does not say so"));
+        }
+        if planned.step == "text" && planned.funnel == "receipt" {
+            let granted = at_step(What::Granted, planned.run, "points").map(|fact| fact.at);
+            let early = judge
+                .began
+                .get(effect)
+                .zip(granted)
+                .filter(|(began, granted)| began.since_ms(*granted) < TEXT_AFTER_HOURS * HOUR_MS);
+            if let Some((began, granted)) = early {
+                wrong.push(format!("{effect} began {began}, the points were granted {granted}"));
+            }
+        }
+    }
+    for fact in her.facts.iter().filter(|fact| fact.what == What::Sent) {
+        let Some(run) = &fact.run else { continue };
+        let mut of_step =
+            judge.planned.range(format!("{id}/{}/{}/", run.run, run.step)..format!("{id}/{}/{}0", run.run, run.step));
+        let inbox = run.step == "chat";
+        if !inbox && !of_step.any(|(effect, _)| judge.seen.get(effect).is_some_and(|seen| !seen.held.is_empty())) {
+            wrong.push(format!("run {} says that {} was sent and it never took hold", run.run, run.step));
+        }
+    }
+}
+
+/// Whether consent and caps apply to it.
+fn is_marketing(effect: &Effect, by: &str) -> bool {
+    matches!(&effect.kind, EffectKind::Message(message) if !message.transactional && message.channel == by)
+}
+
+/// No cap is exceeded.
+fn caps(judge: &Judge, id: &str, wrong: &mut Vec<String>) {
+    for (channel, most) in [("email", MAILS_MAX), ("sms", TEXTS_MAX)] {
+        let hers = judge.planned_for(id).filter(|effect| is_marketing(effect, channel));
+        let mut held: Vec<Time> = hers.filter_map(|effect| judge.seen.get(&effect.id)?.held.first().copied()).collect();
+        held.sort();
+        if let Some(few) = held.windows(most + 1).find(|few| few[most].since_ms(few[0]) < CAP_DAYS * DAY_MS) {
+            wrong.push(format!("more than {most} {channel} took hold within {CAP_DAYS} days: {few:?}"));
+        }
+    }
+}

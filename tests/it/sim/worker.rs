@@ -1,0 +1,168 @@
+//! A worker: the real engine over a store that fails, its tasks polled one step at a time.
+
+use super::fault::Faulty;
+use super::outside;
+use super::stage::{CLIENT, Stage};
+use super::state::{Clock, Shared};
+use autofunnel::channel::Tools;
+use autofunnel::engine::deliver::Deliverer;
+use autofunnel::engine::intake;
+use autofunnel::engine::link::Signer;
+use autofunnel::engine::turner::Turner;
+use autofunnel::engine::{Engine, Live, Meter};
+use autofunnel::lang::time::Time;
+use autofunnel::queue::{EFFECTS_QUEUED_MAX, Handler, Lane};
+use autofunnel::store::{Delivery, NewInput, Store};
+use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use tokio::sync::mpsc;
+
+/// Most tasks of a worker at the same time.
+pub const TASKS_MAX: usize = 24;
+/// Room for effects that a worker hands over to itself.
+const LANE: usize = 6;
+
+/// Told when a task can go on.
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Flag>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Something under way.
+struct Task {
+    what: &'static str,
+    future: BoxFuture<'static, ()>,
+    flag: Arc<Flag>,
+}
+
+/// What senders were told: the places of the customers, and whether it was taken.
+pub type Answers = Arc<Mutex<Vec<(Vec<usize>, bool)>>>;
+
+/// See the module.
+pub struct Worker {
+    /// Its number; a worker that is started anew is another one.
+    pub number: usize,
+    /// Its store behind the faults.
+    pub store: Arc<Faulty>,
+    /// What it does not do before this instant: it stands still.
+    pub stands_until: Time,
+    turner: Arc<Turner>,
+    deliverer: Arc<Deliverer>,
+    lane: mpsc::Receiver<Delivery>,
+    found: Arc<Mutex<Vec<Delivery>>>,
+    tasks: Vec<Task>,
+}
+
+impl Worker {
+    /// Starts one.
+    pub fn start(
+        (stage, edited): (&Stage, bool),
+        number: usize,
+        seed: u64,
+        store: Arc<dyn Store>,
+        shared: &Shared,
+        clock: &Clock,
+    ) -> Worker {
+        let definitions = if edited { stage.edited.clone() } else { stage.definitions.clone() };
+        let channels = outside::channels(stage, number, seed, shared);
+        let store = Arc::new(Faulty { store, worker: number, shared: shared.clone(), clock: clock.clone() });
+        let (effects, lane) = Lane::new(LANE.min(EFFECTS_QUEUED_MAX));
+        let engine = Engine {
+            store: store.clone(),
+            live: Arc::new(intake::Shared::new(Live::new(definitions, channels, Signer::new(vec![7; 32])))),
+            effects,
+            traffic: Arc::default(),
+            tools: Tools { client: CLIENT.clone(), store: store.clone() },
+            meter: Arc::new(Meter::default()),
+        };
+        Worker {
+            number,
+            store,
+            stands_until: Time(i64::MIN),
+            turner: Arc::new(Turner { engine: engine.clone() }),
+            deliverer: Arc::new(Deliverer { engine }),
+            lane,
+            found: Arc::default(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// How many tasks are under way.
+    pub fn busy(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn spawn(&mut self, what: &'static str, future: BoxFuture<'static, ()>) {
+        self.tasks.push(Task { what, future, flag: Arc::new(Flag(AtomicBool::new(true))) });
+    }
+
+    /// Begins to send letters.
+    pub fn send(&mut self, whose: Vec<usize>, letters: Vec<NewInput>, answers: &Answers) {
+        let (store, answers) = (self.store.clone(), answers.clone());
+        let send = async move {
+            let taken = store.accept(letters).await.is_ok();
+            answers.lock().unwrap().push((whose, taken));
+        };
+        self.spawn("door", Box::pin(send));
+    }
+
+    /// Looks for customers to turn.
+    pub fn turn(&mut self, most: usize) {
+        let (store, turner) = (self.store.clone(), self.turner.clone());
+        let turn = async move {
+            if let Ok(claims) = store.claim(most).await
+                && !claims.is_empty()
+            {
+                turner.handle(claims).await;
+            }
+        };
+        self.spawn("turns", Box::pin(turn));
+    }
+
+    /// Looks for effects to deliver.
+    pub fn look_for_effects(&mut self, most: usize) {
+        let (store, found) = (self.store.clone(), self.found.clone());
+        let look = async move {
+            if let Ok(deliveries) = store.claim_effects(most).await {
+                found.lock().unwrap().extend(deliveries);
+            }
+        };
+        self.spawn("effects", Box::pin(look));
+    }
+
+    /// Takes up effects that were found or handed over.
+    pub fn take_up(&mut self) {
+        let mut new = std::mem::take(&mut *self.found.lock().unwrap());
+        while self.tasks.len() + new.len() < TASKS_MAX
+            && let Ok(delivery) = self.lane.try_recv()
+        {
+            new.push(delivery);
+        }
+        for delivery in new {
+            let future = self.deliverer.handle(delivery);
+            self.spawn("delivery", future);
+        }
+    }
+
+    /// Tasks that can go on.
+    pub fn ready(&self) -> impl Iterator<Item = usize> {
+        let ready = |(_, task): &(usize, &Task)| task.flag.0.load(Ordering::Acquire);
+        self.tasks.iter().enumerate().filter(ready).map(|(at, _)| at)
+    }
+
+    /// Lets one task go on; its name when it is done.
+    pub fn poll(&mut self, at: usize) -> Option<&'static str> {
+        let task = &mut self.tasks[at];
+        task.flag.0.store(false, Ordering::Release);
+        let waker = Waker::from(task.flag.clone());
+        match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => None,
+            Poll::Ready(()) => Some(self.tasks.remove(at).what),
+        }
+    }
+}
