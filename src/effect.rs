@@ -38,6 +38,19 @@ pub struct Effect {
     pub kind: EffectKind,
 }
 
+/// Whose effect that id names: what stands before run, step and iteration.
+pub fn customer_of(id: &str) -> Option<&str> {
+    let mut parts = id.rsplitn(4, '/');
+    let (iteration, _step, run) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    parts.next().filter(|customer| !customer.is_empty() && number(iteration) && number(run))
+}
+
+/// The run that an effect's id names.
+pub fn run_of(id: &str) -> Option<u64> {
+    id.rsplit('/').nth(2)?.parse().ok()
+}
+
 /// The closed vocabulary.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum EffectKind {
@@ -77,6 +90,22 @@ pub struct Message {
     pub tag: Option<String>,
     /// Everything the template may name, frozen.
     pub variables: Fields,
+    /// What its links are made of; `None`: it has none of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
+}
+
+/// What the links of a message are made of, frozen like its variables.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Links {
+    /// The public address of the engine, without a `/` at its end.
+    pub address: String,
+    /// The topic that its way out is about; `None`: the whole channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Its links lead through the engine and are counted.
+    #[serde(default)]
+    pub clicks: bool,
 }
 
 /// Bonus points to book.

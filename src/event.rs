@@ -6,8 +6,10 @@
 
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
+use address::{Address, Stop};
 use serde::{Deserialize, Serialize};
 
+pub mod address;
 pub mod words;
 
 /// Longest customer id, event id and event name that a door accepts, in bytes.
@@ -90,6 +92,35 @@ pub enum InputBody {
     },
     /// The customer is to be forgotten.
     Erase,
+    /// Something was said about an address: it concerns her if it is hers.
+    Stop {
+        /// The address.
+        address: Address,
+        /// What.
+        stop: Stop,
+    },
+    /// What was said about an address up to an instant, and can be taken back, is.
+    Lift {
+        /// The address.
+        address: Address,
+        /// The channel.
+        channel: String,
+        /// What was said later than this stays.
+        until: Time,
+        /// Who said so.
+        source: String,
+    },
+}
+
+impl InputBody {
+    /// Whether it takes permissions away: what is under way for her must be decided anew.
+    pub fn raises_gate(&self) -> bool {
+        match self {
+            InputBody::Erase | InputBody::Stop { .. } => true,
+            InputBody::Profile(change) => change.consent.iter().any(|consent| !consent.granted),
+            _ => false,
+        }
+    }
 }
 
 /// Changes to a customer's own data; a field set to `Null` is removed.

@@ -85,6 +85,10 @@ whats! {
     ConsentGiven = "consent_given",
     /// Consent was withdrawn.
     ConsentWithdrawn = "consent_withdrawn",
+    /// An address of hers is not to be written to any more.
+    Suppressed = "suppressed",
+    /// An address of hers may be written to again.
+    Unsuppressed = "unsuppressed",
     /// She entered a segment.
     SegmentEntered = "segment_entered",
     /// She left a segment.

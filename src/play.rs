@@ -6,12 +6,12 @@
 
 use crate::account::Account;
 use crate::customer::Customer;
-use crate::effect::{Effect, EffectKind, Outcome};
+use crate::effect::{Effect, EffectKind, Message, Outcome};
 use crate::event::{Input, InputBody};
 use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::time::Time;
-use crate::lang::value::Fields;
+use crate::lang::value::{Fields, Value};
 use crate::turn::{self, book};
 use std::collections::VecDeque;
 
@@ -153,7 +153,7 @@ impl<'a> Player<'a> {
         let funnel = self.definitions.funnel(&effect.version);
         match funnel.and_then(|funnel| funnel.templates.get(&message.template)) {
             None => Outcome::Refused { why: format!("there is no template `{}`", message.template) },
-            Some(template) => match template.render(&message.variables) {
+            Some(template) => match template.render(&with_way_out(message)) {
                 Ok(_) => accepted,
                 Err(why) => Outcome::Refused { why: why.to_string() },
             },
@@ -169,4 +169,13 @@ impl<'a> Player<'a> {
     pub fn count(&self, what: What) -> usize {
         self.facts.iter().filter(|fact| fact.what == what).count()
     }
+}
+
+/// The variables of a message with a way out that leads nowhere: links are signed with a key that only a store has.
+fn with_way_out(message: &Message) -> Fields {
+    let mut variables = message.variables.clone();
+    if let Some(links) = &message.links {
+        variables.insert("unsubscribe_url".to_owned(), Value::Text(format!("{}/u/preview", links.address)));
+    }
+    variables
 }

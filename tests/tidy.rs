@@ -42,6 +42,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ring", &["channel"]),
     ("mrml", &["template"]),
     ("rustls", &["wire"]),
+    ("ring", &["source"]),
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),

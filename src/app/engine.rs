@@ -6,6 +6,7 @@ use crate::channel::Tools;
 use crate::engine::clock::Clock;
 use crate::engine::deliver::Deliverer;
 use crate::engine::intake::Shared;
+use crate::engine::link::Signer;
 use crate::engine::turner::Turner;
 use crate::engine::{Engine, Live, Meter};
 use crate::funnel::{Definitions, Files};
@@ -82,10 +83,12 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     let funnels = current.funnels.values().map(|funnel| (funnel.name.clone(), funnel.version.clone())).collect();
     let bundle = serde_json::to_vec(&current.files).context("cannot write the workspace down")?;
     store.put_definitions(current.hash.clone(), funnels, bundle).await?;
+    let referenced = checked.sources.values().flat_map(|source| source.providers()).map(str::to_owned).collect();
     let world = Arc::new(Shared::new(workspace::world(&current, checked.sources)));
     let views = Arc::new(Shared::new(workspace::views(&current)));
     let definitions = definitions(&*store, current).await?;
-    let live = Arc::new(Shared::new(Live::new(definitions, checked.channels)));
+    let signer = Signer::new(store.link_key().await?);
+    let live = Arc::new(Shared::new(Live::new(definitions, checked.channels, signer).hearing_of(referenced)));
 
     let client = wire::Client::new().map_err(anyhow::Error::msg)?;
     let queues = Queues::default();

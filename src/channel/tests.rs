@@ -45,6 +45,7 @@ pub(super) fn message() -> (Effect, Rendered) {
         transactional: false,
         tag: None,
         variables,
+        links: None,
     };
     let rendered = Rendered { subject: "Hi".to_owned(), text: "Hello\nAnn".to_owned(), html: "<p>Hi</p>".to_owned() };
     (effect(EffectKind::Message(message)), rendered)

@@ -14,7 +14,8 @@ pub(super) fn frozen(paths: &[Vec<String>]) -> Vec<Vec<String>> {
 /// Roots that come from the effect itself.
 pub(super) const OWN_ROOTS: &[&str] = &["effect", "message", "grant"];
 const EFFECT_NAMES: &[&str] = &["id", "customer", "funnel", "step", "decided_at"];
-const MESSAGE_NAMES: &[&str] = &["channel", "to", "template", "subject", "text", "html", "tag", "transactional"];
+const MESSAGE_NAMES: &[&str] =
+    &["channel", "to", "template", "subject", "text", "html", "tag", "transactional", "unsubscribe_url"];
 const GRANT_NAMES: &[&str] = &["points", "reason"];
 
 /// What the templates see.
@@ -36,6 +37,7 @@ pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<
                 ("html", Value::from(rendered.html.as_str())),
                 ("tag", message.tag.as_deref().map_or(Value::Null, Value::from)),
                 ("transactional", Value::from(message.transactional)),
+                ("unsubscribe_url", message.variables.get("unsubscribe_url").cloned().unwrap_or(Value::Null)),
             ]);
             (message.variables.clone(), ("message", own))
         }

@@ -115,6 +115,9 @@ fn data(path: &Path) -> anyhow::Result<Fields> {
 
 /// Renders with what is given, and makes up what is missing.
 fn render(template: &Template, mut data: Fields, workspace: &Workspace) -> anyhow::Result<Rendered> {
+    if let Some(address) = &workspace.settings.address {
+        data.entry("unsubscribe_url".to_owned()).or_insert_with(|| Value::Text(format!("{address}/u/preview")));
+    }
     for path in template.variables().iter().take(SAMPLES_MAX) {
         fill(&mut data, path, workspace, path);
     }

@@ -4,6 +4,7 @@
 //! with a version number (see [`codec`]), moved only by `turn`, and bounded: [`DOCUMENT_BYTES_MAX`].
 
 use crate::event::Event;
+use crate::event::address::{self, Address, Stop, StopKind};
 use crate::lang::time::{Time, Zone};
 use crate::lang::value::{Fields, Value};
 use history::History;
@@ -39,6 +40,12 @@ pub struct Customer {
     /// Consent by `channel` or `channel:topic`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub consent: BTreeMap<String, Consent>,
+    /// Her addresses as the index was told of them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub addresses: Vec<Address>,
+    /// What was said about her addresses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stops: Vec<(Address, Stop)>,
     /// Her membership in the default programme.
     #[serde(default, skip_serializing_if = "is_default")]
     pub membership: Option<Membership>,
@@ -250,6 +257,48 @@ impl Customer {
     /// Her zone: her profile's `zone`, else the workspace's. Doors refuse zones that do not exist.
     pub fn zone(&self, workspace: Zone) -> Zone {
         self.profile.get("zone").and_then(Value::as_text).and_then(|z| z.parse().ok()).unwrap_or(workspace)
+    }
+
+    /// The addresses that her profile holds, each once.
+    pub fn her_addresses(&self) -> Vec<Address> {
+        let texts = address::FIELDS.iter().filter_map(|(_, field)| Some((*field, self.profile.get(*field)?.as_text()?)));
+        let mut all: Vec<Address> = texts.filter_map(|(field, text)| Address::of(field, text)).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// What forbids messages by a channel to an address of hers: what forbids all of them before what forbids
+    /// marketing.
+    pub fn stopped(&self, channel: &str, to: &str) -> Option<&Stop> {
+        let address = Address::of(address::field_of(channel), to)?;
+        let stops = self.stops.iter().filter(|(of, stop)| *of == address && stop.channel == channel).map(|(_, stop)| stop);
+        stops.min_by_key(|stop| (!stop.kind.stops_everything(), stop.kind))
+    }
+
+    /// Notes what was said about an address of hers; false: that is known already.
+    pub fn note_stop(&mut self, address: &Address, stop: &Stop) -> bool {
+        let same = |(of, held): &&mut (Address, Stop)| *of == *address && held.channel == stop.channel && held.kind == stop.kind;
+        match self.stops.iter_mut().find(same) {
+            Some((_, held)) => {
+                held.since = held.since.max(stop.since);
+                false
+            }
+            None => {
+                self.stops.push((address.clone(), stop.clone()));
+                true
+            }
+        }
+    }
+
+    /// Takes back what was said about an address by herself up to an instant; returns what it was.
+    pub fn lift_stops(&mut self, address: &Address, channel: &str, until: Time) -> Vec<StopKind> {
+        let lifted = |(of, stop): &(Address, Stop)| {
+            of == address && stop.channel == channel && stop.kind.can_be_lifted() && stop.since <= until
+        };
+        let kinds = self.stops.iter().filter(|held| lifted(held)).map(|(_, stop)| stop.kind).collect();
+        self.stops.retain(|held| !lifted(held));
+        kinds
     }
 
     /// The run of that number.

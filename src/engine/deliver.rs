@@ -11,6 +11,7 @@ use super::turner::{Failure, guarded};
 use super::{Engine, Live, Meter, record};
 use crate::channel::{Channel, Idempotency, Prepared, SendResult};
 use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
+use crate::event::address::Address;
 use crate::event::{Input, InputBody};
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::queue::Handler;
@@ -98,12 +99,23 @@ impl Engine {
             pass.done(&sent, self.store.now());
         }
         match sent {
-            SendResult::Accepted { reference, data } => self.settle(&live, delivery, Outcome::Accepted { reference, data }).await,
+            SendResult::Accepted { reference, data } => {
+                self.keep_reference(&live, &delivery.effect, reference.as_deref()).await?;
+                self.settle(&live, delivery, Outcome::Accepted { reference, data }).await
+            }
             SendResult::Refused { why } => self.settle(&live, delivery, Outcome::Refused { why }).await,
             SendResult::Retry { after, why, ambiguous } => {
                 self.again(&live, delivery, &*channel, attempt, Failed { after, why, ambiguous }).await
             }
         }
+    }
+
+    /// What the provider calls the message, where its callbacks will say so.
+    async fn keep_reference(&self, live: &Live, effect: &Effect, reference: Option<&str>) -> Result<(), StoreError> {
+        let EffectKind::Message(message) = &effect.kind else { return Ok(()) };
+        let Some(reference) = reference.filter(|_| live.referenced.contains(&message.provider)) else { return Ok(()) };
+        let name = Address::of_reference(&message.provider, reference);
+        self.patiently(|| self.store.keep_reference(name.clone(), effect.id.clone())).await
     }
 
     /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
@@ -313,10 +325,12 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
             let funnel = live.definitions.funnel(&effect.version);
             let template = funnel.and_then(|funnel| funnel.templates.get(&message.template));
             let template = template.ok_or_else(|| refused(format!("there is no template `{}` any more", message.template)))?;
-            Some(template.render(&message.variables).map_err(|why| refused(why.to_string()))?)
+            let rendered = template.render(&live.signer.variables(effect, message)).map_err(|why| refused(why.to_string()))?;
+            Some(live.signer.count_clicks(effect, rendered))
         }
     };
-    let prepared = channel.prepare(effect, rendered.as_ref()).map_err(refused)?;
+    let sealed = live.signer.sealed(effect);
+    let prepared = channel.prepare(sealed.as_ref().unwrap_or(effect), rendered.as_ref()).map_err(refused)?;
     if let Some(first) = delivery.body_digest.as_ref().filter(|first| **first != prepared.digest()) {
         let why = format!("the bytes to send are not those of the first attempt (digest {:02x}{:02x}…)", first[0], first[1]);
         return Err(Outcome::Unknown { why });

@@ -21,6 +21,7 @@ pub mod caretaker;
 pub mod clock;
 pub mod deliver;
 pub mod intake;
+pub mod link;
 pub mod record;
 pub mod traffic;
 pub mod turner;
@@ -32,6 +33,10 @@ pub struct Live {
     pub definitions: Definitions,
     /// Providers by name.
     pub channels: HashMap<String, Arc<dyn Channel>>,
+    /// Makes the links of messages.
+    pub signer: link::Signer,
+    /// Providers whose own ids of messages come back in callbacks, and so are kept.
+    pub referenced: HashSet<String>,
     /// Versions that were looked for in the store.
     sought: HashSet<String>,
 }

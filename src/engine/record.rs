@@ -47,6 +47,8 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turn
         withdrawn: turned.withdrawn,
         effects: turned.effects,
         hand_over: false,
+        addresses_taken: turned.taken,
+        addresses_left: turned.left,
         facts: turned.facts,
         runs,
         began: turned.runs.began.iter().copied().collect(),

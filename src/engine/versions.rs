@@ -5,6 +5,7 @@
 //! version that was not there when this process started. It is looked for in the store before anything is
 //! decided about the run, or rendered for it; what is not there either is as if it were gone for good.
 
+use super::link::Signer;
 use super::{Engine, Live};
 use crate::channel::Channel;
 use crate::customer::Customer;
@@ -15,9 +16,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Live {
-    /// Definitions with the providers that their settings name.
-    pub fn new(definitions: Definitions, channels: HashMap<String, Arc<dyn Channel>>) -> Live {
-        Live { definitions, channels, sought: HashSet::new() }
+    /// Definitions with the providers that their settings name, and who signs the links of their messages.
+    pub fn new(definitions: Definitions, channels: HashMap<String, Arc<dyn Channel>>, signer: Signer) -> Live {
+        Live { definitions, channels, signer, referenced: HashSet::new(), sought: HashSet::new() }
+    }
+
+    /// The same where these providers report of messages by their own ids.
+    #[must_use]
+    pub fn hearing_of(mut self, referenced: HashSet<String>) -> Live {
+        self.referenced = referenced;
+        self
     }
 
     /// Whether a version is to be looked for.
@@ -54,7 +62,8 @@ impl Engine {
         }
         let mut sought = live.sought.clone();
         sought.insert(version.to_owned());
-        self.live.swap(Live { definitions, channels: live.channels.clone(), sought });
+        let (channels, signer, referenced) = (live.channels.clone(), live.signer.clone(), live.referenced.clone());
+        self.live.swap(Live { definitions, channels, signer, referenced, sought });
         Ok(())
     }
 }

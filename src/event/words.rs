@@ -37,11 +37,30 @@ pub const PURCHASE: &str = "purchase";
 /// Money given back.
 pub const REFUND: &str = "refund";
 
+/// A provider could not deliver a message.
+pub const MESSAGE_BOUNCED: &str = "message_bounced";
+/// A message was reported as unwanted.
+pub const MESSAGE_COMPLAINED: &str = "message_complained";
+/// She left a list.
+pub const MESSAGE_UNSUBSCRIBED: &str = "message_unsubscribed";
+/// She answered; the text may be a keyword.
+pub const MESSAGE_REPLIED: &str = "message_replied";
+/// A link in a message was followed.
+pub const MESSAGE_CLICKED: &str = "message_clicked";
+
 const ITEM_FIELDS: &[(&str, WordType)] = &[("sku", Text), ("category", Text), ("quantity", Number), ("amount", Money)];
 const MEMBERSHIP: &[(&str, WordType)] =
     &[("membership", Text), ("term", Text), ("started", Time), ("ends", Time), ("auto_renew", Bool)];
 const OFFER: &[(&str, WordType)] = &[("offer", Text), ("code", Text), ("funnel", Text), ("ends", Time)];
-const MESSAGE: &[(&str, WordType)] = &[("channel", Text), ("template", Text), ("funnel", Text), ("link", Text), ("text", Text)];
+const MESSAGE: &[(&str, WordType)] = &[
+    ("channel", Text),
+    ("template", Text),
+    ("funnel", Text),
+    ("link", Text),
+    ("text", Text),
+    ("bounce", Text),
+    ("effect", Text),
+];
 const BONUS: &[(&str, WordType)] = &[("points", Number), ("reason", Text), ("grant", Text), ("expires", Time)];
 
 /// Properties of one entry of `items`.
@@ -81,10 +100,11 @@ pub const WORDS: &[Word] = &[
     Word { name: "message_sent", properties: MESSAGE, doc: "a provider accepted a message" },
     Word { name: "message_delivered", properties: MESSAGE, doc: "a provider reported delivery" },
     Word { name: "message_opened", properties: MESSAGE, doc: "a provider reported an open" },
-    Word { name: "message_clicked", properties: MESSAGE, doc: "a link was followed" },
-    Word { name: "message_bounced", properties: MESSAGE, doc: "a provider could not deliver" },
-    Word { name: "message_complained", properties: MESSAGE, doc: "the customer complained about a message" },
-    Word { name: "message_replied", properties: MESSAGE, doc: "the customer answered" },
+    Word { name: MESSAGE_CLICKED, properties: MESSAGE, doc: "a link was followed" },
+    Word { name: MESSAGE_BOUNCED, properties: MESSAGE, doc: "a provider could not deliver; `bounce: soft` may pass" },
+    Word { name: MESSAGE_COMPLAINED, properties: MESSAGE, doc: "the customer complained about a message" },
+    Word { name: MESSAGE_UNSUBSCRIBED, properties: MESSAGE, doc: "the customer wants no more marketing there" },
+    Word { name: MESSAGE_REPLIED, properties: MESSAGE, doc: "the customer answered" },
     Word { name: "bonus_granted", properties: BONUS, doc: "points were booked" },
     Word { name: "bonus_activated", properties: BONUS, doc: "points became spendable" },
     Word { name: "bonus_expired", properties: BONUS, doc: "points ran out" },

@@ -26,6 +26,8 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::Profile => format!("Profile changed{about}"),
         What::ConsentGiven => format!("Consent given{about}"),
         What::ConsentWithdrawn => format!("Consent withdrawn{about}"),
+        What::Suppressed => format!("No more messages{}", after(" by", &fact.about)),
+        What::Unsuppressed => format!("Messages again{}", after(" by", &fact.about)),
         What::SegmentEntered => format!("Entered the segment{about}"),
         What::SegmentLeft => format!("Left the segment{about}"),
         What::Entered => format!("Entered{}{}", funnel(fact), after(" by", &fact.about)),

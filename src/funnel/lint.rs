@@ -20,6 +20,8 @@ pub struct Linted<'a> {
     pub places: BTreeMap<&'a str, Place>,
     /// The templates with the first of their files.
     pub templates: BTreeMap<&'a str, &'a str>,
+    /// Whether the settings say where customers reach the engine.
+    pub address: bool,
     /// Whether every file could be read, so that what is not used is really not used.
     pub whole: bool,
 }
@@ -31,6 +33,7 @@ impl Linted<'_> {
             self.no_goal(funnel, faults);
             unreachable_steps(funnel, faults);
             offers_of_nobody(funnel, faults);
+            self.way_out(funnel, faults);
         }
         self.same_bonus(faults);
         self.emit_cycles(faults);
@@ -50,6 +53,35 @@ impl Linted<'_> {
                     format!("the funnel `{}` has no goal, so nobody will know whether it works", funnel.name),
                 )
                 .hint("for example `goal: { event: purchase, within: 30 days, value: event.amount }`");
+        }
+    }
+
+    /// Marketing has a way out, and a way out leads somewhere. Without an address of the engine there is none to be
+    /// had; a workspace that sends for real needs it.
+    fn way_out(&self, funnel: &Funnel, faults: &mut Faults) {
+        for at in &funnel.steps.list {
+            let Some((name, channel)) = at.step.template() else { continue };
+            let Some(template) = funnel.templates.get(name) else { continue };
+            let names = template.variables().iter().any(|path| path.first().is_some_and(|root| root == "unsubscribe_url"));
+            if names && !self.address {
+                faults
+                    .error(
+                        "no-address",
+                        &at.place,
+                        format!("the message of the step `{}` offers a way out that leads nowhere", at.id),
+                    )
+                    .hint("say in autofunnel.yaml where customers reach this engine: `address: https://mail.shop.example`");
+            }
+            let marketing = !at.step.transactional().unwrap_or(funnel.transactional);
+            if !names && self.address && channel == "email" && marketing {
+                faults
+                    .error(
+                        "no-way-out",
+                        &at.place,
+                        format!("the marketing e-mail of the step `{}` has no way to unsubscribe", at.id),
+                    )
+                    .hint("name `{{ unsubscribe_url }}` in its template, or write `transactional: true` if it is none");
+            }
         }
     }
 

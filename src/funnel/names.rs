@@ -121,13 +121,14 @@ impl Schema for Names<'_> {
             "steps" => self.steps.as_ref().map(steps),
             "run" => self.steps.as_ref().map(|_| object([("id", Type::Number), ("entered", Type::Time), ("anchor", Type::Time)])),
             "offer" => self.template.then(offer),
+            "unsubscribe_url" => self.template.then_some(Type::Text),
             "workspace" => self.template.then(|| object([("name", Type::Text)])),
             _ => None,
         }
     }
 
     fn roots(&self) -> Vec<String> {
-        let all = ["customer", "event", "steps", "run", "offer", "workspace"];
+        let all = ["customer", "event", "steps", "run", "offer", "unsubscribe_url", "workspace"];
         let there = |name: &&str| match *name {
             "customer" => true,
             "event" => self.event.is_some(),

@@ -3,6 +3,7 @@
 //! The tables of fields and the reader are in `compile`. Providers and sources stay nodes here, because the
 //! registries that know their kinds stand in higher layers; only what a run must freeze for them is read.
 
+use crate::effect::Links;
 use crate::lang::cel::{Text, Type};
 use crate::lang::diag::Faults;
 use crate::lang::node::{Node, NodeKind};
@@ -73,6 +74,10 @@ pub struct Settings {
     pub offers: Option<(u32, Span)>,
     /// Provider by channel; a channel that is not named here uses the development inbox.
     pub channels: BTreeMap<String, String>,
+    /// The public address of the engine, without a `/` at its end: what links in messages are made of.
+    pub address: Option<String>,
+    /// Channels whose links lead through the engine and are counted.
+    pub clicks: Vec<String>,
     /// Provider of grants; `None`: the built-in account.
     pub loyalty: Option<String>,
     /// Providers as written; checked by the registry of channels.
@@ -82,6 +87,15 @@ pub struct Settings {
     pub provider_variables: BTreeMap<String, Vec<Vec<String>>>,
     /// Sources as written; checked by the registry of sources.
     pub sources: BTreeMap<String, Node>,
+}
+
+impl Settings {
+    /// What the links of a message are made of. Links of what a customer has asked for are not counted.
+    pub fn links(&self, channel: &str, topic: Option<String>, transactional: bool) -> Option<Links> {
+        let address = self.address.clone()?;
+        let clicks = !transactional && self.clicks.iter().any(|counted| counted == channel);
+        Some(Links { address, topic, clicks })
+    }
 }
 
 /// Who says what membership a customer has.

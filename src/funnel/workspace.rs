@@ -120,7 +120,7 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
     faults.extend(broken.without_consequences(found));
     let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
-    linted(&sorted, &nodes, &funnels, whole).report(faults);
+    linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)).report(faults);
     if faults.error_count() > errors {
         return None;
     }
@@ -147,11 +147,11 @@ fn linted<'a>(
     sorted: &Sorted<'a>,
     nodes: &[(&'a str, &'a str, Option<Node>)],
     funnels: &'a BTreeMap<String, Arc<Funnel>>,
-    whole: bool,
+    (address, whole): (bool, bool),
 ) -> Linted<'a> {
     let places = nodes.iter().filter_map(|(name, _, node)| Some((*name, node.as_ref()?.place.clone()))).collect();
     let templates = sorted.templates.iter().filter_map(|(name, (html, txt))| Some((*name, html.or(*txt)?))).collect();
-    Linted { funnels, places, templates, whole }
+    Linted { funnels, places, templates, address, whole }
 }
 
 /// SHA-256 over everything that decides what happens to customers: all files but those in `tests/`.

@@ -1,8 +1,10 @@
 //! Reads a source from the settings.
 
 use super::map::{Mapping, Name, Roots};
+use super::provider::PublicKey;
 use super::signature::{Algorithm, Encoding, Key, Verify};
-use super::{EVENT, FIELDS, HMAC, MAP, MAP_ENTRIES_MAX, Source, VERIFY};
+use super::{EVENT, FIELDS, HMAC, MAP, MAP_ENTRIES_MAX, SENDGRID, Source, TWILIO, VERIFY};
+use crate::funnel::settings::CHANNELS;
 use crate::lang::cel::{Cond, Expr, Text};
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
@@ -16,7 +18,7 @@ pub(super) fn compile(name: &str, node: &Node, secrets: &dyn Secrets, faults: &m
     let errors = faults.error_count();
     let object = Object::read(node, &[FIELDS], &format!("the source `{name}`"), faults)?;
     let verify = object.node("verify").and_then(|node| verify(node, secrets, faults));
-    let map = map(&object, faults);
+    let map = map(name, &object, faults);
     let verify = verify?;
     (faults.error_count() == errors).then(|| Source { name: name.to_owned(), verify, map })
 }
@@ -26,10 +28,15 @@ fn verify(node: &Node, secrets: &dyn Secrets, faults: &mut Faults) -> Option<Ver
         return Some(Verify::Nothing);
     }
     let object = Object::read(node, &[VERIFY], "`verify`", faults)?;
-    let ways = ["standard_webhooks", "hmac", "bearer"].iter().filter(|way| object.node(way).is_some()).count();
+    let ways =
+        ["standard_webhooks", "hmac", "twilio", "sendgrid", "bearer"].iter().filter(|way| object.node(way).is_some()).count();
     if ways != 1 {
         faults
-            .error("bad-verify", &object.place, "`verify` needs exactly one of `standard_webhooks`, `hmac`, `bearer`")
+            .error(
+                "bad-verify",
+                &object.place,
+                "`verify` needs exactly one of `standard_webhooks`, `hmac`, `twilio`, `sendgrid`, `bearer`",
+            )
             .hint("write for example `verify: { standard_webhooks: \"${env:AUTOFUNNEL_SHOP_SECRET}\" }`");
         return None;
     }
@@ -38,6 +45,12 @@ fn verify(node: &Node, secrets: &dyn Secrets, faults: &mut Faults) -> Option<Ver
     }
     if object.node("bearer").is_some() {
         return keys(&object, "bearer", Key::plain, secrets, faults).map(Verify::Bearer);
+    }
+    if let Some(node) = object.node("twilio") {
+        return twilio(node, secrets, faults);
+    }
+    if let Some(node) = object.node("sendgrid") {
+        return sendgrid(node, faults);
     }
     let hmac = Object::read(object.node("hmac")?, &[HMAC], "`hmac`", faults)?;
     let algorithm = match hmac.word("algorithm", &["sha256", "sha1"], faults)? {
@@ -56,6 +69,31 @@ fn verify(node: &Node, secrets: &dyn Secrets, faults: &mut Faults) -> Option<Ver
     let prefix = hmac.text("prefix", faults).map(|text| text.text).unwrap_or_default();
     let keys = keys(&hmac, "secret", Key::plain, secrets, faults)?;
     Some(Verify::Hmac { algorithm, header: header.text.to_ascii_lowercase(), encoding, prefix, keys })
+}
+
+fn twilio(node: &Node, secrets: &dyn Secrets, faults: &mut Faults) -> Option<Verify> {
+    let object = Object::read(node, &[TWILIO], "`twilio`", faults)?;
+    let url = object.text("url", faults)?;
+    if !url.text.starts_with("https://") || url.text.contains(char::is_whitespace) {
+        faults
+            .error("bad-url", &url.place, "Twilio signs the URL that it calls, so it must be written here just as it is there")
+            .hint("write for example `https://shop.example/hooks/twilio`");
+        return None;
+    }
+    let keys = keys(&object, "auth_token", Key::plain, secrets, faults)?;
+    Some(Verify::Twilio { keys, url: url.text })
+}
+
+fn sendgrid(node: &Node, faults: &mut Faults) -> Option<Verify> {
+    let object = Object::read(node, &[SENDGRID], "`sendgrid`", faults)?;
+    let text = object.text("public_key", faults)?;
+    let key = PublicKey::read(&text.text);
+    if key.is_none() {
+        faults
+            .error("bad-key", &text.place, "this is not a public key of ECDSA on P-256 in base64")
+            .hint("copy the verification key from SendGrid's settings of the event webhook; it begins with `MFkw`");
+    }
+    key.map(Verify::SendGrid)
 }
 
 /// One secret, or two while it is changed.
@@ -84,7 +122,7 @@ fn keys(
     keys.into_iter().collect()
 }
 
-fn map(object: &Object<'_>, faults: &mut Faults) -> Vec<Mapping> {
+fn map(source: &str, object: &Object<'_>, faults: &mut Faults) -> Vec<Mapping> {
     let Some(node) = object.node("map") else { return Vec::new() };
     let Some(entries) = node.list() else {
         faults.error("wrong-type", &node.place, format!("`map` must be a list, but here stands {}", node.describe()));
@@ -95,15 +133,29 @@ fn map(object: &Object<'_>, faults: &mut Faults) -> Vec<Mapping> {
             .error("bad-map", &node.place, format!("`map` has {} entries; 1 to {MAP_ENTRIES_MAX} are wanted", entries.len()))
             .hint("without an entry every delivery would be ignored");
     }
-    entries.iter().filter_map(|entry| mapping(entry, faults)).collect()
+    entries.iter().filter_map(|entry| mapping(source, entry, faults)).collect()
 }
 
-fn mapping(node: &Node, faults: &mut Faults) -> Option<Mapping> {
+fn mapping(source: &str, node: &Node, faults: &mut Faults) -> Option<Mapping> {
     let object = Object::read(node, &[MAP], "an entry of `map`", faults)?;
     let when = object.node("when").map(|node| Cond::from_node(node, &Roots, faults));
     let event = object.node("event").and_then(|node| name(node, faults));
     let id = object.node("id").and_then(|node| expr(node, faults));
-    let customer = object.node("customer").and_then(|node| expr(node, faults));
+    let optional = |name: &str, faults: &mut Faults| object.node(name).map(|node| expr(node, faults));
+    let (customer, effect) = (optional("customer", faults), optional("effect", faults));
+    let (message, address) = (optional("message", faults), optional("address", faults));
+    let channel = object.word("channel", CHANNELS, faults).map(str::to_owned);
+    let provider = object.text("provider", faults).map_or_else(|| source.to_owned(), |name| name.text);
+    if customer.is_none() && effect.is_none() && message.is_none() && address.is_none() {
+        faults
+            .error("missing-field", &object.place, "the entry does not say whom it is about")
+            .hint("add `customer: …`, or for a callback about a message `effect: …`, `message: …` or `address: …`");
+        return None;
+    }
+    if address.is_some() && channel.is_none() {
+        faults.error("missing-field", &object.place, "an address belongs to a channel").hint("add for example `channel: email`");
+        return None;
+    }
     let time = object.node("time").map(|node| expr(node, faults));
     let mut properties = Vec::new();
     if let Some(node) = object.node("properties") {
@@ -125,8 +177,11 @@ fn mapping(node: &Node, faults: &mut Faults) -> Option<Mapping> {
         }
     }
     // What is there but wrong is `Some(None)`: the entry is dropped, its fault is already told.
-    let (when, time) = (when.map_or(Some(None), |when| when.map(Some))?, time.map_or(Some(None), |time| time.map(Some))?);
-    Some(Mapping { when, event: event?, id: id?, customer: customer?, time, properties })
+    let sound = |found: Option<Option<Expr>>| found.map_or(Some(None), |found| found.map(Some));
+    let when = when.map_or(Some(None), |when| when.map(Some))?;
+    let (customer, effect) = (sound(customer)?, sound(effect)?);
+    let (message, address, time) = (sound(message)?, sound(address)?, sound(time)?);
+    Some(Mapping { when, event: event?, id: id?, customer, effect, message, provider, address, channel, time, properties })
 }
 
 fn name(node: &Node, faults: &mut Faults) -> Option<Name> {

@@ -1,6 +1,7 @@
 //! From a delivery to events.
 
 use super::{ID_BYTES_MAX, MappedEvent};
+use crate::event::address::{Address, field_of};
 use crate::lang::cel::{Aggregate, Cond, Expr, Schema, Scope, Type};
 use crate::lang::time::{SECOND_MS, TIME_MAX, TIME_MIN, Time, Zone};
 use crate::lang::value::{Fields, Value};
@@ -14,7 +15,12 @@ pub(super) struct Mapping {
     pub when: Option<Cond>,
     pub event: Name,
     pub id: Expr,
-    pub customer: Expr,
+    pub customer: Option<Expr>,
+    pub effect: Option<Expr>,
+    pub message: Option<Expr>,
+    pub provider: String,
+    pub address: Option<Expr>,
+    pub channel: Option<String>,
     pub time: Option<Expr>,
     pub properties: Vec<(String, Expr)>,
 }
@@ -60,8 +66,39 @@ impl Mapping {
             }
         }
         let time = self.time.as_ref().map(|expr| time(expr, scope)).transpose()?;
-        let (id, customer) = (id("id", &self.id, scope)?, id("customer", &self.customer, scope)?);
-        Ok(Some(MappedEvent { customer, id, name, time, properties, left_out }))
+        let id = id("id", &self.id, scope)?;
+        let mut event = self.whose(scope)?;
+        (event.id, event.name, event.time) = (id, name, time);
+        (event.properties, event.left_out) = (properties, left_out);
+        Ok(Some(event))
+    }
+
+    /// Whether it names messages by the provider's own ids.
+    pub fn names_messages(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// Whom it is about. A customer must be found where nothing else is said; of several ways one is enough.
+    fn whose(&self, scope: &Delivery<'_>) -> Result<MappedEvent, String> {
+        let found = |what: &str, expr: &Option<Expr>| expr.as_ref().map(|expr| id(what, expr, scope));
+        let (customer, effect) = (found("customer", &self.customer), found("effect", &self.effect));
+        let message = found("message", &self.message);
+        let address = self.address.as_ref().map(|expr| address(expr, self.channel.as_deref(), scope));
+        let failed = [customer.as_ref().and_then(|c| c.as_ref().err()), address.as_ref().and_then(|a| a.as_ref().err())];
+        let why = failed.into_iter().flatten().next().cloned();
+        let event = MappedEvent {
+            customer: customer.and_then(Result::ok),
+            effect: effect.and_then(Result::ok),
+            message: message.and_then(Result::ok).map(|reference| Address::of_reference(&self.provider, &reference)),
+            address: address.and_then(Result::ok),
+            channel: self.channel.clone(),
+            ..MappedEvent::default()
+        };
+        let nobody = event.customer.is_none() && event.effect.is_none() && event.message.is_none() && event.address.is_none();
+        match nobody {
+            true => Err(why.unwrap_or_else(|| "neither `effect` nor `message` can be found".to_owned())),
+            false => Ok(event),
+        }
     }
 }
 
@@ -77,6 +114,20 @@ fn id(what: &str, expr: &Expr, scope: &Delivery<'_>) -> Result<String, String> {
         return Err(format!("`{what}` must be 1 to {ID_BYTES_MAX} bytes without control characters"));
     }
     Ok(text)
+}
+
+/// An address, as the index knows it.
+fn address(expr: &Expr, channel: Option<&str>, scope: &Delivery<'_>) -> Result<Address, String> {
+    let value = expr.eval(scope).0.map_err(|why| format!("`address` cannot be found: {why}"))?;
+    let field = field_of(channel.unwrap_or("email"));
+    let text = value.as_text().ok_or_else(|| format!("`address` gives {}, but a text is wanted", value.kind()))?;
+    Address::of(field, bare(field, text)).ok_or_else(|| "`address` is empty or too long".to_owned())
+}
+
+/// Mail servers write `Ada <ada@example.com>`.
+fn bare<'t>(field: &str, text: &'t str) -> &'t str {
+    let within = text.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inner, _)| inner);
+    if field == "email" { within.unwrap_or(text) } else { text }
 }
 
 fn time(expr: &Expr, scope: &Delivery<'_>) -> Result<Time, String> {

@@ -5,6 +5,7 @@
 //! `id.timestamp.body`, the key is the base64 text behind `whsec_`
 //! (<https://github.com/standard-webhooks/standard-webhooks>, "Verifying webhook authenticity").
 
+use super::provider::{self, PublicKey};
 use super::{ID_BYTES_MAX, Refusal};
 use crate::lang::time::{SECOND_MS, Time};
 use crate::wire::secrets::Secret;
@@ -84,13 +85,16 @@ pub(super) enum Verify {
     Standard(Vec<Key>),
     Hmac { algorithm: Algorithm, header: String, encoding: Encoding, prefix: String, keys: Vec<Key> },
     Bearer(Vec<Key>),
+    Twilio { keys: Vec<Key>, url: String },
+    SendGrid(PublicKey),
     Nothing,
 }
 
-type Headers<'a> = &'a dyn Fn(&str) -> Vec<String>;
+/// All values of a header by its name in lower case.
+pub(super) type Headers<'a> = &'a dyn Fn(&str) -> Vec<String>;
 
 impl Verify {
-    pub fn check(&self, headers: Headers<'_>, raw: &[u8], now: Time) -> Result<Option<String>, Refusal> {
+    pub fn check(&self, headers: Headers<'_>, query: &str, raw: &[u8], now: Time) -> Result<Option<String>, Refusal> {
         match self {
             Verify::Standard(keys) => standard(keys, headers, raw, now).map(Some),
             Verify::Hmac { algorithm, header, encoding, prefix, keys } => {
@@ -111,17 +115,19 @@ impl Verify {
                 let found = found && scheme.eq_ignore_ascii_case("bearer");
                 found.then_some(None).ok_or_else(|| unverified("the token does not fit"))
             }
+            Verify::Twilio { keys, url } => provider::twilio(keys, url, query, headers, raw).map(|()| None),
+            Verify::SendGrid(key) => key.verify(headers, raw, now).map(|()| None),
             Verify::Nothing => Ok(None),
         }
     }
 }
 
-fn unverified(why: &str) -> Refusal {
+pub(super) fn unverified(why: &str) -> Refusal {
     Refusal::Unverified(why.to_owned())
 }
 
 /// A header that must be there exactly once.
-fn one(headers: Headers<'_>, name: &str) -> Result<String, Refusal> {
+pub(super) fn one(headers: Headers<'_>, name: &str) -> Result<String, Refusal> {
     let mut values = headers(name);
     match (values.pop(), values.is_empty()) {
         (Some(value), true) if value.len() <= HEADER_BYTES_MAX => Ok(value),
@@ -139,12 +145,7 @@ fn standard(keys: &[Key], headers: Headers<'_>, raw: &[u8], now: Time) -> Result
         let why = format!("`webhook-id` must be 1 to {ID_BYTES_MAX} printable characters without `.`");
         return Err(Refusal::Bad(why));
     }
-    let digits = (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
-    let seconds = timestamp.parse::<i64>().ok().filter(|_| digits);
-    let seconds = seconds.ok_or_else(|| unverified("`webhook-timestamp` is not in seconds since 1970"))?;
-    if (now.0 - seconds * SECOND_MS).abs() > TOLERANCE_MS {
-        return Err(unverified("`webhook-timestamp` is more than 5 minutes away from now"));
-    }
+    fresh(&timestamp, now)?;
     let list: Vec<&str> = signatures.split_whitespace().collect();
     if list.len() > SIGNATURES_MAX {
         return Err(Refusal::Unverified(format!("`webhook-signature` holds more than {SIGNATURES_MAX} signatures")));
@@ -158,13 +159,24 @@ fn standard(keys: &[Key], headers: Headers<'_>, raw: &[u8], now: Time) -> Result
     if found { Ok(id) } else { Err(unverified("no signature fits")) }
 }
 
+/// A timestamp in seconds that is not far from now.
+pub(super) fn fresh(timestamp: &str, now: Time) -> Result<(), Refusal> {
+    let digits = (1..=12).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
+    let seconds = timestamp.parse::<i64>().ok().filter(|_| digits);
+    let seconds = seconds.ok_or_else(|| unverified("the timestamp is not in seconds since 1970"))?;
+    if (now.0 - seconds * SECOND_MS).abs() > TOLERANCE_MS {
+        return Err(unverified("the timestamp is more than 5 minutes away from now"));
+    }
+    Ok(())
+}
+
 /// Whether one of the keys fits; all of them are tried.
-fn any(keys: &[Key], fits: impl Fn(&Key) -> Choice) -> bool {
+pub(super) fn any(keys: &[Key], fits: impl Fn(&Key) -> Choice) -> bool {
     keys.iter().fold(Choice::from(0), |found, key| found | fits(key)).into()
 }
 
 /// Equal in constant time; the length of a digest is no secret.
-fn same(wanted: &[u8], given: &[u8]) -> Choice {
+pub(super) fn same(wanted: &[u8], given: &[u8]) -> Choice {
     wanted.ct_eq(given)
 }
 
@@ -175,7 +187,7 @@ fn sha256(key: &Key, parts: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn sha1(key: &Key, raw: &[u8]) -> Vec<u8> {
+pub(super) fn sha1(key: &Key, raw: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha1>::new_from_slice(&key.0).expect("HMAC takes a key of any length");
     mac.update(raw);
     mac.finalize().into_bytes().to_vec()

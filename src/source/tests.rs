@@ -39,7 +39,7 @@ fn with_verify(verify: &str) -> Source {
 
 fn check(source: &Source, headers: &[(&str, &str)], raw: &[u8], now_ms: i64) -> Result<Option<String>, Refusal> {
     let all = |name: &str| headers.iter().filter(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()).collect();
-    source.verify(&all, raw, Time(now_ms))
+    source.verify(&all, "", raw, Time(now_ms))
 }
 
 fn standard<'a>(id: &'a str, seconds: &'a str, signature: &'a str) -> [(&'a str, &'a str); 3] {
@@ -213,7 +213,7 @@ fn a_delivery_becomes_events() {
     let found = events("orders/paid", order).unwrap();
     assert_eq!(found.len(), 1);
     let event = &found[0];
-    assert_eq!((event.customer.as_str(), event.id.as_str(), event.name.as_str()), ("ann", "17", "purchase"));
+    assert_eq!((event.customer.as_deref().unwrap(), event.id.as_str(), event.name.as_str()), ("ann", "17", "purchase"));
     assert_eq!(event.time, Some(Time(SECONDS * 1_000)));
     assert_eq!(event.properties.get("amount"), Some(&Value::number("12.5").unwrap()));
     assert_eq!(event.properties.get("first_sku"), Some(&Value::from("x")));
@@ -221,7 +221,10 @@ fn a_delivery_becomes_events() {
     assert_eq!(events("other", order).unwrap(), []);
     assert_eq!(events("orders/paid", r#"{"total": "many"}"#).unwrap(), []);
     let custom = events("custom", r#"{"id": "e1", "kind": "tasting_booked", "user": "7"}"#).unwrap();
-    assert_eq!((custom[0].name.as_str(), custom[0].customer.as_str(), custom[0].time), ("tasting_booked", "c-7", None));
+    assert_eq!(
+        (custom[0].name.as_str(), custom[0].customer.as_deref().unwrap(), custom[0].time),
+        ("tasting_booked", "c-7", None)
+    );
 }
 
 #[test]
@@ -247,4 +250,57 @@ fn two_entries_never_share_an_id() {
     assert_eq!(source.event_names(), ["a", "b"]);
     let body = Value::from_json(&serde_json::json!({"id": 1, "c": "x"})).unwrap();
     assert!(source.events(&body, &[], Time(0)).unwrap_err().contains("same `id`"));
+}
+
+#[test]
+fn callbacks_name_a_message_or_an_address() {
+    let source = make(
+        "verify: none
+map:
+  - event: { cel: body.event }
+    id: body.id
+    channel: email
+    provider: mail
+    customer: body.customer
+    effect: body.effect
+    message: body.message
+    address: body.to
+",
+    )
+    .unwrap();
+    assert_eq!(source.providers().collect::<Vec<_>>(), ["mail"]);
+    let events = |json: &str| {
+        let body = Value::from_json(&serde_json::from_str(json).unwrap()).unwrap();
+        source.events(&body, &[], Time(0))
+    };
+    let one = |json: &str| events(json).unwrap().pop().unwrap();
+    let found = one(r#"{"event":"message_bounced","id":"1","to":"Ada <Ada@Example.com>"}"#);
+    assert_eq!(found.address, Address::of("email", "ada@example.com"));
+    assert_eq!((found.customer, found.effect, found.message, found.channel.as_deref()), (None, None, None, Some("email")));
+    let found = one(r#"{"event":"message_opened","id":"1","message":"m-1","effect":"c/1/mail/1"}"#);
+    assert_eq!(found.message, Some(Address::of_reference("mail", "m-1")));
+    assert_eq!(found.effect.as_deref(), Some("c/1/mail/1"));
+    let nobody = events(r#"{"event":"message_opened","id":"1"}"#).unwrap_err();
+    assert!(nobody.contains("`customer` cannot be found"), "{nobody}");
+    assert!(events(r#"{"event":"message_opened","id":"1","to":"  "}"#).is_err());
+}
+
+#[test]
+fn an_entry_says_whom_it_is_about() {
+    for (map, code) in [
+        ("{ event: a, id: body.id }", "missing-field"),
+        ("{ event: a, id: body.id, address: body.to }", "missing-field"),
+        ("{ event: a, id: body.id, channel: mail, address: body.to }", "unknown-word"),
+    ] {
+        let faults = make(&format!("verify: none\nmap: [{map}]")).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.starts_with(code)), "{map}: {faults:?}");
+    }
+    for verify in [
+        "{ twilio: { auth_token: \"${env:AUTOFUNNEL_KEY}\", url: \"http://shop.example/hooks/sms\" } }",
+        "{ twilio: { auth_token: \"${env:AUTOFUNNEL_TINY}\", url: \"https://shop.example/hooks/sms\" } }",
+        "{ sendgrid: { public_key: MFkwnokey } }",
+        "{ sendgrid: { public_key: MFkw }, twilio: {} }",
+    ] {
+        assert!(make(&format!("verify: {verify}\nmap: [{{ event: a, id: body.id, customer: body.c }}]")).is_err(), "{verify}");
+    }
 }

@@ -152,6 +152,10 @@ impl Step for MessageStep {
         Some((&self.plan.template, self.plan.channel))
     }
 
+    fn transactional(&self) -> Option<bool> {
+        self.plan.transactional
+    }
+
     fn sentence(&self) -> String {
         let inline = self.plan.template.starts_with("inline:");
         if inline {

@@ -285,6 +285,10 @@ pub trait Step: Debug + Send + Sync {
     fn template(&self) -> Option<(&str, &'static str)> {
         None
     }
+    /// Whether its message is no marketing, where the step says so.
+    fn transactional(&self) -> Option<bool> {
+        None
+    }
     /// Conditions and expressions inside, for what must be kept and frozen.
     fn conditions(&self) -> Vec<&Cond> {
         Vec::new()

@@ -57,6 +57,8 @@ const NAMES: &[&str] = &[
     "redis.renew.after",
     "redis.followed.before",
     "redis.followed.after",
+    "redis.address.before",
+    "redis.address.after",
 ];
 
 struct Armed {

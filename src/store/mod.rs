@@ -12,6 +12,7 @@
 use crate::effect::{Effect, Outcome};
 use crate::event::Input;
 use crate::event::InputBody;
+use crate::event::address::{Address, Stop};
 use crate::fact::Fact;
 use crate::lang::time::Time;
 use futures_util::future::BoxFuture;
@@ -31,6 +32,10 @@ pub use failpoint::{failpoint, failpoint_names};
 pub const CLAIM_CUSTOMERS_MAX: usize = 64;
 /// Most inputs of one customer handed to one turn; the rest waits for the next.
 pub const CLAIM_INPUTS_MAX: usize = 100;
+/// Days for which a provider's own id of a message is known.
+pub const REFERENCE_DAYS: i64 = 30;
+/// Bytes of the key that signs links.
+pub const LINK_KEY_BYTES: usize = 32;
 /// Crashes or panics of one input before it is put aside.
 pub const QUARANTINE_AFTER: u32 = 3;
 
@@ -135,6 +140,11 @@ pub struct Commit {
     /// The effect whose answer this turn consumed directly, to be removed from the outbox. The commit is
     /// void when it is no longer there: somebody else has settled it.
     pub settled: Option<String>,
+    /// Addresses that are hers with this commit and were not before. Who has one is in the index before the commit
+    /// can be seen, and what was said about one is in her inbox with it.
+    pub addresses_taken: Vec<Address>,
+    /// Addresses that were hers before this commit.
+    pub addresses_left: Vec<Address>,
     /// Effects to take back if they have not begun.
     pub withdrawn: Vec<String>,
     /// New effects.
@@ -255,6 +265,38 @@ pub struct Retry {
     pub ambiguous: bool,
 }
 
+/// What is known of an address. A customer may stand there who does not have it any more, or not yet; nobody who
+/// has it is missing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AddressRow {
+    /// Who has it, and since when she stands here.
+    pub holders: Vec<(String, Time)>,
+    /// What was said about it.
+    pub stops: Vec<Stop>,
+}
+
+/// Something said about an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Saying {
+    /// Nothing is to be sent there. The same again only makes it later.
+    Stop(Stop),
+    /// A message could not be delivered for the moment: the third within [`crate::event::address::SOFT_MS`] is a
+    /// [`Saying::Stop`] of kind `Bounced`. The same id counts once.
+    Soft {
+        /// What it is when it is the third.
+        stop: Stop,
+        /// The sender's id of what happened.
+        id: String,
+    },
+    /// What she said herself by this channel up to an instant is taken back.
+    Lift {
+        /// The channel.
+        channel: String,
+        /// What was said later stays.
+        until: Time,
+    },
+}
+
 /// What becomes of an input that was put aside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
@@ -338,6 +380,21 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// All tokens.
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>>;
 
+    /// Keeps what is said about an address and returns all that is known of it then. Repeating it does no harm.
+    fn say(&self, address: Address, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>>;
+
+    /// What is known of an address.
+    fn address(&self, address: Address) -> BoxFuture<'_, StoreResult<AddressRow>>;
+
+    /// Keeps for [`REFERENCE_DAYS`] which effect a provider's own id of a message belongs to.
+    fn keep_reference(&self, reference: Address, effect: String) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// The effect that a provider's own id of a message belongs to.
+    fn reference(&self, reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>>;
+
+    /// The key with which this store's links are signed: made when it is first asked for, and never another.
+    fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>>;
+
     /// Keeps a message for the development inbox. The same id again changes nothing.
     fn keep_message(&self, message: read::KeptMessage) -> BoxFuture<'_, StoreResult<()>>;
 
@@ -349,6 +406,14 @@ pub trait Store: read::Reads + Send + Sync + 'static {
 
     /// Ends the store: what is under way is finished, then nothing is taken any more.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A new key for links.
+fn new_link_key() -> StoreResult<Vec<u8>> {
+    let mut key = vec![0; LINK_KEY_BYTES];
+    getrandom::fill(&mut key)
+        .map_err(|why| StoreError::Unavailable(format!("the system gives no random numbers ({why}); check the machine")))?;
+    Ok(key)
 }
 
 /// A workspace version as kept: its hash and its bundle.

@@ -48,8 +48,13 @@ impl Turn<'_> {
 fn weight(customer: &Customer) -> usize {
     let entries: usize = customer.entries.values().map(|entries| (entries.keys.len() + 3) * PART_BYTES * 2).sum();
     let runs: usize = customer.runs.iter().map(run).sum();
-    let small =
-        customer.consent.len() + customer.segments.len() + customer.sends.len() + customer.marks.len() + customer.watched.len();
+    let small = customer.consent.len()
+        + customer.segments.len()
+        + customer.sends.len()
+        + customer.marks.len()
+        + customer.watched.len()
+        + customer.addresses.len()
+        + customer.stops.len();
     fields(&customer.profile) + entries + runs + small * PART_BYTES * 5
 }
 

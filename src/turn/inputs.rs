@@ -1,12 +1,14 @@
 //! What comes in: events into the history, profile, consent and membership into the document.
 
 use super::bounds::HISTORY_NAMES_MAX;
+use super::goals::short;
 use super::{HOPS_MAX, Pass, Turn};
 use crate::account::{self, Command, Reply};
 use crate::customer::history::Keep;
 use crate::customer::{Consent, Membership};
+use crate::effect;
 use crate::event::{ConsentChange, Event, InputBody, MembershipChange, ProfileChange};
-use crate::fact::What;
+use crate::fact::{RunRef, What};
 use crate::funnel::settings::MembershipOwner;
 use crate::lang::time::Time;
 use crate::lang::value::Value;
@@ -30,10 +32,12 @@ impl Turn<'_> {
             }
             InputBody::Stale { effect, why } => self.stale(&effect, &why),
             InputBody::Erase => self.erase = true,
+            InputBody::Stop { address, stop } => self.stop(&address, &stop),
+            InputBody::Lift { address, channel, until, source } => self.lift(&address, &channel, until, &source),
         }
     }
 
-    fn take_event(&mut self, event: Event, pass: &mut Pass) {
+    fn take_event(&mut self, mut event: Event, pass: &mut Pass) {
         if event.depth > HOPS_MAX {
             let why = format!(
                 "more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other"
@@ -45,6 +49,7 @@ impl Turn<'_> {
         let fact = self.fact(What::Event, about, "");
         fact.amount = event.minor;
         fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
+        self.name_its_run(&mut event);
         if event.name.starts_with("membership_") {
             pass.profile = true;
             pass.under_way = self.under_way();
@@ -65,6 +70,24 @@ impl Turn<'_> {
         }
         pass.depth = event.depth;
         pass.event = Some(event);
+    }
+
+    /// What a provider reports of a message belongs to the run that sent it: its fact stands there, and the event
+    /// says which funnel it was.
+    fn name_its_run(&mut self, event: &mut Event) {
+        let Some(effect) = event.property("effect").and_then(Value::as_text).filter(|_| event.name.starts_with("message_"))
+        else {
+            return;
+        };
+        let hers = effect::customer_of(effect) == Some(&self.customer.id);
+        let Some(run) = effect::run_of(effect).filter(|_| hers).and_then(|number| self.customer.run(number)) else { return };
+        let step = effect.rsplit('/').nth(1).unwrap_or_default().to_owned();
+        let variant = event.property("channel").and_then(Value::as_text).unwrap_or_default().to_owned();
+        let (funnel, version) = (run.funnel.clone(), short(&run.version));
+        event.properties.entry("funnel".to_owned()).or_insert_with(|| Value::from(funnel.as_str()));
+        if let Some(fact) = self.facts.last_mut() {
+            fact.run = Some(RunRef { funnel, version, run: run.id, step, variant });
+        }
     }
 
     /// Takes an event into the history at its own time. Of events that no definition names first, last and

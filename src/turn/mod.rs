@@ -22,12 +22,13 @@
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
-//! caps     who has a place among messages
+//! caps     who has a place among messages      stops    what was said about her addresses
 //! ```
 
 use crate::account::{self, Account};
 use crate::customer::Customer;
 use crate::effect::Effect;
+use crate::event::address::Address;
 use crate::event::{Event, Input, InputBody};
 use crate::fact::{Fact, What};
 use crate::funnel::{Definitions, Workspace};
@@ -45,6 +46,7 @@ mod inputs;
 mod results;
 mod segments;
 mod sending;
+mod stops;
 pub mod view;
 mod waits;
 mod wake;
@@ -74,6 +76,10 @@ pub struct Turned {
     pub effects: Vec<Effect>,
     /// Effects of before to take back if they have not begun.
     pub withdrawn: Vec<String>,
+    /// Addresses that are hers from now on.
+    pub taken: Vec<Address>,
+    /// Addresses that are not hers any more.
+    pub left: Vec<Address>,
     /// What happened.
     pub facts: Vec<Fact>,
     /// Runs that began, changed or ended: their numbers, with how the ended ones ended.
@@ -350,7 +356,10 @@ impl<'a> Turn<'a> {
     fn finish(mut self) -> Turned {
         let wake = self.next_due().filter(|_| !self.erase).map(|due| self.stuck.map_or(due, |until| due.max(until)));
         self.prune();
+        let (taken, left) = self.settle_addresses();
         Turned {
+            taken,
+            left,
             account: self.account_moved.then_some(self.account),
             customer: self.customer,
             effects: self.effects,

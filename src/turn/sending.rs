@@ -10,6 +10,7 @@ use super::view::View;
 use crate::customer::{RunState, Send};
 use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
 use crate::event::Event;
+use crate::event::address::field_of;
 use crate::fact::What;
 use crate::funnel::Funnel;
 use crate::funnel::settings::QuietHours;
@@ -65,10 +66,13 @@ impl Turn<'_> {
             let why = format!("it expired {}, {} after its decision", self.clock_text(deadline), plan.expires);
             return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
         }
-        let field = if plan.channel == "sms" { "phone" } else { plan.channel };
+        let field = field_of(plan.channel);
         let Some(to) = self.customer.profile.get(field).and_then(Value::as_text).map(str::to_owned) else {
             return self.not_sent(index, funnel, step, &plan, What::Skipped, format!("customer.{field} is not known"));
         };
+        if let Some(why) = self.stopped(plan.channel, &to, transactional) {
+            return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
+        }
         if let Some(why) = self.no_consent(&plan, funnel, transactional) {
             return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
         }
@@ -102,6 +106,8 @@ impl Turn<'_> {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
         };
+        let topic = plan.topic.clone().or_else(|| funnel.topic.clone());
+        let links = self.workspace.settings.links(plan.channel, topic, transactional);
         let zone = self.zone;
         let run = &mut self.customer.runs[index];
         let mut valid_until = *run.deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
@@ -117,6 +123,7 @@ impl Turn<'_> {
             transactional,
             tag,
             variables,
+            links,
         });
         let id = self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend);
         if !transactional {

@@ -9,6 +9,7 @@
 //! only after the store has it.
 
 use crate::engine::intake::{Intake, Shared, World};
+use crate::engine::link::Signer;
 use crate::store::{Store, StoreResult};
 use auth::Auth;
 use metrics::Metrics;
@@ -55,6 +56,8 @@ pub struct Options {
 pub struct WebState {
     store: Arc<dyn Store>,
     intake: Intake,
+    /// Reads the links of messages.
+    signer: Signer,
     views: Arc<Shared<Vec<FunnelView>>>,
     auth: Auth,
     options: Options,
@@ -82,9 +85,11 @@ impl WebState {
         let auth = Auth::load(&*store).await?;
         let metrics = Metrics::register(&mut registry);
         let intake = Intake::new(store.clone(), world);
+        let signer = Signer::new(store.link_key().await?);
         Ok(WebState {
             store,
             intake,
+            signer,
             views,
             auth,
             options,

@@ -153,7 +153,7 @@ pub static ROUTES: &[Route] = &[
             (
                 200,
                 "The customer",
-                r#"{"id":"C-17","created":"2027-01-10T09:00:00Z","profile":{"name":"Ada Lovelace"},"consent":{},"membership":null,"loyalty":{"balance":200},"segments":{},"runs":[]}"#,
+                r#"{"id":"C-17","created":"2027-01-10T09:00:00Z","profile":{"name":"Ada Lovelace"},"consent":{},"suppressed":[],"membership":null,"loyalty":{"balance":200},"segments":{},"runs":[]}"#,
             ),
             (404, "Not known", ""),
         ],
@@ -328,6 +328,12 @@ pub static ROUTES: &[Route] = &[
     plain(Verb::Get, "/openapi.json", Access::Open, "This description", |call| Box::pin(openapi::get(call))),
     plain(Verb::Get, "/assets/style.css", Access::Open, "", |call| Box::pin(pages::assets::style(call))),
     plain(Verb::Get, "/assets/app.js", Access::Open, "", |call| Box::pin(pages::assets::script(call))),
+    plain(Verb::Get, "/u/{token}", Access::Open, "", |call| Box::pin(pages::links::ask(call))),
+    Route {
+        body_bytes_max: FORM_BYTES_MAX,
+        ..plain(Verb::Post, "/u/{token}", Access::Open, "", |call| Box::pin(pages::links::unsubscribe(call)))
+    },
+    plain(Verb::Get, "/l/{token}", Access::Open, "", |call| Box::pin(pages::links::follow(call))),
     plain(Verb::Get, "/login", Access::Open, "", |call| Box::pin(pages::login::form(call))),
     Route {
         body_bytes_max: FORM_BYTES_MAX,

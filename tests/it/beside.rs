@@ -5,6 +5,7 @@ use crate::sim::model::ModelStand;
 use crate::sim::stage::{CLIENT, OWN, kept};
 use autofunnel::channel::Tools;
 use autofunnel::engine::intake::Shared;
+use autofunnel::engine::link::Signer;
 use autofunnel::engine::turner::Turner;
 use autofunnel::engine::{Engine, Live, Meter};
 use autofunnel::event::InputBody;
@@ -17,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 fn worker(definitions: &Definitions, store: &Arc<dyn Store>) -> Turner {
-    let live = Arc::new(Shared::new(Live::new(definitions.clone(), HashMap::new())));
+    let live = Arc::new(Shared::new(Live::new(definitions.clone(), HashMap::new(), Signer::new(vec![7; 32]))));
     let tools = Tools { client: CLIENT.clone(), store: store.clone() };
     let (effects, meter) = (Lane::new(1).0, Arc::new(Meter::default()));
     let engine = Engine { store: store.clone(), live, effects, tools, meter, traffic: Arc::default() };

@@ -5,6 +5,7 @@
 
 use crate::redis::{Disk, Look, Server};
 use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome};
+use autofunnel::event::address::StopKind;
 use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
 use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, Span, Time};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+mod addresses;
 mod cluster;
 mod effects;
 mod inbox;
@@ -28,6 +30,8 @@ mod reads;
 mod recovery;
 mod turns;
 
+use addresses::*;
+pub use addresses::{address, stop};
 use effects::*;
 use inbox::*;
 use keep::*;
@@ -152,6 +156,15 @@ macro_rules! contract {
                 the_scan_finds_who_was_judged_by_other_definitions,
                 a_token_replaces_the_one_with_its_digest,
                 a_message_is_kept_once,
+                who_has_an_address_is_in_the_index,
+                a_commit_that_loses_takes_nobody_out_of_the_index,
+                what_was_said_comes_with_the_address,
+                a_stop_raises_the_gate_in_the_accept,
+                what_was_said_outlives_the_customer,
+                a_lift_takes_back_her_own_word_only,
+                s54_the_third_soft_bounce_in_72_hours_is_a_hard_one,
+                whoever_comes_after_too_many_is_told,
+                a_reference_names_its_effect_and_the_link_key_stays,
                 a_closed_store_takes_nothing,
                 $($own),*
             ]

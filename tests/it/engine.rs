@@ -163,3 +163,49 @@ async fn doors_and_worker_may_be_different_processes_on_one_redis() {
     running.stop().await;
     working.stop().await;
 }
+
+/// The way out of a message, from the door to the last gate: the link is in the message, looking changes nothing,
+/// taking it holds at once, and who agrees again is written to again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s52_s53_a_message_carries_its_way_out_and_taking_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Files = [
+        ("autofunnel.yaml", "workspace: Test\nzone: Europe/Berlin\ncurrency: EUR\naddress: https://mail.example\n"),
+        (
+            "news.yaml",
+            "funnel: News\ntrigger: { event: go }\nre_entry: always\ngoal: { event: message_clicked }\nsteps:\n  - email: news\n    id: mail\n",
+        ),
+        ("templates/news.txt", "---\nsubject: News\n---\nRead it. Leave: {{ unsubscribe_url }}\n"),
+        ("templates/news.html", "<p><a href=\"https://shop.example/news\">Read</a> <a href=\"{{ unsubscribe_url }}\">Leave</a></p>\n"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    .into();
+    let running = run(&files, Place::File(folder.path().join("engine.db")), Roles::ALL, Clock::system()).await;
+    let profile = r#"{"profile":{"email":"ada@example.com"},"consent":{"email":true}}"#;
+    assert_eq!(call(&running, Method::Put, "/v1/customers/ada", profile).await.0, 202);
+    let go = |id: &str| format!(r#"{{"id":"{id}","event":"go","customer":"ada"}}"#);
+    assert_eq!(call(&running, Method::Post, "/v1/events", &go("1")).await.0, 202);
+    until(&running, "ada", |rows| has(rows, What::Sent, "news")).await;
+    let message = running.store.messages(String::new(), None, 9).await.unwrap().pop().unwrap();
+    let link = |text: &str, kind: &str| {
+        let text = text.replace("&#x2f;", "/");
+        let at = text.find(&format!("https://mail.example/{kind}/")).unwrap_or_else(|| panic!("no link {kind} in {text}"));
+        text[at..].split(['"', '\n']).next().unwrap().trim_start_matches("https://mail.example").to_owned()
+    };
+    let (out, read) = (link(&message.text, "u"), link(&message.html, "l"));
+    assert_eq!(link(&message.html, "u"), out, "one way out, whatever the form");
+    // A click is an event of the run that sent the message.
+    assert_eq!(call(&running, Method::Get, &read, "").await.0, 303);
+    until(&running, "ada", |rows| has(rows, What::Goal, "message_clicked")).await;
+    assert_eq!(call(&running, Method::Get, &out, "").await.0, 200);
+    assert_eq!(call(&running, Method::Post, &out, "List-Unsubscribe=One-Click").await.0, 200);
+    call(&running, Method::Post, "/v1/events", &go("2")).await;
+    let rows = until(&running, "ada", |rows| has(rows, What::Skipped, "mail")).await;
+    assert!(has(&rows, What::Suppressed, "email") && has(&rows, What::ConsentWithdrawn, "email"));
+    // Her own yes takes her own no back.
+    assert_eq!(call(&running, Method::Put, "/v1/customers/ada", r#"{"consent":{"email":true}}"#).await.0, 202);
+    until(&running, "ada", |rows| has(rows, What::Unsuppressed, "email")).await;
+    call(&running, Method::Post, "/v1/events", &go("3")).await;
+    until(&running, "ada", |rows| rows.iter().filter(|row| row.fact.what == What::Sent).count() == 2).await;
+    running.stop().await;
+}

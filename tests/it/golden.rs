@@ -13,5 +13,6 @@ mod order;
 mod quiet;
 mod samples;
 mod series;
+mod suppression;
 mod time_alone;
 mod waits;

@@ -13,6 +13,7 @@ mod matrix;
 mod migrate;
 mod mirror;
 mod operations;
+mod optout;
 mod provider;
 mod proxy;
 mod readme;

@@ -2,10 +2,12 @@
 //! there afterwards, nothing is done twice, and whatever is wrong is noticed.
 
 use crate::contract::{
-    START, TestClock, accept, begin_claimed, commit, effect, event, fact, make_with, put_back, run_row, take, turn, withdrawal,
+    START, TestClock, accept, address, begin_claimed, commit, effect, event, fact, make_with, put_back, run_row, stop, take,
+    turn, withdrawal,
 };
 use crate::redis::{Disk, Server};
 use autofunnel::event::InputBody;
+use autofunnel::event::address::StopKind;
 use autofunnel::fact::What;
 use autofunnel::lang::time::{DAY_MS, HOUR_MS, Time};
 use autofunnel::store::migrate::{Move, Outcome, Progress, run};
@@ -14,7 +16,8 @@ use autofunnel::store::redis::RedisStore;
 use autofunnel::store::sqlite::backup::backup;
 use autofunnel::store::sqlite::{self, Mirror, SqliteStore};
 use autofunnel::store::{
-    Accepted, Begin, Claim, Commit, Committed, CustomerRow, Fate, QUARANTINE_AFTER, Store, StoreError, StoreResult, TokenRow,
+    Accepted, Begin, Claim, Commit, Committed, CustomerRow, Fate, QUARANTINE_AFTER, Saying, Store, StoreError, StoreResult,
+    TokenRow,
 };
 use futures_util::FutureExt;
 use std::path::PathBuf;
@@ -93,6 +96,13 @@ fn key(customer: &str, name: &str) -> String {
     format!("af:{{{}}}:{name}", autofunnel::store::redis::import::shard(customer))
 }
 
+/// The key of an e-mail address.
+fn place_of(text: &str) -> String {
+    let address = address(text);
+    let shard = u16::from_str_radix(&address.as_str()[..2], 16).unwrap();
+    format!("af:{{{shard}}}:address:{address}")
+}
+
 fn grant(customer: &str, n: u32) -> autofunnel::effect::Effect {
     effect(customer, n)
 }
@@ -114,6 +124,7 @@ async fn fill(stand: &Stand, store: &Arc<dyn Store>) {
         (first.runs, first.began) = (vec![run_row("waits", 1, "welcome", "v0", "waiting", START)], vec![1]);
         first.facts = vec![fact(What::Entered, START, None), fact(What::Granted, START, Some(7))];
         first.account = Some(b"account of hers".to_vec());
+        first.addresses_taken = vec![address("a@x.org"), address("b@x.org")];
         first.index = CustomerRow {
             id: "waits".to_owned(),
             name: "Ada Lind".to_owned(),
@@ -129,7 +140,16 @@ async fn fill(stand: &Stand, store: &Arc<dyn Store>) {
         Committed::Done
     );
     // Effects: one that waits, one that failed, one of which nobody knows, one that is being sent.
-    make_with(store, "sends", |first| first.effects = (1..=4).map(|n| grant("sends", n)).collect()).await;
+    make_with(store, "sends", |first| {
+        first.effects = (1..=4).map(|n| grant("sends", n)).collect();
+        first.addresses_taken = vec![address("b@x.org")];
+    })
+    .await;
+    // Something was said about an address that two share, and about one that nobody has.
+    store.link_key().await.unwrap();
+    for said in ["b@x.org", "c@x.org"] {
+        store.say(address(said), Saying::Stop(stop(StopKind::Bounced, START))).await.unwrap();
+    }
     let deliveries = store.claim_effects(9).await.unwrap();
     let nth = |n: u32| deliveries.iter().find(|delivery| delivery.effect == grant("sends", n)).unwrap();
     for n in 2..=4 {
@@ -478,6 +498,8 @@ async fn the_comparison_finds_every_kind_of_difference() {
         (vec!["DEL".into(), key("waits", "live")], "live runs"),
         (vec!["HDEL".into(), "af:{meta}:bundles".into(), "d0".into()], "definitions"),
         (vec!["DEL".into(), "af:{meta}:tokens".into()], "tokens"),
+        (vec!["DEL".into(), place_of("b@x.org")], "addresses"),
+        (vec!["HDEL".into(), place_of("b@x.org"), "s:email:bounced".into()], "addresses"),
         (vec!["SEEN".into()], "ids of events"),
     ];
     for (harm, kind) in harms {
@@ -512,28 +534,28 @@ async fn a_newer_engines_store_is_refused_by_name() {
     stand.old().close().await;
     whole(&stand.migrate().await.unwrap());
     stand.new_store().await.close().await;
-    for (name, number) in [("layout", "2"), ("format", "2")] {
+    for (name, number, known) in [("layout", "3", "2"), ("format", "2", "1")] {
         stand.ask(&["HSET", "af:{meta}:store", name, number]);
         let refused = stand.open_new().await.err().unwrap().to_string();
-        assert!(refused.contains(&format!("newer engine ({name} 2, this engine knows 1)")), "{refused}");
-        stand.ask(&["HSET", "af:{meta}:store", name, "1"]);
+        assert!(refused.contains(&format!("newer engine ({name} {number}, this engine knows {known})")), "{refused}");
+        stand.ask(&["HSET", "af:{meta}:store", name, known]);
     }
     stand.ask(&["HSET", "af:{meta}:store", "shards", "64"]);
     assert!(stand.open_new().await.err().unwrap().to_string().contains("64 shards"));
-    for (name, number) in [("schema", 2), ("format", 2)] {
+    for (name, number, known) in [("schema", 3, 2), ("format", 2, 1)] {
         let change = |number: i64| {
             let db = rusqlite::Connection::open(stand.file()).unwrap();
             db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", rusqlite::params![name, number]).unwrap();
         };
         change(number);
-        let wanted = format!("newer engine ({name} 2, this engine knows 1)");
+        let wanted = format!("newer engine ({name} {number}, this engine knows {known})");
         let opened = SqliteStore::open(&stand.file(), stand.options()).err().unwrap().to_string();
         let moved = stand.migrate().await.unwrap_err().to_string();
         let copied = backup(&stand.file(), &stand.folder.path().join("copy.db")).unwrap_err().to_string();
         for said in [opened, moved, copied] {
             assert!(said.contains(&wanted), "{said}");
         }
-        change(1);
+        change(known);
     }
 }
 

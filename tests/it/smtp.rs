@@ -51,6 +51,7 @@ fn effect(id: &str, to: &str) -> Effect {
         transactional: false,
         tag: None,
         variables: Fields::new(),
+        links: None,
     };
     Effect {
         id: id.to_owned(),

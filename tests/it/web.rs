@@ -44,6 +44,8 @@ fn settings() -> Settings {
         caps: Vec::new(),
         offers: None,
         channels: BTreeMap::new(),
+        address: None,
+        clicks: Vec::new(),
         loyalty: None,
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),

@@ -6,6 +6,7 @@
 
 use super::dkim::Signer;
 use crate::effect::{Effect, Message};
+use crate::lang::value::Value;
 use crate::template::{Context, Line, Rendered};
 use crate::wire::ascii_host;
 use lettre::Address;
@@ -58,8 +59,8 @@ impl Letter {
             let value = line.render(context).map_err(|why| why.to_string())?;
             builder = builder.raw_header(HeaderValue::new(name.clone(), header_text(name, &value)?));
         }
-        if let Some(line) = self.unsubscribe.as_ref().filter(|_| !message.transactional) {
-            builder = unsubscribe(builder, &line.render(context).map_err(|why| why.to_string())?)?;
+        if let Some(link) = self.way_out(message, context)? {
+            builder = unsubscribe(builder, &link)?;
         }
         let whole = body(builder, &effect.id, rendered)?;
         let mut bytes = whole.formatted();
@@ -68,6 +69,21 @@ impl Letter {
             bytes = format!("{}{text}", signer.sign(&text, effect.decided_at)?).into_bytes();
         }
         Ok(Mail { from: self.from.email.clone(), to, bytes })
+    }
+}
+
+impl Letter {
+    /// The link that unsubscribes: the one of the settings, else the engine's own. What is owed has none.
+    fn way_out(&self, message: &Message, context: &Context<'_>) -> Result<Option<String>, String> {
+        if message.transactional {
+            return Ok(None);
+        }
+        if let Some(line) = &self.unsubscribe {
+            return line.render(context).map(Some).map_err(|why| why.to_string());
+        }
+        let own = message.variables.get("unsubscribe_url").and_then(Value::as_text);
+        // Mail programs take https only; an engine that is tried out on localhost has none.
+        Ok(own.filter(|link| link.starts_with("https://")).map(str::to_owned))
     }
 }
 

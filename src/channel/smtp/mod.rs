@@ -49,7 +49,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::optional(
         "unsubscribe",
         Shape::Text,
-        "the https link that unsubscribes with one click (RFC 8058); marketing messages name it in their head",
+        "the https link that unsubscribes with one click (RFC 8058), named in the head of marketing messages (default: the engine's own, where `address` is set)",
     ),
     Field::optional("headers", Shape::MapOf(&Shape::Text), "more headers of the message; values may hold data"),
     Field::optional("dkim", Shape::Object(DKIM), "the signature of the sending domain; leave it out where the server signs"),

@@ -3,6 +3,7 @@
 
 use super::{Intake, Shared, World};
 use crate::effect::Outcome;
+use crate::event::address::Address;
 use crate::funnel::settings::{MembershipOwner, Settings};
 use crate::lang::cel::Type;
 use crate::lang::diag::Faults;
@@ -36,6 +37,8 @@ pub fn settings() -> Settings {
         caps: Vec::new(),
         offers: None,
         channels: BTreeMap::new(),
+        address: None,
+        clicks: Vec::new(),
         loyalty: None,
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
@@ -101,6 +104,8 @@ pub struct Rows {
     pub quarantine: Vec<QuarantineRow>,
     pub fates: Vec<Fate>,
     pub tokens: Vec<TokenRow>,
+    pub addresses: BTreeMap<Address, AddressRow>,
+    pub references: BTreeMap<Address, String>,
 }
 
 impl FakeStore {
@@ -328,6 +333,36 @@ impl Store for FakeStore {
 
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
         self.read(|rows| rows.tokens.clone())
+    }
+
+    fn say(&self, address: Address, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        let mut rows = self.rows.lock().unwrap();
+        let row = rows.addresses.entry(address).or_default();
+        match saying {
+            Saying::Stop(stop) => row.stops.push(stop),
+            Saying::Soft { .. } => {}
+            Saying::Lift { channel, .. } => row.stops.retain(|stop| stop.channel != channel || !stop.kind.can_be_lifted()),
+        }
+        let row = row.clone();
+        drop(rows);
+        self.read(move |_| row)
+    }
+
+    fn address(&self, address: Address) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        self.read(|rows| rows.addresses.get(&address).cloned().unwrap_or_default())
+    }
+
+    fn keep_reference(&self, reference: Address, effect: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.rows.lock().unwrap().references.insert(reference, effect);
+        self.read(|_| ())
+    }
+
+    fn reference(&self, reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>> {
+        self.read(|rows| rows.references.get(&reference).cloned())
+    }
+
+    fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>> {
+        self.read(|_| vec![7; LINK_KEY_BYTES])
     }
 
     fn keep_message(&self, message: KeptMessage) -> BoxFuture<'_, StoreResult<()>> {

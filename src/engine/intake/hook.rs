@@ -2,10 +2,12 @@
 //!
 //! All events of a delivery are taken in or none, because its sender repeats it as a whole.
 
-use super::{Intake, IntakeError, Refusal, World, digest, event, json, names};
-use crate::event::{Event, InputBody};
+use super::about::About;
+use super::{BATCH_EVENTS_MAX, Intake, IntakeError, Refusal, World, digest, event, json, names};
+use crate::event::Event;
 use crate::lang::time::Time;
-use crate::source::{self, MappedEvent};
+use crate::lang::value::Value;
+use crate::source::{self, MappedEvent, Source};
 use crate::store::{Accepted, NewInput};
 
 /// Headers that prove something and are no business of a map.
@@ -18,6 +20,8 @@ pub struct Delivery<'a> {
     pub source: &'a str,
     /// Headers, names in lower case; a name that was sent twice stands twice.
     pub headers: &'a [(String, String)],
+    /// The query of the request as it was sent.
+    pub query: &'a str,
     /// The body as it was sent.
     pub body: &'a [u8],
     /// This engine listens on this machine alone.
@@ -31,64 +35,104 @@ impl Intake {
     /// When there is no such source, the delivery is not verified or cannot be used, or the store fails.
     pub async fn hook(&self, delivery: Delivery<'_>) -> Result<Vec<Accepted>, IntakeError> {
         let (world, now) = (self.world(), self.store.now());
-        let inputs = inputs(&world, delivery, now)?;
-        if inputs.is_empty() {
-            return Ok(Vec::new());
+        let found = mapped(&world, delivery, now)?;
+        let (mut inputs, mut meant) = (Vec::new(), false);
+        for one in found {
+            meant = true;
+            inputs.extend(self.inputs_of(&world, delivery.source, one, now).await?);
         }
-        for input in &inputs {
-            self.introduced(&world, &input.customer).await??;
+        match inputs.is_empty() {
+            // What was said about an address that nobody has is kept all the same.
+            true if meant => Ok(vec![Accepted::New]),
+            true => Ok(Vec::new()),
+            false => Ok(self.store.accept(inputs).await?),
         }
-        Ok(self.store.accept(inputs).await?)
+    }
+
+    /// The inputs that one event of a delivery means.
+    async fn inputs_of(&self, world: &World, source: &str, one: Found, now: Time) -> Result<Vec<NewInput>, IntakeError> {
+        let Found { mut mapped, digest } = one;
+        let (effect, message, customer) = (mapped.effect.take(), mapped.message.take(), mapped.customer.take());
+        let (customer, effect) = self.sender_of(effect, message, customer).await?;
+        let (address, channel) = (mapped.address.take(), mapped.channel.take());
+        let mut event = one_event(world, source, mapped, now)?;
+        for (name, value) in [("effect", &effect), ("channel", &channel)] {
+            if let Some(value) = value {
+                event.properties.entry(name.to_owned()).or_insert_with(|| Value::from(value.as_str()));
+            }
+        }
+        event::check_size(&event.properties)?;
+        if let Some(customer) = &customer {
+            names::check_id(customer, "customer's id", "customer")?;
+            self.introduced(world, customer).await??;
+        }
+        let channel = channel.or_else(|| event.property("channel").and_then(Value::as_text).map(str::to_owned));
+        self.reach(About { source: source.to_owned(), digest, event, customer, address, channel }).await
     }
 }
 
-fn inputs(world: &World, delivery: Delivery<'_>, now: Time) -> Result<Vec<NewInput>, IntakeError> {
+/// An event of a delivery, with the digest of what of the delivery it was made of.
+struct Found {
+    mapped: MappedEvent,
+    digest: u32,
+}
+
+fn mapped(world: &World, delivery: Delivery<'_>, now: Time) -> Result<Vec<Found>, IntakeError> {
     let Some(source) = world.sources.get(delivery.source) else {
         return Err(IntakeError::NoSuch(Refusal::new("there is no source of that name")));
     };
     if source.needs_loopback() && !delivery.loopback {
         return Err(IntakeError::Unverified("a source with `verify: none` is used only on loopback".to_owned()));
     }
-    let values = |name: &str| delivery.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect();
-    source.verify(&values, delivery.body, now).map_err(|refusal| match refusal {
+    let values =
+        |name: &str| delivery.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect::<Vec<_>>();
+    source.verify(&values, delivery.query, delivery.body, now).map_err(|refusal| match refusal {
         source::Refusal::Unverified(why) => IntakeError::Unverified(why),
         source::Refusal::Bad(why) => Refusal::new(why).into(),
     })?;
-    let body = json::read(delivery.body)?;
+    let form = values("content-type").first().and_then(|kind| Source::form(kind, delivery.body));
+    let body = match form {
+        Some(form) => form,
+        None => json::read(delivery.body)?,
+    };
     let shown: Vec<(String, String)> =
         delivery.headers.iter().filter(|(name, _)| !WITHHELD.contains(&name.as_str())).cloned().collect();
-    let mapped = source.events(&body, &shown, now).map_err(|why| {
-        Refusal::new(format!("the map of the source `{}` cannot use this delivery: {why}", source.name()))
-            .hint("correct the map in autofunnel.yaml")
-    })?;
-    let digest = digest::of_bytes(delivery.body);
-    mapped.into_iter().map(|mapped| one_input(world, source.name(), mapped, digest, now)).collect()
+    // A list is a batch: each of its items is mapped, and known again by itself in whatever batch it comes.
+    let items = match body {
+        Value::List(items) if items.len() > BATCH_EVENTS_MAX => {
+            return Err(Refusal::new(format!("a delivery holds at most {BATCH_EVENTS_MAX} events")).into());
+        }
+        Value::List(items) => items.into_iter().map(|item| (digest::of_value(&item).0, item)).collect(),
+        other => vec![(digest::of_bytes(delivery.body), other)],
+    };
+    let mut found = Vec::new();
+    for (digest, item) in items {
+        let events = source.events(&item, &shown, now).map_err(|why| {
+            Refusal::new(format!("the map of the source `{}` cannot use this delivery: {why}", source.name()))
+                .hint("correct the map in autofunnel.yaml")
+        })?;
+        found.extend(events.into_iter().map(|mapped| Found { mapped, digest }));
+    }
+    Ok(found)
 }
 
-fn one_input(world: &World, source: &str, mapped: MappedEvent, digest: u32, now: Time) -> Result<NewInput, IntakeError> {
+fn one_event(world: &World, source: &str, mapped: MappedEvent, now: Time) -> Result<Event, IntakeError> {
     for why in &mapped.left_out {
         tracing::warn!(source, event = mapped.name, why, "a property of a delivery was left out");
     }
     event::check_name(&mapped.name)?;
     names::check_id(&mapped.id, "event's id", "id")?;
-    names::check_id(&mapped.customer, "customer's id", "customer")?;
     let time = event::not_later(mapped.time.unwrap_or(now), now)?;
     let (properties, minor) = event::check_properties(&mapped.name, mapped.properties, &world.settings)?;
     event::check_size(&properties)?;
-    let event = Event { id: mapped.id, name: mapped.name, time, properties, minor, depth: 0 };
-    Ok(NewInput {
-        customer: mapped.customer,
-        source: source.to_owned(),
-        id: Some(event.id.clone()),
-        digest,
-        body: InputBody::Event(event),
-    })
+    Ok(Event { id: mapped.id, name: mapped.name, time, properties, minor, depth: 0 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fake::{FakeStore, SHOP_TOKEN, intake};
     use super::*;
+    use crate::event::InputBody;
 
     async fn deliver(
         intake: &Intake,
@@ -98,7 +142,7 @@ mod tests {
         loopback: bool,
     ) -> Result<Vec<Accepted>, IntakeError> {
         let headers = [("authorization".to_owned(), format!("Bearer {token}"))];
-        intake.hook(Delivery { source, headers: &headers, body: body.as_bytes(), loopback }).await
+        intake.hook(Delivery { source, headers: &headers, query: "", body: body.as_bytes(), loopback }).await
     }
 
     const ORDER: &str = r#"{"kind":"order","id":1001,"customer":"c1","at":"2027-03-01T09:00:00Z","total":"42.50"}"#;

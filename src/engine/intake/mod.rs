@@ -8,15 +8,17 @@
 //! bytes ─ json ─► Value ─ event | hook | customer | enrol | import ─► NewInput ─ store.accept ─► answer
 //! ```
 
-use crate::event::InputBody;
+use crate::event::address::{Address, Stop, field_of};
+use crate::event::{ConsentChange, InputBody, ProfileChange};
 use crate::funnel::settings::Settings;
 use crate::lang::value::{Fields, Value};
 use crate::source::Source;
-use crate::store::{Accepted, NewInput, Store};
+use crate::store::{Accepted, NewInput, Saying, Store};
 use event::Sent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+mod about;
 pub mod csv;
 pub mod customer;
 pub mod digest;
@@ -27,6 +29,7 @@ pub mod fit;
 pub mod hook;
 pub mod import;
 pub mod json;
+pub mod link;
 pub mod names;
 mod refusal;
 pub mod resolve;
@@ -146,6 +149,7 @@ impl Intake {
                 Err(refusal) => items.push((line, Err(refusal))),
             }
         }
+        inputs.extend(self.forbidden_by(&inputs).await?);
         let mut answers = if inputs.is_empty() { Vec::new() } else { self.store.accept(inputs).await? }.into_iter();
         for (_, item) in items.iter_mut().filter(|(_, item)| item.is_ok()) {
             *item = Ok(answers.next().ok_or_else(short_answer)?);
@@ -173,7 +177,9 @@ impl Intake {
     }
 
     async fn accept_one(&self, input: NewInput) -> Result<Accepted, IntakeError> {
-        let answers = self.store.accept(vec![input]).await?;
+        let mut inputs = vec![input];
+        inputs.extend(self.forbidden_by(&inputs).await?);
+        let answers = self.store.accept(inputs).await?;
         Ok(*answers.first().ok_or_else(short_answer)?)
     }
 
@@ -184,7 +190,34 @@ impl Intake {
     pub async fn put_customer(&self, id: &str, body: &[u8]) -> Result<(), IntakeError> {
         names::check_id(id, "customer's id", "id")?;
         let change = customer::read(json::read_map(body)?, &self.world.get(), self.store.now(), customer::Origin::Api)?;
-        self.command(id, InputBody::Profile(change)).await
+        let agreed: Vec<ConsentChange> =
+            change.consent.iter().filter(|one| one.granted && one.topic.is_none()).cloned().collect();
+        self.command(id, InputBody::Profile(change.clone())).await?;
+        for consent in agreed {
+            self.agreed(id, &change, consent).await?;
+        }
+        Ok(())
+    }
+
+    /// Who agrees to be written to takes back what she herself said about the address before: STOP, or that she
+    /// unsubscribed. What bounced or was complained about stays.
+    async fn agreed(&self, id: &str, change: &ProfileChange, consent: ConsentChange) -> Result<(), IntakeError> {
+        let field = field_of(&consent.channel);
+        let address = match change.profile.get(field).and_then(Value::as_text) {
+            Some(text) => Address::of(field, text),
+            None => self.address_of(id, &consent.channel).await?,
+        };
+        let Some(address) = address else { return Ok(()) };
+        let row = self.store.address(address.clone()).await?;
+        let lifts = |stop: &Stop| stop.channel == consent.channel && stop.kind.can_be_lifted() && stop.since <= consent.time;
+        if row.stops.iter().any(lifts) {
+            let saying = Saying::Lift { channel: consent.channel, until: consent.time };
+            let inputs = self.say(address, saying, &consent.source).await?;
+            if !inputs.is_empty() {
+                self.store.accept(inputs).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a customer.

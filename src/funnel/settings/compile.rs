@@ -46,6 +46,16 @@ pub const FIELDS: &[Field] = &[
     Field::optional("offers", Shape::Object(OFFERS_FIELDS), "the cool-down between offers, over all funnels (default: none)"),
     Field::optional("channels", Shape::Object(CHANNEL_FIELDS), "which provider carries which channel (default: inbox for all)"),
     Field::optional(
+        "address",
+        Shape::Text,
+        "where customers reach this engine, https://…: links to unsubscribe and counted links are made of it (default: none)",
+    ),
+    Field::optional(
+        "clicks",
+        Shape::List(&Shape::Word(CHANNELS)),
+        "channels whose links lead through `address` and are counted (default: email; `[]` for none)",
+    ),
+    Field::optional(
         "loyalty",
         Shape::Name("provider"),
         "who keeps the points: `account`, which is built in (default), or a provider of kind http",
@@ -112,6 +122,8 @@ impl Settings {
             caps: field("caps").map(|node| caps(node, faults)).unwrap_or_default(),
             offers: field("offers").and_then(|node| offers(node, faults)),
             channels: field("channels").map(|node| channels(node, &providers, faults)).unwrap_or_default(),
+            address: field("address").and_then(|node| public_address(node, faults)),
+            clicks: field("clicks").map_or_else(|| vec!["email".to_owned()], |node| clicks(node, faults)),
             loyalty: field("loyalty").and_then(|node| loyalty(node, &providers, faults)),
             provider_variables: variables(&providers, options, faults),
             providers,
@@ -358,6 +370,34 @@ fn channels(node: &Node, providers: &BTreeMap<String, Node>, faults: &mut Faults
     written
         .filter_map(|(channel, node)| Some((channel.to_owned(), provider(node, providers, BUILT_IN_PROVIDER, faults)?)))
         .collect()
+}
+
+/// `https://shop.example`: without a path of ours at its end.
+fn public_address(node: &Node, faults: &mut Faults) -> Option<String> {
+    let text = shape::text(node, faults)?;
+    let address = text.text.trim_end_matches('/');
+    let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://localhost"));
+    let fits = rest.is_some_and(|rest| {
+        (!rest.is_empty() || address.starts_with("http:"))
+            && !rest.starts_with('/')
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/~[]".contains(&byte))
+    });
+    if !fits {
+        faults
+            .error("bad-url", &text.place, "this is not an address that links in messages could be made of")
+            .hint("write for example `https://mail.shop.example`; http is for localhost only");
+        return None;
+    }
+    Some(address.to_owned())
+}
+
+fn clicks(node: &Node, faults: &mut Faults) -> Vec<String> {
+    let Some(items) = node.list() else {
+        let message = format!("`clicks` must be a list, but here stands {}", node.describe());
+        faults.error("wrong-type", &node.place, message).hint("write for example `clicks: [email]`, or `clicks: []`");
+        return Vec::new();
+    };
+    items.iter().filter_map(|item| shape::word(item, CHANNELS, faults).map(str::to_owned)).collect()
 }
 
 fn loyalty(node: &Node, providers: &BTreeMap<String, Node>, faults: &mut Faults) -> Option<String> {

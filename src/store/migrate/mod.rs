@@ -4,6 +4,9 @@
 //! written may be written again, so a move that was interrupted goes on when it is run again. Customers and ids
 //! of events go on from the last place that was noted; the rest, of which there is less, is written anew.
 //!
+//! What is known for a short while only is left behind: which effect a provider's own id of a message belongs to
+//! (callbacks then go by the address), and soft bounces of the last days.
+//!
 //! The read side (facts, figures, runs, lists, kept messages) becomes the file that the role `report` writes.
 
 use super::StoreResult;
@@ -123,7 +126,24 @@ impl Copy<'_> {
         self.effects().await?;
         self.inputs().await?;
         self.seen().await?;
-        self.tombstones().await
+        self.tombstones().await?;
+        self.addresses().await
+    }
+
+    async fn addresses(&self) -> StoreResult<()> {
+        if let Some(key) = self.source.link_key()? {
+            self.target.write_link_key(&key).await?;
+        }
+        let (of, mut after, mut done) = (self.source.address_count()?, String::new(), 0);
+        loop {
+            let rows = self.source.addresses(&after, BATCH_ITEMS)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = last.as_str().to_owned();
+            done += rows.iter().map(|(_, row)| row.holders.len() as u64).sum::<u64>();
+            self.target.addresses(&rows).await?;
+            (self.watch)(Progress { what: "addresses", done, of });
+        }
+        Ok(())
     }
 
     async fn customers(&self) -> StoreResult<()> {

@@ -1,12 +1,14 @@
 //! The comparison after the copying: the source is read once more, the target is read back, and both are counted
 //! and digested item by item.
 
+use super::super::AddressRow;
 use super::super::StoreResult;
 use super::super::redis::import::{self, Target, Tried};
 use super::super::sqlite::export::Source;
 use super::item::{Numbers, Sum, digest, input_digest};
 use super::{BATCH_IDS, BATCH_ITEMS, Line, Outcome, Progress, Watch, listed, live_runs, numbered};
 use crate::customer::codec::encode;
+use crate::event::address::Address;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -27,6 +29,7 @@ pub async fn compare(
     check.effects().await?;
     check.seen().await?;
     check.tombstones().await?;
+    check.addresses().await?;
     check.kept().await?;
     for one in source.report_rows(report)? {
         check.line(&format!("read side: {}", one.table), one.source, one.target, one.same);
@@ -205,6 +208,31 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Who has which address, what was said about it, and the key of links.
+    async fn addresses(&mut self) -> StoreResult<()> {
+        let (mut own, mut other, mut after) = (Sum::default(), Sum::default(), String::new());
+        loop {
+            let rows = self.source.addresses(&after, BATCH_ITEMS)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = last.as_str().to_owned();
+            let which: Vec<Address> = rows.iter().map(|(address, _)| address.clone()).collect();
+            for ((address, mine), found) in rows.iter().zip(self.target.read_addresses(&which).await?) {
+                own.add(address_digest(address, mine));
+                other.add(address_digest(address, &found));
+                if found != *mine {
+                    self.tell(format!("the address {address} differs"));
+                }
+            }
+        }
+        self.sums("addresses", own, other);
+        if let Some(key) = self.source.link_key()?
+            && self.target.read_link_key().await? != key
+        {
+            self.tell("the key that signs links differs".to_owned());
+        }
+        Ok(())
+    }
+
     /// What is kept for everybody.
     async fn kept(&mut self) -> StoreResult<()> {
         let sum = |versions: &[super::item::Version]| {
@@ -240,6 +268,13 @@ fn add(sums: &mut (Sum, Sum), item: u128, account: Option<u128>) {
     if let Some(account) = account {
         sums.1.add(account);
     }
+}
+
+fn address_digest(address: &Address, row: &AddressRow) -> u128 {
+    let holders = row.holders.iter().map(|(customer, since)| format!("{customer} {}", since.0));
+    let stops = row.stops.iter().map(|stop| format!("{} {} {} {}", stop.channel, stop.kind.name(), stop.since.0, stop.source));
+    let parts: Vec<String> = [address.to_string()].into_iter().chain(holders).chain(stops).collect();
+    digest(&parts.iter().map(String::as_bytes).collect::<Vec<_>>())
 }
 
 fn effect_digest(id: &str, due: i64, tried: &Tried, body: &[u8]) -> u128 {

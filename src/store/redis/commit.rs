@@ -39,6 +39,8 @@ impl Inner {
     /// [`super::super::Store::commit`].
     pub async fn commit(self: &Arc<Inner>, commits: Vec<Commit>) -> StoreResult<Vec<Committed>> {
         let mut outcomes = vec![Committed::Conflict; commits.len()];
+        let own = self.take_addresses(&commits).await?;
+        let (mut given_up, before) = (vec![Vec::new(); commits.len()], self.clock.now());
         let (mut sent, mut ops) = (Vec::with_capacity(commits.len()), Vec::with_capacity(commits.len()));
         for (place, commit) in commits.into_iter().enumerate() {
             let shard = shard_of(&commit.customer);
@@ -50,11 +52,24 @@ impl Inner {
                 (flight, memory.shard(shard).leaving)
             };
             let mut commit = commit;
+            if !commit.erase {
+                given_up[place] = std::mem::take(&mut commit.addresses_left);
+            }
             // A shard that is to go to another worker would never be free of effects in hand.
             commit.hand_over &= !leaving;
             let erased = if commit.erase { self.effects_of(shard, &commit.customer).await? } else { Vec::new() };
-            let (note, op) =
-                prepare(commit, flight, Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms }, erased);
+            let (note, op) = prepare(
+                commit,
+                flight,
+                Where {
+                    shard,
+                    epoch,
+                    now: self.clock.now(),
+                    term: self.options.lease_ms,
+                    own: own.get(place).copied().unwrap_or(0),
+                },
+                erased,
+            );
             sent.push((place, note));
             ops.push(op);
         }
@@ -65,6 +80,7 @@ impl Inner {
             return Err(why.clone());
         }
         let (mut turns, mut effects) = (false, false);
+        let mut left = Vec::new();
         for ((place, note), reply) in sent.into_iter().zip(replies) {
             let Ok(reply) = reply else {
                 // Whether it is done nobody knows; the others are. She is free for another turn.
@@ -77,6 +93,10 @@ impl Inner {
                     outcomes[place] = Committed::Done;
                     effects |= !note.handed && !note.effects.is_empty();
                     turns |= ready || note.wake.is_some();
+                    let given_up = std::mem::take(&mut given_up[place]);
+                    if !given_up.is_empty() {
+                        left.push((note.customer.to_string(), given_up));
+                    }
                     self.done(note, ready, reply.now);
                 }
                 2 => self.lose(note.shard, note.epoch),
@@ -91,6 +111,9 @@ impl Inner {
         }
         self.notify(turns, effects);
         self.follower.told();
+        if !left.is_empty() {
+            self.leave_addresses(left, before).await;
+        }
         Ok(outcomes)
     }
 
@@ -266,14 +289,18 @@ struct Where {
     epoch: u64,
     now: Time,
     term: i64,
+    /// Inputs that were put into her inbox for this commit.
+    own: u32,
 }
 
 /// The inbox has to be empty.
-const TAKEN: u8 = 1;
+const TAKEN: u32 = 1;
 /// New effects are handed to the committer.
-const HANDED: u8 = 2;
+const HANDED: u32 = 2;
 /// There is more than most commits have.
-const MORE: u8 = 4;
+const MORE: u32 = 4;
+/// For each input that was put into the inbox for this commit.
+const OWN: u32 = 8;
 
 /// The script's item for a commit, and what has to be known when its answer comes.
 fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -> (Sent, Op) {
@@ -287,7 +314,10 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
     let more = more(&mut commit, &flight, versions, erased);
     let customer = commit.customer.as_str();
     let mut op = Op { script: Script::Commit, shard: at.shard, args: Args::with_room(document.len() + 1_024) };
-    let flags = if flight.taken { TAKEN } else { 0 } | if handed { HANDED } else { 0 } | if more.is_some() { MORE } else { 0 };
+    let flags = if flight.taken { TAKEN } else { 0 }
+        | if handed { HANDED } else { 0 }
+        | if more.is_some() { MORE } else { 0 }
+        | (at.own * OWN);
     let args = &mut op.args;
     let last = commit.consumed.iter().max().copied().unwrap_or_default();
     let base = [commit.base.to_be_bytes(), last.to_be_bytes()].concat();

@@ -59,15 +59,6 @@ impl Inner {
     }
 }
 
-/// Takes permissions away: what is under way must be decided anew.
-fn raises_gate(body: &InputBody) -> bool {
-    match body {
-        InputBody::Erase => true,
-        InputBody::Profile(change) => change.consent.iter().any(|consent| !consent.granted),
-        _ => false,
-    }
-}
-
 fn letter(shard: u16, ours: bool, input: NewInput) -> StoreResult<Op> {
     // What has no id of its own gets one for the time of the call: should the answer be lost, it is not
     // taken twice.
@@ -81,7 +72,7 @@ fn letter(shard: u16, ours: bool, input: NewInput) -> StoreResult<Op> {
         .push(&input.customer)
         .push(name)
         .push(input.digest.to_be_bytes())
-        .push(if raises_gate(&input.body) { "1" } else { "" })
+        .push(if input.body.raises_gate() { "1" } else { "" })
         .push(if ours { "" } else { "1" })
         .push(encode(&input.body));
     Ok(op)

@@ -18,10 +18,11 @@
 
 use super::sqlite::Mirror;
 use super::{
-    Accepted, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Store, StoreError, StoreResult, TokenRow,
-    Work, read,
+    Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreError,
+    StoreResult, TokenRow, Work, read,
 };
 use crate::effect::Outcome;
+use crate::event::address::Address as CustomerAddress;
 use crate::lang::time::Time;
 use clock::Clock;
 use futures_util::future::BoxFuture;
@@ -44,6 +45,7 @@ mod commit;
 pub mod doctor;
 mod follow;
 mod heard;
+mod holders;
 pub mod import;
 mod inbox;
 mod keep;
@@ -362,6 +364,26 @@ impl Store for RedisStore {
 
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
         Box::pin(self.inner.tokens())
+    }
+
+    fn say(&self, address: CustomerAddress, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        Box::pin(self.inner.say(address, saying))
+    }
+
+    fn address(&self, address: CustomerAddress) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        Box::pin(self.inner.address(address))
+    }
+
+    fn keep_reference(&self, reference: CustomerAddress, effect: String) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.inner.keep_reference(reference, effect))
+    }
+
+    fn reference(&self, reference: CustomerAddress) -> BoxFuture<'_, StoreResult<Option<String>>> {
+        Box::pin(self.inner.reference(reference))
+    }
+
+    fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>> {
+        Box::pin(self.inner.link_key())
     }
 
     fn keep_message(&self, message: read::KeptMessage) -> BoxFuture<'_, StoreResult<()>> {

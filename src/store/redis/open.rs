@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Version of the layout of keys; raised by every change that an older engine cannot work with.
-pub const LAYOUT: i64 = 1;
+pub const LAYOUT: i64 = 2;
 /// Connections where every write is synced: while one waits for the disk the others are written.
 const CONNECTIONS_SYNCED: usize = 3;
 /// Connections otherwise.
@@ -167,6 +167,12 @@ pub async fn recognise(connection: &mut Connection, shown: &str) -> StoreResult<
                 "the store at {shown} was written by a newer engine ({name} {found}, this engine knows {known}); start the newer engine"
             )));
         }
+    }
+    if number(2) < LAYOUT {
+        // Keys were added and none changed. An engine that knows nothing of addresses must not start on it again.
+        let mut set = redis::cmd("HSET");
+        set.arg(meta("store")).arg("layout").arg(LAYOUT);
+        connection.ask(&set).await.map_err(fatal)?;
     }
     Ok(kept.into_iter().next().map(value::text).unwrap_or_default())
 }

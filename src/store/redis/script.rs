@@ -38,9 +38,11 @@ pub enum Script {
     Aside,
     /// How far a read side has followed.
     Followed,
+    /// What is known of addresses.
+    Address,
 }
 
-const ALL: [(Script, &str); 16] = [
+const ALL: [(Script, &str); 17] = [
     (Script::Accept, include_str!("lua/accept.lua")),
     (Script::Claim, include_str!("lua/claim.lua")),
     (Script::Take, include_str!("lua/take.lua")),
@@ -57,6 +59,7 @@ const ALL: [(Script, &str); 16] = [
     (Script::Renew, include_str!("lua/renew.lua")),
     (Script::Aside, include_str!("lua/aside.lua")),
     (Script::Followed, include_str!("lua/followed.lua")),
+    (Script::Address, include_str!("lua/address.lua")),
 ];
 
 /// A script's text and the name under which Redis knows it.
@@ -92,9 +95,8 @@ impl Script {
     /// answer. The rest is done again when it is lost.
     pub fn is_promise(self) -> bool {
         match self {
-            Script::Accept | Script::Commit | Script::Begin | Script::Retry | Script::Settle | Script::Fault | Script::Aside => {
-                true
-            }
+            Script::Accept | Script::Commit | Script::Begin | Script::Retry | Script::Settle | Script::Fault => true,
+            Script::Aside | Script::Address => true,
             Script::Claim | Script::Take | Script::Free | Script::Nudge | Script::Effects | Script::Suspect => false,
             Script::Acquire | Script::Renew | Script::Followed => false,
         }
@@ -115,6 +117,7 @@ impl Script {
             Script::Acquire => ("redis.acquire.before", "redis.acquire.after"),
             Script::Renew => ("redis.renew.before", "redis.renew.after"),
             Script::Followed => ("redis.followed.before", "redis.followed.after"),
+            Script::Address => ("redis.address.before", "redis.address.after"),
             Script::Take | Script::Nudge | Script::Aside => return None,
         })
     }

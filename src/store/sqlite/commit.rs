@@ -87,6 +87,7 @@ impl Core {
             wake: turn.wake.filter(|_| !turn.erase),
             recent: self.recent_of(turn, row),
         });
+        self.move_addresses(turn)?;
         Ok(Committed::Done)
     }
 

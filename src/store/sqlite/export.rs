@@ -16,6 +16,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod addresses;
+
 /// What of the read side is copied: the target's table and the columns that it takes from the source's.
 /// Of a customer it keeps what lists show; her record stays with the store.
 const READ_SIDE: &[(&str, &str)] = &[

@@ -44,7 +44,7 @@ impl Letter {
             key: input.id.as_deref().map(|id| i64::from_be_bytes(seen(&input.source, &input.customer, id))),
             customer: Arc::from(input.customer),
             digest: input.digest,
-            raises_gate: takes_permissions(&input.body),
+            raises_gate: input.body.raises_gate(),
             body: encode(&input.body),
         }
     }
@@ -61,7 +61,7 @@ impl Letter {
 
     /// An input that was accepted before and put aside since.
     pub fn again(customer: &str, body: &InputBody) -> Letter {
-        Letter { raises_gate: takes_permissions(body), ..Letter::own(customer, body) }
+        Letter { raises_gate: body.raises_gate(), ..Letter::own(customer, body) }
     }
 
     /// Bytes of an input that could not be read.
@@ -71,15 +71,6 @@ impl Letter {
 
     fn own(customer: &str, body: &InputBody) -> Letter {
         Letter::raw(customer, encode(body))
-    }
-}
-
-/// Whether what is under way for her must be decided anew.
-fn takes_permissions(body: &InputBody) -> bool {
-    match body {
-        InputBody::Erase => true,
-        InputBody::Profile(change) => change.consent.iter().any(|consent| !consent.granted),
-        _ => false,
     }
 }
 

@@ -9,7 +9,8 @@ use crate::customer::codec::encode;
 use crate::lang::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
-const POINTS: Option<Points> = Some(Points { before: "sqlite.keep.before", after: "sqlite.keep.after" });
+/// The failpoints around what is kept.
+pub const POINTS: Option<Points> = Some(Points { before: "sqlite.keep.before", after: "sqlite.keep.after" });
 
 /// Funnels with their versions.
 type Funnels = Vec<(String, String)>;

@@ -19,9 +19,11 @@
 //! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
 
 use super::{
-    Accepted, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Store, StoreResult, TokenRow, Work, read,
+    Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreResult,
+    TokenRow, Work, read,
 };
 use crate::effect::Outcome;
+use crate::event::address::Address;
 use crate::lang::time::Time;
 use flight::Taken;
 use futures_util::future::BoxFuture;
@@ -32,6 +34,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use thread::Thread;
 
+mod address;
 mod aside;
 pub mod backup;
 mod call;
@@ -65,6 +68,7 @@ mod tests;
 mod thread;
 mod writer;
 
+pub use address::crowded;
 pub use lists::FileBacked;
 pub use mirror::Mirror;
 pub use reader::Readers;
@@ -296,6 +300,29 @@ impl Store for SqliteStore {
 
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
         self.readers.ask(keep::tokens)
+    }
+
+    fn say(&self, address: Address, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        Box::pin(self.thread.run(address::SAY, (address, saying), 1))
+    }
+
+    fn address(&self, address: Address) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        self.readers.ask(move |db| address::row(db, &address))
+    }
+
+    fn keep_reference(&self, reference: Address, effect: String) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.thread.run(address::KEEP_REFERENCE, (reference, effect), 1))
+    }
+
+    fn reference(&self, reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>> {
+        self.readers.ask(move |db| address::effect_of(db, &reference))
+    }
+
+    fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>> {
+        Box::pin(async move {
+            let new = super::new_link_key()?;
+            self.thread.run(address::LINK_KEY, new, 1).await
+        })
     }
 
     fn keep_message(&self, message: read::KeptMessage) -> BoxFuture<'_, StoreResult<()>> {

@@ -13,7 +13,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Version of the tables; raised by every change that an older engine cannot work with.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 
 /// Marks the file as ours (SQLite's `application_id`): `afun`.
 const APPLICATION_ID: i64 = 0x6166_756e;
@@ -299,6 +299,7 @@ fn check_or_create(db: &Connection, path: &Path, role: Role) -> StoreResult<bool
         return Ok(true);
     }
     check(db, path, role)?;
+    upgrade(db).map_err(fail)?;
     let clean = meta(db, "clean").map_err(fail)? == Some(1);
     set_meta(db, "clean", 0).map_err(fail)?;
     Ok(clean)
@@ -332,10 +333,23 @@ fn check(db: &Connection, path: &Path, role: Role) -> StoreResult<()> {
     Err(StoreError::Fatal(format!("{} {said}", path.display())))
 }
 
+/// Tables of an older engine get what has been added since. What was said about addresses must be heeded, so an
+/// older engine is not to open them again.
+fn upgrade(db: &Connection) -> rusqlite::Result<()> {
+    if meta::<i64>(db, "schema")?.unwrap_or(0) >= SCHEMA {
+        return Ok(());
+    }
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    db.execute_batch(super::address::TABLES)?;
+    set_meta(db, "schema", SCHEMA)?;
+    db.execute_batch("COMMIT")
+}
+
 fn create(db: &Connection, role: Role) -> rusqlite::Result<()> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
     db.execute_batch(TABLES)?;
+    db.execute_batch(super::address::TABLES)?;
     for (name, value) in [("schema", SCHEMA), ("format", i64::from(FORMAT)), ("clean", 0), ("seq", 1)] {
         set_meta(db, name, value)?;
     }

@@ -8,6 +8,7 @@ use super::super::{Commit, CustomerRow, RunRow};
 use super::change::Change;
 use super::figure::{FigureKey, count};
 use crate::customer::codec::encode;
+use crate::event::address::Address;
 use crate::fact::Fact;
 use crate::lang::time::Time;
 use std::collections::{HashMap, HashSet};
@@ -27,6 +28,10 @@ pub struct Turn {
     pub consumed: Vec<u64>,
     /// The effect that it settles.
     pub settled: Option<String>,
+    /// Addresses that become hers.
+    pub taken: Vec<Address>,
+    /// Addresses that were hers.
+    pub left: Vec<Address>,
     /// Effects to take back.
     pub withdrawn: Vec<String>,
     /// New effects.
@@ -104,6 +109,8 @@ impl Turn {
             account: commit.account,
             consumed: commit.consumed,
             settled: commit.settled,
+            taken: commit.addresses_taken,
+            left: commit.addresses_left,
             withdrawn: commit.withdrawn,
             hand_over: commit.hand_over,
             facts: Facts::new(&commit.facts),

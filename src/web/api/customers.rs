@@ -52,6 +52,11 @@ fn shown(customer: &Customer) -> Json {
         .iter()
         .map(|(key, c)| (key.clone(), json!({ "granted": c.granted, "source": c.source, "time": time(c.time) })))
         .collect();
+    let suppressed: Vec<Json> = customer
+        .stops
+        .iter()
+        .map(|(_, stop)| json!({ "channel": stop.channel, "why": stop.kind.name(), "since": time(stop.since), "source": stop.source }))
+        .collect();
     let membership = customer.membership.as_ref().map(|m| {
         json!({
             "membership": m.name, "since": time(m.since), "started": time(m.started), "ends": m.ends.map(time),
@@ -70,7 +75,7 @@ fn shown(customer: &Customer) -> Json {
         .collect();
     json!({
         "id": customer.id, "created": time(customer.created), "profile": fields(&customer.profile), "consent": consent,
-        "membership": membership,
+        "suppressed": suppressed, "membership": membership,
         "loyalty": {
             "balance": loyalty.balance, "pending": loyalty.pending, "tier": loyalty.tier,
             "next_expiry": loyalty.next_expiry.map(time), "offers": offers,

@@ -18,7 +18,8 @@ pub async fn post(call: Call) -> Answer {
         .collect();
     let source = call.param("source");
     let loopback = call.state.loopback.load(Ordering::Relaxed);
-    let delivery = Delivery { source, headers: &headers, body: &call.body, loopback };
+    let query = call.query.as_deref().unwrap_or_default();
+    let delivery = Delivery { source, headers: &headers, query, body: &call.body, loopback };
     let accepted = call.state.intake.hook(delivery).await.inspect_err(|error| {
         if let IntakeError::Unverified(why) = error {
             tracing::warn!(source, why, "a delivery was turned away");

@@ -97,6 +97,10 @@ fn consent(customer: &Customer, zone: Zone) -> Markup {
                     " (" (consent.source) ", " (layout::time(consent.time, zone)) ")"
                 }
             }
+            @for (_, stop) in &customer.stops {
+                dt { (stop.channel) }
+                dd { span class="bad" { (stop.kind.name()) } " (" (stop.source) ", " (layout::time(stop.since, zone)) ")" }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod customers;
 pub mod funnel;
 pub mod inbox;
 mod layout;
+pub mod links;
 pub mod login;
 pub mod overview;
 

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 mod api;
 mod http;
+mod links;
 mod pages;
 mod scopes;
 

@@ -150,8 +150,10 @@ impl Post {
 
 /// Her addresses, without which no message leaves.
 pub fn introduce(customer: &str) -> Letter {
+    // A number of her own: what is said about a number that too many share could not reach them.
+    let number = customer.bytes().fold(0_u64, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000_000_000);
     let body = format!(
-        r#"{{"profile":{{"email":"{customer}@example.com","phone":"+4930123456","push":"device-{customer}","chat":"chat-{customer}"}},"consent":{{"email":true}}}}"#
+        r#"{{"profile":{{"email":"{customer}@example.com","phone":"+49{number:09}","push":"device-{customer}","chat":"chat-{customer}"}},"consent":{{"email":true}}}}"#
     );
     Letter { method: "PUT", path: format!("/v1/customers/{customer}"), body, events: Vec::new(), after: None }
 }

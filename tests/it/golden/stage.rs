@@ -1,6 +1,7 @@
 //! A small workspace, a customer on the virtual clock, and her timeline as text.
 
 use autofunnel::customer::Customer;
+use autofunnel::event::address::{Address, Stop, StopKind, field_of};
 use autofunnel::event::{ConsentChange, Event, Input, InputBody, MembershipChange, ProfileChange};
 use autofunnel::fact::{Fact, What};
 use autofunnel::funnel::{self, Definitions, Files};
@@ -193,7 +194,8 @@ pub fn time(text: &str) -> Time {
 /// What happens, in words:
 /// `purchase amount=20` (an event; `purchase@2027-02-01T10:00` one with a time of its own, `id=…` gives its
 /// id), `import purchase@…`, `set zone=America/New_York phone=null`, `consent email=no email:news=yes`,
-/// `member club 2026-06-15 2027-06-15`, `member none`, `enrol FUNNEL ID seats=2`, `erase`.
+/// `member club 2026-06-15 2027-06-15`, `member none`, `enrol FUNNEL ID seats=2`, `erase`, `stop sms stopped +491`,
+/// `lift sms +491`.
 pub fn act(text: &str, id: &str, at: Time) -> InputBody {
     let words: Vec<&str> = text.split_whitespace().collect();
     match words[..] {
@@ -216,10 +218,23 @@ pub fn act(text: &str, id: &str, at: Time) -> InputBody {
             InputBody::Enrol { funnel: funnel.to_owned(), id: id.to_owned(), properties: pairs(fields) }
         }
         ["erase"] => InputBody::Erase,
+        ["stop", channel, kind, to] => InputBody::Stop { address: address(channel, to), stop: stop(channel, kind, at) },
+        ["lift", channel, to] => {
+            let (address, channel, source) = (address(channel, to), channel.to_owned(), "test".to_owned());
+            InputBody::Lift { address, channel, until: at, source }
+        }
         ["import", name, ref fields @ ..] => InputBody::History(event(name, fields, id, at)),
         [name, ref fields @ ..] => InputBody::Event(event(name, fields, id, at)),
         [] => panic!("nothing happens"),
     }
+}
+
+fn address(channel: &str, to: &str) -> Address {
+    Address::of(field_of(channel), to).unwrap()
+}
+
+fn stop(channel: &str, kind: &str, since: Time) -> Stop {
+    Stop { channel: channel.to_owned(), kind: StopKind::parse(kind).unwrap(), since, source: "test".to_owned() }
 }
 
 fn event(name: &str, fields: &[&str], id: &str, at: Time) -> Event {

@@ -7,11 +7,12 @@
 use super::bug::Bug;
 use super::state::{Clock, Fate, Shared, State};
 use autofunnel::effect::Outcome;
+use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::read::{Counts, Figure, KeptMessage, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow};
 use autofunnel::store::{
-    Accepted, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, NewInput, Record, Retry, RunRow, Store, StoreError,
-    StoreResult, TokenRow, Work,
+    Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, NewInput, Record, Retry, RunRow,
+    Saying, Store, StoreError, StoreResult, TokenRow, Work,
 };
 use futures_util::future::BoxFuture;
 use std::future::{pending, poll_fn};
@@ -246,6 +247,26 @@ impl Store for Faulty {
             })
             .await
         })
+    }
+
+    fn say(&self, address: Address, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        self.store.say(address, saying)
+    }
+
+    fn address(&self, address: Address) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        self.store.address(address)
+    }
+
+    fn keep_reference(&self, reference: Address, effect: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.keep_reference(reference, effect)
+    }
+
+    fn reference(&self, reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>> {
+        self.store.reference(reference)
+    }
+
+    fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>> {
+        self.store.link_key()
     }
 
     fn keep_message(&self, message: KeptMessage) -> BoxFuture<'_, StoreResult<()>> {

@@ -3,13 +3,14 @@
 use super::truth::{Truth, is_live};
 use crate::contract::{Stand, TestClock};
 use autofunnel::effect::Outcome;
+use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::read::{
     Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
 };
 use autofunnel::store::{
-    Accepted, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, Fate, NewInput, Record, Retry, RunRow, Store,
-    StoreError, StoreResult, TokenRow, Work,
+    Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, Fate, LINK_KEY_BYTES, NewInput, Record,
+    Retry, RunRow, Saying, Store, StoreError, StoreResult, TokenRow, Work,
 };
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
@@ -152,6 +153,28 @@ impl Store for ModelStore {
 
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
         self.ask(|truth| truth.tokens.values().cloned().collect())
+    }
+
+    fn say(&self, address: Address, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        self.call(|truth, _| truth.say(address, saying))
+    }
+
+    fn address(&self, address: Address) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        self.ask(|truth| truth.address(&address))
+    }
+
+    fn keep_reference(&self, reference: Address, effect: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.call(|truth, _| {
+            truth.references.entry(reference).or_insert(effect);
+        })
+    }
+
+    fn reference(&self, reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>> {
+        self.ask(|truth| truth.references.get(&reference).cloned())
+    }
+
+    fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>> {
+        self.ask(|_| vec![7; LINK_KEY_BYTES])
     }
 
     fn keep_message(&self, message: KeptMessage) -> BoxFuture<'_, StoreResult<()>> {

@@ -7,6 +7,7 @@
 
 use super::bug::Bug;
 use autofunnel::effect::Effect;
+use autofunnel::event::address::Address;
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{MINUTE_MS, Time};
@@ -18,6 +19,7 @@ use autofunnel::store::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod addresses;
 mod commit;
 mod keep;
 mod outbox;
@@ -140,6 +142,9 @@ pub struct Truth {
     /// Tokens.
     pub tokens: BTreeMap<Vec<u8>, TokenRow>,
     definitions: Vec<(Bundle, Vec<(String, String)>)>,
+    addresses: BTreeMap<Address, addresses::Known>,
+    /// Effects by the providers' own ids.
+    pub references: BTreeMap<Address, String>,
 }
 
 impl Truth {
@@ -166,6 +171,8 @@ impl Truth {
             quarantine: Vec::new(),
             tokens: BTreeMap::new(),
             definitions: Vec::new(),
+            addresses: BTreeMap::new(),
+            references: BTreeMap::new(),
         }
     }
 
@@ -206,11 +213,7 @@ impl Truth {
             }
             self.seen.insert(key, (input.digest, now));
         }
-        let takes_away = match &input.body {
-            InputBody::Erase => true,
-            InputBody::Profile(change) => change.consent.iter().any(|consent| !consent.granted),
-            _ => false,
-        };
+        let takes_away = input.body.raises_gate();
         if let Some(row) = self.rows.get_mut(&input.customer).filter(|_| takes_away) {
             row.record.gate += 1;
         }

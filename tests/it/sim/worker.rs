@@ -7,6 +7,7 @@ use super::state::{Clock, Shared};
 use autofunnel::channel::Tools;
 use autofunnel::engine::deliver::Deliverer;
 use autofunnel::engine::intake;
+use autofunnel::engine::link::Signer;
 use autofunnel::engine::turner::Turner;
 use autofunnel::engine::{Engine, Live, Meter};
 use autofunnel::lang::time::Time;
@@ -73,7 +74,7 @@ impl Worker {
         let (effects, lane) = Lane::new(LANE.min(EFFECTS_QUEUED_MAX));
         let engine = Engine {
             store: store.clone(),
-            live: Arc::new(intake::Shared::new(Live::new(definitions, channels))),
+            live: Arc::new(intake::Shared::new(Live::new(definitions, channels, Signer::new(vec![7; 32])))),
             effects,
             traffic: Arc::default(),
             tools: Tools { client: CLIENT.clone(), store: store.clone() },

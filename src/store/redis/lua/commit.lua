@@ -1,7 +1,8 @@
 -- The outcome of a turn. ARGV: epoch id base flags document told wake-at old-wake old-ready first settled
 -- lease-ms effects {id effect}, then what `more` brings.
 -- Base: the version that was read, then the number of the last of the first inputs.
--- Flags: 1 taken (the inbox has to be empty), 2 effects handed over, 4 more.
+-- Flags: 1 taken (the inbox has to be empty), 2 effects handed over, 4 more, then 8 for each input that this very
+-- commit has put into the inbox before (what was said about an address that it takes).
 -- `more`, for what is rare: what (account, erase) balance n scattered-inputs n {version by} n uncounted
 -- n withdrawn.
 -- Replies: 0 done, 1 conflict, 2 not the owner; then whether she is ready again.
@@ -73,6 +74,8 @@ for item = 1, items do
   local lease, a = KEYS[item], at_arg
   local p, id, flags, document = prefix(lease), ARGV[a + 2], tonumber(ARGV[a + 4]), ARGV[a + 5]
   local settled, effects = ARGV[a + 11], tonumber(ARGV[a + 13])
+  local own = math.floor(flags / 8)
+  flags = flags % 8
   at_arg = a + 13 + 2 * effects
   local more = flags >= 4 and read_more()
   local record, inbox = p .. 'customer:' .. id, p .. 'inbox:' .. id
@@ -88,7 +91,7 @@ for item = 1, items do
         outcome = 3
       end
     end
-  elseif flags % 2 == 1 and unread > 0 then
+  elseif flags % 2 == 1 and unread > own then
     outcome = 1
   -- A fail-over may have lost what the turn has read, and others stand in its place.
   elseif ARGV[a + 10] ~= '0' and string.sub(call('LINDEX', inbox, number(ARGV[a + 10] - 1)) or '', 1, 8) ~= string.sub(ARGV[a + 3], 9) then

@@ -158,7 +158,7 @@ impl Kind for Hooks {
         let shown = format!("{source} loopback={loopback}\n{headers:#?}\n\n{}", String::from_utf8_lossy(&sent)).into_bytes();
         let past_parser = json::read(&sent).is_ok();
         let feed = move || {
-            let answer = at_once(self.intake.hook(Delivery { source, headers: &headers, body: &sent, loopback }));
+            let answer = at_once(self.intake.hook(Delivery { source, headers: &headers, query: "", body: &sent, loopback }));
             let mut verdict = laws::of_door(&answer, past_parser);
             let proven = !matches!(&answer, Err(IntakeError::Unverified(_)));
             let bad_id = matches!(&answer, Err(IntakeError::Refused(why)) if why.error.contains("`webhook-id`"));

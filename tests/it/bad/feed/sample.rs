@@ -93,6 +93,7 @@ pub fn secrets() -> BTreeMap<String, String> {
         ("env:AUTOFUNNEL_SHOP_SECRET_OLD", old),
         ("env:AUTOFUNNEL_HELPDESK_SECRET", DESK_SECRET.to_owned()),
         ("env:AUTOFUNNEL_TILL", TILL_TOKEN.to_owned()),
+        ("env:AUTOFUNNEL_TWILIO_TOKEN", "a token of the telephone service".to_owned()),
     ]
     .map(|(name, text)| (name.to_owned(), text))
     .into()

@@ -1,6 +1,7 @@
 //! A store that takes everything, keeps what it was last given until it is asked for, and knows nobody.
 
 use autofunnel::effect::Outcome;
+use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::read::*;
 use autofunnel::store::*;
@@ -158,6 +159,27 @@ impl Store for Sink {
     }
 
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
+        never()
+    }
+
+    fn say(&self, _address: Address, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        let stops = if let Saying::Stop(stop) = saying { vec![stop] } else { Vec::new() };
+        ready(AddressRow { holders: Vec::new(), stops })
+    }
+
+    fn address(&self, _address: Address) -> BoxFuture<'_, StoreResult<AddressRow>> {
+        ready(AddressRow::default())
+    }
+
+    fn keep_reference(&self, _reference: Address, _effect: String) -> BoxFuture<'_, StoreResult<()>> {
+        never()
+    }
+
+    fn reference(&self, _reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>> {
+        ready(None)
+    }
+
+    fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>> {
         never()
     }
 

@@ -34,10 +34,14 @@ impl Truth {
         if void || !fits {
             return Committed::Conflict;
         }
+        let (customer, mut commit) = (commit.customer.clone(), commit);
+        let taken = std::mem::take(&mut commit.addresses_taken);
+        let left = std::mem::take(&mut commit.addresses_left);
         match commit.erase {
-            true => self.erase(&commit.customer),
+            true => self.erase(&customer),
             false => self.write(epoch, commit),
         }
+        self.move_addresses(&customer, taken, &left);
         Committed::Done
     }
 
