@@ -61,6 +61,8 @@ pub struct Her {
     pub nudged: bool,
     /// Inputs of hers were put aside.
     pub put_aside: usize,
+    /// A change of her zone was put aside.
+    moved_aside: bool,
     /// Effects whose answers were put aside.
     pub answers_aside: BTreeSet<String>,
     last_seq: u64,
@@ -327,6 +329,8 @@ impl Judge {
                 InputBody::Result { effect, .. } | InputBody::Stale { effect, .. } => {
                     her.answers_aside.insert(effect.clone());
                 }
+                // Where she is now waits on the list for a person: the engine cannot know.
+                InputBody::Profile(change) if change.profile.contains_key("zone") => her.moved_aside = true,
                 _ => {}
             }
             if found.and_then(|seq| her.open.remove(&seq)).is_none() {
