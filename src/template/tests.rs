@@ -387,3 +387,26 @@ fn an_html_message_without_a_text_gets_one() {
     let with = Template::compile("t", Some(("t.html", html)), Some(("t.txt", "own")), options(), &mut faults).unwrap();
     assert_eq!(with.render(&fields(r#"{"name": "A"}"#)).unwrap().text, "own");
 }
+
+#[test]
+fn no_mjml_makes_the_compiler_panic() {
+    let deep = format!(
+        "<mjml><mj-body><mj-section><mj-column><mj-text>{}</mj-text></mj-column></mj-section></mj-body></mjml>",
+        "<b>".repeat(50_000)
+    );
+    assert!(mjml(&format!("---\nsubject: x\n---\n{deep}")).is_err());
+    let pieces: Vec<&str> = MJML.split_inclusive(['<', '>', '"', ' ', '=']).collect();
+    let (mut sound, mut faulty) = (0, 0);
+    for cut in 6..pieces.len() {
+        for other in [0, 7, 23, 41] {
+            let moved = pieces.get(other).copied().unwrap_or_default();
+            for kept in [[&pieces[..cut], &pieces[cut + 1..]].concat(), [&pieces[..cut], &[moved], &pieces[cut..]].concat()] {
+                match mjml(&kept.concat()) {
+                    Ok(_) => sound += 1,
+                    Err(faults) => faulty += usize::from(!faults.is_empty()),
+                }
+            }
+        }
+    }
+    assert!(sound > 50 && faulty > 50, "{sound} {faulty}");
+}

@@ -225,8 +225,9 @@ impl Builder<'_> {
         }
         let (user, password) = (user?, password?);
         let base64 = |bytes: String| Secret::new(base64::engine::general_purpose::STANDARD.encode(bytes));
-        self.secrets.push(base64(password.expose().to_owned()));
+        // The longer first: the other can be its end.
         self.secrets.push(base64(format!("\0{user}\0{}", password.expose())));
+        self.secrets.push(base64(password.expose().to_owned()));
         self.secrets.push(password.clone());
         Some(Credentials::new(user, password.expose().to_owned()))
     }
