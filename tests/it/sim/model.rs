@@ -164,7 +164,9 @@ impl Store for ModelStore {
     }
 
     fn keep_reference(&self, reference: Address, effect: String) -> BoxFuture<'_, StoreResult<()>> {
-        self.call(|truth, _| drop(truth.references.entry(reference).or_insert(effect)))
+        self.call(|truth, _| {
+            truth.references.entry(reference).or_insert(effect);
+        })
     }
 
     fn reference(&self, reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>> {
