@@ -11,6 +11,7 @@ use super::recent::Kept;
 use super::record::{write_effect, write_record};
 use super::script::Script;
 use super::{Inner, value};
+use crate::event::address::Address;
 use crate::lang::time::Time;
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ struct Sent {
     settled: Option<String>,
     withdrawn: Vec<String>,
     consumed: Vec<u64>,
+    /// Addresses that are hers no more.
+    given_up: Vec<Address>,
     recent: Option<Kept>,
 }
 
@@ -40,7 +43,7 @@ impl Inner {
     pub async fn commit(self: &Arc<Inner>, commits: Vec<Commit>) -> StoreResult<Vec<Committed>> {
         let mut outcomes = vec![Committed::Conflict; commits.len()];
         let own = self.take_addresses(&commits).await?;
-        let (mut given_up, before) = (vec![Vec::new(); commits.len()], self.clock.now());
+        let before = self.clock.now();
         let (mut sent, mut ops) = (Vec::with_capacity(commits.len()), Vec::with_capacity(commits.len()));
         for (place, commit) in commits.into_iter().enumerate() {
             let shard = shard_of(&commit.customer);
@@ -52,24 +55,12 @@ impl Inner {
                 (flight, memory.shard(shard).leaving)
             };
             let mut commit = commit;
-            if !commit.erase {
-                given_up[place] = std::mem::take(&mut commit.addresses_left);
-            }
             // A shard that is to go to another worker would never be free of effects in hand.
             commit.hand_over &= !leaving;
             let erased = if commit.erase { self.effects_of(shard, &commit.customer).await? } else { Vec::new() };
-            let (note, op) = prepare(
-                commit,
-                flight,
-                Where {
-                    shard,
-                    epoch,
-                    now: self.clock.now(),
-                    term: self.options.lease_ms,
-                    own: own.get(place).copied().unwrap_or(0),
-                },
-                erased,
-            );
+            let own = own.get(place).copied().unwrap_or(0);
+            let at = Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms, own };
+            let (note, op) = prepare(commit, flight, at, erased);
             sent.push((place, note));
             ops.push(op);
         }
@@ -81,7 +72,7 @@ impl Inner {
         }
         let (mut turns, mut effects) = (false, false);
         let mut left = Vec::new();
-        for ((place, note), reply) in sent.into_iter().zip(replies) {
+        for ((place, mut note), reply) in sent.into_iter().zip(replies) {
             let Ok(reply) = reply else {
                 // Whether it is done nobody knows; the others are. She is free for another turn.
                 self.release_later(vec![note.customer.to_string()]);
@@ -93,9 +84,8 @@ impl Inner {
                     outcomes[place] = Committed::Done;
                     effects |= !note.handed && !note.effects.is_empty();
                     turns |= ready || note.wake.is_some();
-                    let given_up = std::mem::take(&mut given_up[place]);
-                    if !given_up.is_empty() {
-                        left.push((note.customer.to_string(), given_up));
+                    if !note.given_up.is_empty() {
+                        left.push((note.customer.to_string(), std::mem::take(&mut note.given_up)));
                     }
                     self.done(note, ready, reply.now);
                 }
@@ -111,9 +101,7 @@ impl Inner {
         }
         self.notify(turns, effects);
         self.follower.told();
-        if !left.is_empty() {
-            self.leave_addresses(left, before).await;
-        }
+        self.leave_addresses(left, before).await;
         Ok(outcomes)
     }
 
@@ -355,6 +343,7 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
         settled: commit.settled,
         withdrawn,
         consumed: commit.consumed,
+        given_up: if commit.erase { Vec::new() } else { commit.addresses_left },
         recent,
     };
     (sent, op)

@@ -71,6 +71,9 @@ impl Inner {
             .flat_map(|(customer, left)| left.iter().map(move |address| (customer, address)))
             .map(|(customer, address)| op("leave", address, &[customer, &before.0.to_string()]))
             .collect();
+        if ops.is_empty() {
+            return;
+        }
         if let Err(why) = self.all(ops).await {
             tracing::warn!(%why, "addresses that were given up stay in the index; that does no harm");
         }
