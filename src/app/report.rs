@@ -5,7 +5,8 @@ use super::store::Remote;
 use crate::engine::record::{decode, standing};
 use crate::lang::time::{MINUTE_MS, Time};
 use crate::store::read::{PAGE_ROWS_MAX, ReadSide};
-use crate::store::redis::{self, RedisStore};
+use crate::store::redis as remote;
+use crate::store::redis::RedisStore;
 use crate::store::sqlite::rebuild::Standing;
 use crate::store::sqlite::{Mirror, Options};
 use crate::store::{Store, StoreError};
@@ -48,7 +49,7 @@ pub async fn rebuild(
         }
         opened => opened?,
     };
-    let mut options = redis::Options::new(&chosen.address);
+    let mut options = remote::Options::new(&chosen.address);
     (options.works, options.accept_loss) = (false, chosen.accept_loss);
     let store = RedisStore::open(options).await?;
     let done = correct_all(&store, &mirror, forget_others, progress).await;
