@@ -251,7 +251,7 @@ fn registries_name_every_kind() {
     let registries: [(&str, &str, &[&str]); 3] = [
         ("step", "mod.rs", &["mod", "compile"]),
         ("trigger", "mod.rs", &["mod", "tests"]),
-        ("channel", "mod.rs", &["mod", "tests"]),
+        ("channel", "mod.rs", &["mod", "tests", "limits", "presets", "vars"]),
     ];
     let mut broken = Vec::new();
     for (folder, registry, other) in registries {
@@ -263,6 +263,13 @@ fn registries_name_every_kind() {
             if !other.contains(&name.as_str()) && !kinds.contains(&format!("{name}::")) {
                 broken.push(format!("{}: `{name}` is not in KINDS", folder.display()));
             }
+        }
+    }
+    let presets = fs::read_to_string(root().join("src/channel/presets.rs")).unwrap();
+    for entry in fs::read_dir(root().join("src/channel/presets")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".yaml") && !presets.contains(&format!("include_str!(\"presets/{name}\")")) {
+            broken.push(format!("src/channel/presets/{name} is not in FILES"));
         }
     }
     report(broken);

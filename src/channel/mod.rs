@@ -220,10 +220,12 @@ pub fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -
     };
     let limits = limits::read(node, faults)?;
     let channel = match found.make {
-        Make::Own(compile) => compile(name, node, setup, faults),
-        Make::Preset(preset) => preset.compile(name, node, setup, faults),
-    }?;
-    Some(limits::limited(channel, limits))
+        Make::Own(compile) => compile(name, node, setup, faults)?,
+        Make::Preset(preset) => preset.compile(name, node, setup, faults)?,
+    };
+    // A kind may know by itself how many calls it can make.
+    let at_once = limits.at_once.or(channel.limits().at_once);
+    Some(limits::limited(channel, Limits { at_once, ..limits }))
 }
 
 #[cfg(test)]

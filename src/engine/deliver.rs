@@ -75,7 +75,12 @@ impl Engine {
             Ok(ready) => ready,
             Err(outcome) => return self.settle(&live, delivery, outcome).await,
         };
-        let Some(pass) = self.enter(delivery, &*channel).await? else { return Ok(()) };
+        // What has expired waits for no provider: the last gate sends it back to its turn.
+        let expired = delivery.effect.valid_until.is_some_and(|until| until < self.store.now());
+        let pass = if expired { None } else { self.enter(delivery, &*channel).await? };
+        if pass.is_none() && !expired {
+            return Ok(());
+        }
         let begin = || self.store.begin(delivery.effect.id.clone(), delivery.ticket, prepared.digest());
         let begun = self.patiently(begin).await?;
         let attempt = match begun {
@@ -90,7 +95,9 @@ impl Engine {
         failpoint("provider.call.before");
         let sent = channel.send(&prepared, &self.tools).await;
         failpoint("provider.call.after");
-        pass.done(&sent, self.store.now());
+        if let Some(pass) = pass {
+            pass.done(&sent, self.store.now());
+        }
         match sent {
             SendResult::Accepted { reference, data } => {
                 self.keep_reference(&live, &delivery.effect, reference.as_deref()).await?;

@@ -17,7 +17,7 @@ pub static EMAIL: StepKind = StepKind {
     name: "email",
     doc: "send an e-mail from a template, or written here with subject and text",
     example: "email: welcome",
-    fields: &fields("email", "template (templates/NAME.html and NAME.txt), or `{ subject: …, text: … }`"),
+    fields: &fields("email", "template (templates/NAME.html or NAME.mjml, and NAME.txt), or `{ subject: …, text: … }`"),
     compile: |object, id, below, faults| compile("email", object, id, below, faults),
 };
 

@@ -48,6 +48,9 @@ const ELEMENTS: &[&str] = &[
     "mj-wrapper",
 ];
 
+/// Deepest nesting: the compiler goes down by calling itself.
+const DEPTH_MAX: usize = 100;
+
 /// Attributes that elements of MJML have.
 const ATTRIBUTES: &[&str] = &[
     "align",
@@ -204,14 +207,20 @@ pub(super) fn to_html(source: &str, tags: &[Tag], origin: &Origin, faults: &mut 
         faults.error("bad-mjml", &at(&warning.span), message);
     }
     let options = RenderOptions { fonts: std::collections::HashMap::new(), ..RenderOptions::default() };
-    match parsed.element.render(&options) {
-        Ok(html) if faults.error_count() == errors => Some(unmark(html, &marked.marks)),
-        Ok(_) => None,
+    let html = match parsed.element.render(&options) {
+        Ok(html) => html,
         Err(why) => {
             faults.error("bad-mjml", &origin.place, format!("the MJML cannot be compiled: {why}"));
-            None
+            return None;
         }
+    };
+    for (mark, _) in marked.marks.iter().filter(|(mark, _)| !html.contains(mark)) {
+        let at = marked.text.find(mark).unwrap_or(0);
+        faults
+            .error("bad-mjml", &place(&marked.text, at, origin), "what stands here does not come into the message")
+            .hint("put it into `<mj-text>`, or into `<mj-raw>` between elements");
     }
+    (faults.error_count() == errors).then(|| unmark(html, &marked.marks))
 }
 
 /// Puts a mark for every tag. Line ends in a tag stay behind it, so that lines keep their numbers.
@@ -244,8 +253,25 @@ fn place(text: &str, at: usize, origin: &Origin) -> Place {
 
 /// Reports elements and attributes that there are not: the compiler would leave them out silently.
 fn elements(source: &str, origin: &Origin, faults: &mut Faults) {
+    let mut depth = 0usize;
     for (at, _) in source.match_indices('<') {
-        let Some((tag, _)) = source.get(at..).and_then(text::tag) else { continue };
+        let rest = source.get(at..).unwrap_or("");
+        let Some((tag, _)) = text::tag(rest) else {
+            if text::begins_tag(rest) {
+                break;
+            }
+            continue;
+        };
+        depth = match tag.closing {
+            true => depth.saturating_sub(1),
+            false if text::VOID.contains(&tag.name.as_str()) || tag.rest.trim_end().ends_with('/') => depth,
+            false => depth + 1,
+        };
+        if depth > DEPTH_MAX {
+            let message = format!("elements stand in each other more than {DEPTH_MAX} deep, or are not closed");
+            faults.error("bad-mjml", &place(source, at, origin), message);
+            break;
+        }
         if !tag.name.starts_with("mj") {
             continue;
         }

@@ -347,6 +347,18 @@ fn mjml_becomes_html_with_data_escaped_and_a_text() {
 }
 
 #[test]
+fn whole_elements_of_mjml_can_depend_on_data() {
+    let text = MJML
+        .replace("<mj-button", "<mj-raw>{% if customer.link %}</mj-raw><mj-button")
+        .replace("</mj-button>", "</mj-button><mj-raw>{% endif %}</mj-raw>");
+    let template = mjml(&text).unwrap();
+    let without = template.render(&fields(r#"{"customer": {"name": "Ann", "points": 12}}"#)).unwrap();
+    assert_eq!(without.text, "Dear Ann, you have 12\n\nA cup for Ann");
+    let with = template.render(&fields(r#"{"customer": {"name": "Ann", "points": 12, "link": "https://a.example"}}"#)).unwrap();
+    assert!(with.html.contains("https:&#x2f;&#x2f;a.example") && !without.html.contains("a.example"));
+}
+
+#[test]
 fn faults_in_mjml_are_told_at_their_lines() {
     for (from, to, line, said) in [
         ("<mj-button", "<mj-buton", 9, "no element `mj-buton`"),
@@ -354,7 +366,8 @@ fn faults_in_mjml_are_told_at_their_lines() {
         ("background-color", "backgrond-color", 9, "no attribute `backgrond-color`"),
         ("</mj-section>", "</mj-sectoin>", 12, ""),
         ("customer.points | points", "customer.points | pionts", 8, "no filter `pionts`"),
-        ("<mj-section>", "<mj-section>{{ customer.name }}", 6, "mj-raw"),
+        ("<mj-body>", "<mj-head><mj-attributes>{{ customer.name }}</mj-attributes></mj-head><mj-body>", 5, ""),
+        ("<mj-button", "<mj-spacer {{ customer.name }} /><mj-button", 9, ""),
         ("<mj-column>", "<mj-column", 7, ""),
     ] {
         let text = MJML.replacen(from, to, 1);
@@ -373,4 +386,27 @@ fn an_html_message_without_a_text_gets_one() {
     assert_eq!(rendered.text, "Hello A & B\n\nLook (https://example.com/)");
     let with = Template::compile("t", Some(("t.html", html)), Some(("t.txt", "own")), options(), &mut faults).unwrap();
     assert_eq!(with.render(&fields(r#"{"name": "A"}"#)).unwrap().text, "own");
+}
+
+#[test]
+fn no_mjml_makes_the_compiler_panic() {
+    let deep = format!(
+        "<mjml><mj-body><mj-section><mj-column><mj-text>{}</mj-text></mj-column></mj-section></mj-body></mjml>",
+        "<b>".repeat(50_000)
+    );
+    assert!(mjml(&format!("---\nsubject: x\n---\n{deep}")).is_err());
+    let pieces: Vec<&str> = MJML.split_inclusive(['<', '>', '"', ' ', '=']).collect();
+    let (mut sound, mut faulty) = (0, 0);
+    for cut in 6..pieces.len() {
+        for other in [0, 7, 23, 41] {
+            let moved = pieces.get(other).copied().unwrap_or_default();
+            for kept in [[&pieces[..cut], &pieces[cut + 1..]].concat(), [&pieces[..cut], &[moved], &pieces[cut..]].concat()] {
+                match mjml(&kept.concat()) {
+                    Ok(_) => sound += 1,
+                    Err(faults) => faulty += usize::from(!faults.is_empty()),
+                }
+            }
+        }
+    }
+    assert!(sound > 50 && faulty > 50, "{sound} {faulty}");
 }

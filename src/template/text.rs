@@ -7,7 +7,10 @@ const LINES: &[&str] = &["div", "tr", "li", "section", "header", "footer", "arti
 /// Elements with an empty line around them.
 const BLOCKS: &[&str] = &["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre"];
 /// Elements without content.
-const VOID: &[&str] = &["br", "hr", "img", "input", "meta", "link", "col", "wbr", "area", "base", "source"];
+pub(super) const VOID: &[&str] = &["br", "hr", "img", "input", "meta", "link", "col", "wbr", "area", "base", "source"];
+
+/// Longest value in quotes, in bytes; a quote that is not closed by then was no quote.
+const QUOTED_BYTES_MAX: usize = 64 * 1024;
 
 /// A tag as it stands in the markup.
 pub(super) struct Tag<'a> {
@@ -76,6 +79,11 @@ pub(super) fn of_html(html: &str) -> String {
             page.text(&decoded(text));
         }
         let Some((tag, after)) = tag(after) else {
+            // No tag ends any more: what is left is text.
+            if begins_tag(after) {
+                page.text(&decoded(after));
+                break;
+            }
             // A comment, a declaration, or a lone `<`, which is text.
             if unseen.is_none() && !after.is_empty() && !after.starts_with("<!") {
                 page.text("<");
@@ -97,6 +105,11 @@ pub(super) fn of_html(html: &str) -> String {
         }
     }
     page.out
+}
+
+/// Whether a tag begins here, even if it does not end.
+pub(super) fn begins_tag(text: &str) -> bool {
+    text.trim_start_matches('<').trim_start_matches('/').starts_with(|c: char| c.is_ascii_alphabetic()) && !text.is_empty()
 }
 
 fn hidden(tag: &Tag<'_>) -> bool {
@@ -143,7 +156,8 @@ fn link(href: &str, begin: usize, page: &mut Page) {
     page.word(&if empty { plain.to_owned() } else { format!("({plain})") });
 }
 
-/// The tag at the beginning of `text` and what follows it.
+/// The tag at the beginning of `text` and what follows it. `None` where it is a letter that follows: no tag ends
+/// any more in what is left.
 pub(super) fn tag(text: &str) -> Option<(Tag<'_>, &str)> {
     let inner = text.strip_prefix('<')?;
     let (closing, inner) = match inner.strip_prefix('/') {
@@ -153,20 +167,24 @@ pub(super) fn tag(text: &str) -> Option<(Tag<'_>, &str)> {
     if !inner.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return None;
     }
-    let mut quote = None;
-    let end = inner.char_indices().find(|(_, c)| {
-        match (quote, c) {
-            (None, '"' | '\'') => quote = Some(*c),
-            (Some(open), c) if open == *c => quote = None,
-            _ => {}
-        }
-        quote.is_none() && *c == '>'
-    });
-    let (end, _) = end?;
+    let end = quoted_end(inner).or_else(|| inner.find('>'))?;
     let (inside, after) = (inner.get(..end)?, inner.get(end + 1..)?);
     let length = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != ':' && c != '-').unwrap_or(inside.len());
     let (name, rest) = inside.split_at(length);
     Some((Tag { name: name.to_ascii_lowercase(), closing, rest }, after))
+}
+
+/// Where a tag ends whose quotes are closed.
+fn quoted_end(inner: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = inner.get(at..)?;
+        let sign = rest.find(['>', '"', '\''])?;
+        let Some(quote @ ('"' | '\'')) = rest.get(sign..)?.chars().next() else { return Some(at + sign) };
+        let inside = rest.as_bytes().get(sign + 1..)?;
+        let close = inside.iter().take(QUOTED_BYTES_MAX).position(|byte| char::from(*byte) == quote)?;
+        at += sign + 1 + close + 1;
+    }
 }
 
 /// What follows a comment, a declaration or a lone `<`.
@@ -286,6 +304,17 @@ mod tests {
             "Hello Ann\n\nTwo words & bold.\nNext\n\n- one\n- two\n\nSee it (https://example.com/?a=1&b=2), https://example.com \
              a@example.com up\n\nTotal 12€\n\nA cup1 < 2"
         );
+    }
+
+    #[test]
+    fn work_grows_with_the_length_of_the_markup_alone() {
+        // Each would take minutes if every tag looked through all that follows.
+        for piece in ["<a \"", "<a '>", "<a", "<!--", "<p>", "&", "</p", "<a b='c' "] {
+            let html = piece.repeat(60_000);
+            let begun = std::time::Instant::now();
+            of_html(&html);
+            assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{piece}");
+        }
     }
 
     #[test]

@@ -114,12 +114,13 @@ impl Turn<'_> {
         });
     }
 
-    /// Forgets messages that no cap counts any more.
+    /// Forgets messages that no cap counts any more. One that has lost its place because nothing was heard of it
+    /// is remembered all the same: after a long outage its answer may still come, and then it counts.
     pub(super) fn prune_sends(&mut self) {
         let from = self.now.minus(longest_memory(self.workspace), self.zone);
         let sends = std::mem::take(&mut self.customer.sends);
-        let counts = |send: &Send| self.has_place(send, self.now) && (send.at > from || send.effect.is_some());
-        self.customer.sends = sends.into_iter().filter(counts).collect();
+        let awaited = |send: &Send| send.effect.as_ref().is_some_and(|id| self.customer.runs.iter().any(|run| run.waits_for(id)));
+        self.customer.sends = sends.into_iter().filter(|send| send.at > from || awaited(send)).collect();
     }
 }
 

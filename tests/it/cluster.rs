@@ -284,3 +284,20 @@ async fn the_doctor_knows_what_stands_behind_an_address() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_took_the_place_of_a_lost_input_is_not_consumed_with_it() {
+    let server = crate::redis::Server::start(Disk::Never);
+    let store: Arc<dyn Store> = open(options(&server.address())).await;
+    store.accept(vec![event("anna", "1")]).await.unwrap();
+    let claim = claim_one(&store).await;
+    // As a fail-over does: what was read is gone, and another event came after it.
+    let mut lose = redis::cmd("DEL");
+    lose.arg(format!("af:{{{ANNA}}}:inbox:anna"));
+    server.query(&lose).unwrap();
+    store.accept(vec![event("anna", "2")]).await.unwrap();
+    assert_eq!(store.commit(vec![turn(&claim)]).await.unwrap(), [Committed::Conflict]);
+    let claim = claim_one(&store).await;
+    assert_eq!(claim.inputs.len(), 1);
+    assert_eq!(store.commit(vec![turn(&claim)]).await.unwrap(), [Committed::Done]);
+}

@@ -268,9 +268,7 @@ fn faults_are_told_at_the_lines_of_the_settings() {
         (format!("kind: slack\n{token}\non_uncertain: drop"), "3:15 unknown-word"),
         ("kind: slack\ntoken: [a]".to_owned(), "2:8 wrong-type"),
         (
-            format!(
-                "kind: vonage\nkey: \"{{{{ x | nope }}}}\"\nsecret: \"${{env:AUTOFUNNEL_TOKEN}}\"\nfrom: \"{{{{ x | nope }}}}\""
-            ),
+            "kind: vonage\nkey: \"{{ x | nope }}\"\nsecret: \"${env:AUTOFUNNEL_TOKEN}\"\nfrom: \"{{ x | nope }}\"".to_owned(),
             "4:8 bad-template",
         ),
     ] {

@@ -70,8 +70,9 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
     if faults.error_count() > errors {
         return None;
     }
-    let pool = Pool::new(server?, usize::try_from(size).unwrap_or(1));
-    let mut smtp = Smtp { letter: letter?, pool, on_uncertain, raw: builder.raw, paths: Vec::new() };
+    let connections = u32::try_from(size).unwrap_or(1);
+    let pool = Pool::new(server?, connections as usize);
+    let mut smtp = Smtp { letter: letter?, pool, on_uncertain, connections, raw: builder.raw, paths: Vec::new() };
     let paths: BTreeSet<Vec<String>> = smtp.lines().flat_map(Line::variables).collect();
     smtp.paths = paths.into_iter().collect();
     Some(smtp)
@@ -224,8 +225,9 @@ impl Builder<'_> {
         }
         let (user, password) = (user?, password?);
         let base64 = |bytes: String| Secret::new(base64::engine::general_purpose::STANDARD.encode(bytes));
-        self.secrets.push(base64(password.expose().to_owned()));
+        // The longer first: the other can be its end.
         self.secrets.push(base64(format!("\0{user}\0{}", password.expose())));
+        self.secrets.push(base64(password.expose().to_owned()));
         self.secrets.push(password.clone());
         Some(Credentials::new(user, password.expose().to_owned()))
     }

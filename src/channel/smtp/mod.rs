@@ -11,7 +11,7 @@ mod letter;
 mod session;
 
 use super::vars::{WithOwn, frozen, variables};
-use super::{Channel, Idempotency, Prepared, SendResult, Setup, Tools};
+use super::{Channel, Idempotency, Limits, Prepared, SendResult, Setup, Tools};
 use crate::effect::{Effect, EffectKind, OnUncertain};
 use crate::lang::cel::Schema;
 use crate::lang::diag::Faults;
@@ -74,6 +74,8 @@ struct Smtp {
     letter: Letter,
     pool: Pool,
     on_uncertain: OnUncertain,
+    /// More than this would only wait for each other.
+    connections: u32,
     /// Secrets by their name in templates.
     raw: Vec<(String, String)>,
     paths: Vec<Vec<String>>,
@@ -100,6 +102,10 @@ impl Channel for Smtp {
 
     fn on_uncertain(&self) -> OnUncertain {
         self.on_uncertain
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { rate: None, at_once: Some(self.connections) }
     }
 
     fn variables(&self) -> Vec<Vec<String>> {

@@ -307,7 +307,9 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
         | if more.is_some() { MORE } else { 0 }
         | (at.own * OWN);
     let args = &mut op.args;
-    args.int(at.epoch).push(customer).push(commit.base.to_be_bytes()).int(flags).push(&document);
+    let last = commit.consumed.iter().max().copied().unwrap_or_default();
+    let base = [commit.base.to_be_bytes(), last.to_be_bytes()].concat();
+    args.int(at.epoch).push(customer).push(base).int(flags).push(&document);
     args.push(told.map(|told| told.encode()).unwrap_or_default()).push(&wake_text).push(&flight.wake_at).push(&flight.ready_at);
     let cut = more.as_ref().is_none_or(|more| more.scattered.is_empty());
     args.count(if cut { commit.consumed.len() } else { 0 });

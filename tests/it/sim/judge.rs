@@ -6,16 +6,13 @@ use autofunnel::customer::{Customer, DOCUMENT_BYTES_MAX, codec};
 use autofunnel::effect::{Effect, EffectKind, Outcome};
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
-use autofunnel::lang::time::{HOUR_MS, Time, Zone};
-use autofunnel::lang::value::{Fields, Value};
+use autofunnel::lang::time::{Time, Zone};
 use autofunnel::store::read::QuarantineRow;
-use autofunnel::store::{Accepted, Begin, Claim, Commit, Committed, Delivery, NewInput, Retry};
+use autofunnel::store::{Begin, Commit, Committed, Delivery, Retry};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+mod inward;
 mod outward;
-
-/// An event that is older than this when it is accepted starts no run.
-const LATE_MS_MAX: i64 = 72 * HOUR_MS;
 
 /// What must come out of an inbox next.
 #[derive(Clone, Debug)]
@@ -64,6 +61,8 @@ pub struct Her {
     pub nudged: bool,
     /// Inputs of hers were put aside.
     pub put_aside: usize,
+    /// A change of her zone was put aside.
+    moved_aside: bool,
     /// Effects whose answers were put aside.
     pub answers_aside: BTreeSet<String>,
     last_seq: u64,
@@ -155,94 +154,6 @@ impl Judge {
     /// Something is not as it must be.
     pub fn blame(&mut self, what: String) {
         self.wrong.push(what);
-    }
-
-    /// The store was given inputs.
-    pub fn accepted(&mut self, now: Time, input: &NewInput, answer: Accepted) {
-        let her = self.hers.entry(input.customer.clone()).or_default();
-        let key = (input.source.clone(), input.id.clone().unwrap_or_default());
-        let expected = match her.known.get(&key) {
-            None => Accepted::New,
-            Some(digest) if *digest == input.digest => Accepted::Duplicate,
-            Some(_) => Accepted::Conflict,
-        };
-        if answer != expected {
-            let wrong = format!("{} {key:?} was answered {answer:?}, it is {expected:?}", input.customer);
-            return self.blame(wrong);
-        }
-        if answer != Accepted::New {
-            return;
-        }
-        her.known.insert(key, input.digest);
-        her.unseen.push_back((now, Expected::Input(input.body.clone())));
-        match &input.body {
-            InputBody::Profile(change) => {
-                let said = change.consent.iter().map(|consent| (consent.channel.clone(), consent.granted));
-                her.consent.extend(said);
-                let zone = change.profile.get("zone").and_then(Value::as_text).and_then(|zone| zone.parse().ok());
-                her.zone = zone.or(her.zone);
-            }
-            InputBody::Event(event) if event.name == "purchase" && now.since_ms(event.time) <= LATE_MS_MAX => {
-                her.orders.extend(order_of(&event.properties));
-                her.purchases.insert(event.id.clone());
-            }
-            _ => {}
-        }
-    }
-
-    /// The store handed out a customer.
-    pub fn claimed(&mut self, claim: &Claim, taken: bool) {
-        let her = self.hers.entry(claim.customer.clone()).or_default();
-        let mut wrong = Vec::new();
-        if (claim.record.version, &claim.record.document) != (her.version, &her.document) {
-            wrong.push(format!(
-                "her document of version {} is not that of the last commit, {}",
-                claim.record.version, her.version
-            ));
-        }
-        if claim.record.account != her.account {
-            wrong.push("her account is not that of the last commit that moved it".to_owned());
-        }
-        if claim.now < her.last_now {
-            wrong.push(format!("the clock went back from {} to {}", her.last_now, claim.now));
-        }
-        her.last_now = claim.now;
-        if claim.inputs.is_empty() && !taken && !her.nudged && her.wake.is_none_or(|wake| wake > claim.now) {
-            wrong.push(format!("she was woken at {}, her wake is {:?}", claim.now, her.wake));
-        }
-        if taken && her.unread() > 0 {
-            wrong.push("she was taken though she has unread inputs".to_owned());
-        }
-        let mut open = her.open.iter();
-        let mut found = Vec::new();
-        for queued in &claim.inputs {
-            let (seq, input) = (queued.seq, &queued.input);
-            let expected = match open.next() {
-                Some((known, expected)) if *known == seq => Some(expected),
-                Some((known, _)) => {
-                    wrong.push(format!("input {seq} came before input {known}, or again"));
-                    break;
-                }
-                None if seq <= her.last_seq => {
-                    wrong.push(format!("input {seq} came again after it was consumed"));
-                    break;
-                }
-                None => {
-                    her.last_seq = seq;
-                    let next = her.unseen.pop_front();
-                    found.extend(next.map(|next| (seq, next)));
-                    found.last().map(|(_, next)| next)
-                }
-            };
-            if !expected.is_some_and(|(at, expected)| *at == input.accepted_at && expected.is(&input.body)) {
-                wrong.push(format!("out of order, twice or never accepted: {input:?}, expected {expected:?}"));
-                break;
-            }
-        }
-        her.open.extend(found);
-        for what in wrong {
-            self.blame(format!("claim of {}: {what}", claim.customer));
-        }
     }
 
     /// The store answered a commit.
@@ -418,6 +329,8 @@ impl Judge {
                 InputBody::Result { effect, .. } | InputBody::Stale { effect, .. } => {
                     her.answers_aside.insert(effect.clone());
                 }
+                // Where she is now waits on the list for a person: the engine cannot know.
+                InputBody::Profile(change) if change.profile.contains_key("zone") => her.moved_aside = true,
                 _ => {}
             }
             if found.and_then(|seq| her.open.remove(&seq)).is_none() {
@@ -426,11 +339,6 @@ impl Judge {
         }
         new
     }
-}
-
-/// The order that a purchase is about.
-fn order_of(properties: &Fields) -> Option<String> {
-    properties.get("order_id").and_then(Value::as_text).map(str::to_owned)
 }
 
 /// A document, decoded.

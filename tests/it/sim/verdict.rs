@@ -15,8 +15,9 @@ use autofunnel::lang::value::Value;
 use autofunnel::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The days of a cap.
-const CAP_DAYS: i64 = 7;
+/// Within so many days no more messages take hold than a cap allows in its seven. One that was under way when its
+/// run ended keeps its place for a day; where nothing is heard of it for longer, another may go out meanwhile.
+const CAP_DAYS: i64 = 5;
 
 /// Judges the end.
 pub fn verdict(shared: &Shared, store: &dyn Store, stage: &Stage) {
@@ -38,7 +39,7 @@ pub fn verdict(shared: &Shared, store: &dyn Store, stage: &Stage) {
         orders(&state.judge, id, her, &mut said);
         ledger(&state.judge, id, her, stage, &mut said);
         timeline(&state.judge, id, her, &mut said);
-        caps(&state.judge, id, &mut said);
+        caps(&state.judge, id, her, &mut said);
         wrong.extend(said.into_iter().map(|what| format!("{id}: {what}")));
     }
     state.judge.wrong.extend(wrong);
@@ -207,9 +208,14 @@ fn is_marketing(effect: &Effect, by: &str) -> bool {
 }
 
 /// No cap is exceeded.
-fn caps(judge: &Judge, id: &str, wrong: &mut Vec<String>) {
+fn caps(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
     for (channel, most) in [("email", MAILS_MAX), ("sms", TEXTS_MAX)] {
-        let hers = judge.planned_for(id).filter(|effect| is_marketing(effect, channel));
+        // One that was under way when its run ended keeps its place for a day only: an outage may outlast that.
+        let run_over = |effect: &Effect| {
+            let of = |fact: &Fact| fact.run.as_ref().is_some_and(|run| run.run == effect.run && run.step == effect.step);
+            her.facts.iter().any(|fact| fact.what == What::Withdrawn && of(fact))
+        };
+        let hers = judge.planned_for(id).filter(|effect| is_marketing(effect, channel) && !run_over(effect));
         let mut held: Vec<Time> = hers.filter_map(|effect| judge.seen.get(&effect.id)?.held.first().copied()).collect();
         held.sort();
         if let Some(few) = held.windows(most + 1).find(|few| few[most].since_ms(few[0]) < CAP_DAYS * DAY_MS) {

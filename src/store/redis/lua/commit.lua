@@ -1,5 +1,6 @@
 -- The outcome of a turn. ARGV: epoch id base flags document told wake-at old-wake old-ready first settled
 -- lease-ms effects {id effect}, then what `more` brings.
+-- Base: the version that was read, then the number of the last of the first inputs.
 -- Flags: 1 taken (the inbox has to be empty), 2 effects handed over, 4 more, then 8 for each input that this very
 -- commit has put into the inbox before (what was said about an address that it takes).
 -- `more`, for what is rare: what (account, erase) balance n scattered-inputs n {version by} n uncounted
@@ -81,7 +82,7 @@ for item = 1, items do
   local outcome, kept, unread = 0, call('GETRANGE', record, '0', '11'), call('LLEN', inbox)
   if not mine(lease, ARGV[a + 1]) then
     outcome = 2
-  elseif (kept == '' and zero or string.sub(kept, 1, 8)) ~= ARGV[a + 3] then
+  elseif (kept == '' and zero or string.sub(kept, 1, 8)) ~= string.sub(ARGV[a + 3], 1, 8) then
     outcome = 1
     -- The answer to this very commit was lost on its way: what is stored is what it wrote.
     if again then
@@ -91,6 +92,9 @@ for item = 1, items do
       end
     end
   elseif flags % 2 == 1 and unread > own then
+    outcome = 1
+  -- A fail-over may have lost what the turn has read, and others stand in its place.
+  elseif ARGV[a + 10] ~= '0' and string.sub(call('LINDEX', inbox, number(ARGV[a + 10] - 1)) or '', 1, 8) ~= string.sub(ARGV[a + 3], 9) then
     outcome = 1
   elseif more and #more.scattered > 0 and not all_there(inbox, more.scattered) then
     outcome = 1

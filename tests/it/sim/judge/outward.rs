@@ -27,7 +27,7 @@ impl Judge {
             }
             let zone = her.zone.unwrap_or(chrono_tz::UTC);
             let hour = now.local(zone).hour();
-            if !(QUIET_UNTIL..QUIET_FROM).contains(&hour) {
+            if !her.moved_aside && !(QUIET_UNTIL..QUIET_FROM).contains(&hour) {
                 wrong.push(format!("it is {} for her", now.local(zone)));
             }
         }
