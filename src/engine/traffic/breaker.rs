@@ -8,7 +8,7 @@ pub const FAILURES: u32 = 5;
 /// First rest.
 const REST_MS_MIN: i64 = 5 * SECOND_MS;
 /// Longest rest that we choose ourselves.
-const REST_MS_MAX: i64 = 2 * MINUTE_MS;
+const REST_MS_MAX: i64 = 30 * SECOND_MS;
 /// Longest rest that a provider may ask for.
 const TOLD_MS_MAX: i64 = 60 * MINUTE_MS;
 /// How long the others wait for the one who tries.

@@ -128,6 +128,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_script_tells_the_number_of_the_batch_before() {
+        for (script, body) in ALL {
+            assert!(body.trim_end().ends_with("return {now_text, replies, heard}"), "{script:?}");
+        }
+    }
+
+    #[test]
     fn scripts_stand_in_the_order_of_their_names() {
         for (place, (script, _)) in ALL.iter().enumerate() {
             assert_eq!(*script as usize, place);

@@ -63,4 +63,4 @@ for item = 1, items do
   end
   replies[item] = {full, mode == 'leave' and {} or call('HGETALL', key)}
 end
-return {now_text, replies}
+return {now_text, replies, heard}
