@@ -55,21 +55,27 @@ impl Measures {
     /// A line for each provider that has been called.
     fn providers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let health = self.engine.traffic.health(self.engine.store.now());
-        let measures: [(&str, &str, fn(&Health) -> i64); 2] = [
-            ("autofunnel_provider_calls", "Calls to a provider that are under way", |one| i64::from(one.under_way)),
-            ("autofunnel_provider_resting", "1 while a provider is left alone after failures", |one| {
-                i64::from(one.rests_until.is_some())
-            }),
-        ];
-        for (name, help, measure) in measures {
-            let mut lines = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for one in &health {
-                let labels = [("provider", one.provider.as_str())];
-                ConstGauge::new(measure(one)).encode(lines.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+        let resting = |one: &Health| i64::from(one.rests_until.is_some());
+        lines(encoder, ("autofunnel_provider_calls", "Calls to a provider that are under way"), &health, |one| {
+            i64::from(one.under_way)
+        })?;
+        lines(encoder, ("autofunnel_provider_resting", "1 while a provider is left alone after failures"), &health, resting)
     }
+}
+
+/// A line for each provider.
+fn lines(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    health: &[Health],
+    measure: impl Fn(&Health) -> i64,
+) -> Result<(), std::fmt::Error> {
+    let mut lines = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for one in health {
+        let labels = [("provider", one.provider.as_str())];
+        ConstGauge::new(measure(one)).encode(lines.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 impl Collector for Measures {

@@ -82,7 +82,7 @@ fn word(mut fields: Fields) -> Result<Word, Refusal> {
     match fields.keys().next() {
         Some(unknown) => {
             let known = ["effect", "outcome", "why", "points"];
-            Err(Refusal::new(format!("there is no field `{unknown}`")).did_you_mean(unknown, known.into_iter()))
+            Err(Refusal::new(format!("there is no field `{unknown}`")).did_you_mean(unknown, known))
         }
         None => Ok(Word { effect, outcome }),
     }

@@ -217,7 +217,7 @@ impl Truth {
         if let Some(row) = self.rows.get_mut(&input.customer).filter(|_| takes_away) {
             row.record.gate += 1;
         }
-        if self.is(Bug::AcceptLost) && self.numbers % 50 == 0 {
+        if self.is(Bug::AcceptLost) && self.numbers.is_multiple_of(50) {
             self.number();
             return Accepted::New;
         }

@@ -296,16 +296,19 @@ impl World {
         self.state().judge.blame(format!("{left} letters are still not taken after {STEPS_MAX} steps"));
     }
 
+    /// Goes on with something that a worker has under way; time passes when there is nothing.
+    async fn poll_or_pass(&mut self, which: usize) {
+        if !self.poll(which) {
+            self.pass(1 + self.roll(60) as i64).await;
+        }
+    }
+
     async fn step(&mut self) {
         let which = self.roll(self.workers.len());
         let now = self.now();
         let awake = self.workers[which].stands_until <= now && self.workers[which].busy() < TASKS_MAX;
         match self.roll(1_000) {
-            0..=599 => {
-                if !self.poll(which) {
-                    self.pass(1 + self.roll(60) as i64).await;
-                }
-            }
+            0..=599 => self.poll_or_pass(which).await,
             600..=699 if awake => {
                 let most = 1 + self.roll(6);
                 self.workers[which].turn(most);
