@@ -1,6 +1,6 @@
 //! Providers: what carries messages and remote grants to the outside.
 //!
-//! A kind of provider is one file and one line in [`OWN_KINDS`], or a preset of `http` (see [`presets`]). It is
+//! A kind of provider is one file and one line in `OWN_KINDS`, or a preset of `http` (see `presets`). It is
 //! compiled from the settings into a [`Channel`], which first prepares the exact bytes to send (pure; their
 //! digest is recorded before the first attempt) and then sends them. What an answer means for a retry is
 //! decided here, in [`SendResult`]; when to retry is not.
