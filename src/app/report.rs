@@ -43,15 +43,16 @@ pub async fn rebuild(
     forget_others: bool,
     progress: &dyn Fn(u64),
 ) -> anyhow::Result<Rebuilt> {
+    // First the store: a wrong address is to leave no file behind.
+    let mut options = remote::Options::new(&chosen.address);
+    (options.works, options.accept_loss) = (false, chosen.accept_loss);
+    let store = RedisStore::open(options).await?;
     let mirror = match Mirror::open(&chosen.report, Options::new(clock)) {
         Err(StoreError::Fatal(why)) if why.contains("in use") => {
             bail!("{why}; stop the engine with the role `report` first, its place in the streams is kept")
         }
         opened => opened?,
     };
-    let mut options = remote::Options::new(&chosen.address);
-    (options.works, options.accept_loss) = (false, chosen.accept_loss);
-    let store = RedisStore::open(options).await?;
     let done = correct_all(&store, &mirror, forget_others, progress).await;
     mirror.close().await;
     store.close().await;
