@@ -184,6 +184,7 @@ impl Inner {
             .push(&retry.effect)
             .int(retry.due.0)
             .push(if retry.ambiguous { "1" } else { "" })
+            .int(flight.unsure)
             .push(&retry.why[..end]);
         self.call(op).await?;
         let mut memory = self.memory();

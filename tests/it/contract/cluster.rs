@@ -98,6 +98,7 @@ async fn the_contract_holds_over_a_cluster() {
                 a_withdrawal_raises_the_gate_in_the_accept,
                 the_gate_never_goes_down,
                 what_was_being_sent_is_ambiguous_after_a_restart,
+                what_was_being_sent_stays_ambiguous_when_it_is_put_back_unbegun,
                 an_ambiguous_retry_keeps_its_first_instant,
                 what_may_have_happened_is_not_decided_anew,
                 the_first_body_digest_is_kept,

@@ -249,6 +249,32 @@ pub async fn what_was_being_sent_is_ambiguous_after_a_restart(stand: &dyn Stand)
     assert_eq!((&deliveries[1].effect, deliveries[1].ambiguous, deliveries[1].ambiguous_since), (&resting, false, None));
 }
 
+/// The limits of a provider put an effect back before anything begins.
+pub async fn what_was_being_sent_stays_ambiguous_when_it_is_put_back_unbegun(stand: &dyn Stand) {
+    let store = open(stand);
+    let sent = with_claimed_effect(&store, "anna").await;
+    stand.clock().pass(500);
+    begin(&store, &sent).await;
+    drop(store);
+    stand.clock().pass(500);
+    let store = open(stand);
+    for round in 0..3 {
+        let delivery = store.claim_effects(9).await.unwrap().remove(0);
+        let told = (delivery.attempts, delivery.ambiguous, delivery.ambiguous_since);
+        assert_eq!(told, (1, true, Some(Time(START + 500))), "round {round}");
+        put_back(&store, &delivery, store.now(), "its provider takes no more", false).await;
+    }
+    accept(&store, vec![withdrawal("anna")]).await;
+    let claim = claim_one(&store).await;
+    commit(&store, Commit { gate: claim.record.gate, ..turn(&claim) }).await;
+    stand.clock().pass(1_000);
+    let delivery = store.claim_effects(9).await.unwrap().remove(0);
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::Stale);
+    let claim = claim_one(&store).await;
+    let body = &claim.inputs[0].input.body;
+    assert!(matches!(body, InputBody::Result { outcome: Outcome::Unknown { .. }, .. }), "{body:?}");
+}
+
 pub async fn what_may_have_happened_is_not_decided_anew(stand: &dyn Stand) {
     let store = open(stand);
     for (customer, ambiguous) in [("anna", true), ("bert", false)] {
