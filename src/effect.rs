@@ -38,6 +38,17 @@ pub struct Effect {
     pub kind: EffectKind,
 }
 
+impl Effect {
+    /// Who is called for it; `None`: nobody, the built-in account books it.
+    pub fn provider(&self) -> Option<&str> {
+        match &self.kind {
+            EffectKind::Message(message) => Some(&message.provider),
+            EffectKind::Grant(grant) => grant.provider.as_deref(),
+            EffectKind::Offer(_) => None,
+        }
+    }
+}
+
 /// Whose effect that id names: what stands before run, step and iteration.
 pub fn customer_of(id: &str) -> Option<&str> {
     let mut parts = id.rsplitn(4, '/');

@@ -15,6 +15,7 @@ use crate::event::address::Address;
 use crate::event::{Input, InputBody};
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::queue::Handler;
+use crate::store::pause::{PAUSED, RECHECK_MS};
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
 use crate::turn::{self, book};
 use futures_util::FutureExt;
@@ -89,7 +90,7 @@ impl Engine {
                 Meter::add(&self.meter.stale, 1);
                 return Ok(());
             }
-            Begin::TurnFirst | Begin::Gone => return Ok(()),
+            Begin::TurnFirst | Begin::Paused | Begin::Gone => return Ok(()),
         };
         Meter::add(&self.meter.attempts, 1);
         failpoint("provider.call.before");
@@ -121,10 +122,10 @@ impl Engine {
     /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
     async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
         let effect = &delivery.effect;
-        let (provider, urgent) = match &effect.kind {
-            EffectKind::Message(message) => (message.provider.as_str(), message.transactional),
-            EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), true),
-            EffectKind::Offer(_) => ("", true),
+        let provider = effect.provider().unwrap_or_default();
+        let urgent = match &effect.kind {
+            EffectKind::Message(message) => message.transactional,
+            EffectKind::Grant(_) | EffectKind::Offer(_) => true,
         };
         let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
         let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
@@ -227,8 +228,10 @@ impl Engine {
         };
         let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
         commit.settled = Some(effect.id.clone());
+        commit.books = outcome.is_none();
         match self.commit(vec![commit]).await.first() {
             Some(Committed::Done) => Ok(()),
+            Some(Committed::Paused) => self.put_back(delivery, now.plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await,
             // Somebody moved her between claim and commit, or the effect was settled already.
             _ => match outcome {
                 Some(outcome) => self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), outcome.clone())).await,

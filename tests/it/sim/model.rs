@@ -5,6 +5,7 @@ use crate::contract::{Stand, TestClock};
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::read::{
     Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
 };
@@ -133,6 +134,26 @@ impl Store for ModelStore {
 
     fn settle(&self, effect: String, customer: String, outcome: Outcome) -> BoxFuture<'_, StoreResult<()>> {
         self.call(|truth, _| truth.settle(effect, customer, outcome))
+    }
+
+    fn drop_effect(&self, effect: String, customer: String, why: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.drop_effect(effect, customer, why))
+    }
+
+    fn hasten(&self, effect: String, _customer: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.hasten(&effect))
+    }
+
+    fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
+        self.call(|truth, _| truth.pause(pause))
+    }
+
+    fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.resume(&of))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        self.ask(Truth::all_pauses)
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
