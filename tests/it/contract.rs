@@ -36,6 +36,7 @@ pub use addresses::{address, stop};
 use effects::*;
 use inbox::*;
 use keep::*;
+pub use pauses::pause;
 use pauses::*;
 use reads::*;
 use recovery::*;

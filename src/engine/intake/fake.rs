@@ -227,6 +227,10 @@ impl Reads for FakeStore {
         self.read(move |rows| rows.outbox.iter().take(max).cloned().collect())
     }
 
+    fn waiting(&self, _effect: String, _customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        self.read(|_| None)
+    }
+
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
         self.read(|rows| rows.quarantine.iter().take(max).cloned().collect())
     }

@@ -401,8 +401,8 @@ impl Target {
     pub async fn pauses(&self, pauses: &[Pause]) -> StoreResult<()> {
         let mut commands = Vec::new();
         for pause in pauses {
-            let kept = serde_json::to_string(pause)
-                .map_err(|why| StoreError::Fatal(format!("cannot write the pause down: {why}")))?;
+            let kept =
+                serde_json::to_string(pause).map_err(|why| StoreError::Fatal(format!("cannot write the pause down: {why}")))?;
             let mut set = command("HSET", meta("pauses"));
             set.arg(pause.of.name()).arg(kept).arg("change").arg(1);
             commands.push(set);

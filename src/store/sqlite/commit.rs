@@ -333,8 +333,18 @@ impl Core {
         let flight = turn.hand_over.then(|| {
             let customer = turn.customer.clone();
             let NewEffect { gate, valid_until, under, .. } = *effect;
-            let flight =
-                EffectFlight { seq, customer, num, gate, valid_until, under, unsure: false, attempts: 0, ticket: 0, begun: false };
+            let flight = EffectFlight {
+                seq,
+                customer,
+                num,
+                gate,
+                valid_until,
+                under,
+                unsure: false,
+                attempts: 0,
+                ticket: 0,
+                begun: false,
+            };
             (effect.id.clone(), flight)
         });
         self.batch.gone.remove(&effect.id);

@@ -16,10 +16,12 @@ use rusqlite::{Connection, params};
 const NAME: &str = "pauses";
 
 /// [`super::Store::pause`].
-pub const PAUSE: Call<Pause, ()> = Call { phase: Phase::Write, points: POINTS, run: |core, pause| core.pause(pause), lost: let_be };
+pub const PAUSE: Call<Pause, ()> =
+    Call { phase: Phase::Write, points: POINTS, run: |core, pause| core.pause(pause), lost: let_be };
 
 /// [`super::Store::resume`].
-pub const RESUME: Call<Pausable, bool> = Call { phase: Phase::Write, points: POINTS, run: |core, of| core.resume(of), lost: let_be };
+pub const RESUME: Call<Pausable, bool> =
+    Call { phase: Phase::Write, points: POINTS, run: |core, of| core.resume(of), lost: let_be };
 
 /// [`super::Store::hasten`].
 pub const HASTEN: Call<String, bool> =

@@ -142,6 +142,12 @@ pub async fn a_person_hastens_or_drops_what_waits(stand: &dyn Stand) {
     let due = Time(START + 60_000);
     let retry = Retry { effect: sent.id.clone(), ticket: 0, due, why: "503".to_owned(), ambiguous: false };
     store.retry(retry).await.unwrap();
+    let waiting = store.waiting(sent.id.clone(), anna.clone()).await.unwrap().unwrap();
+    assert_eq!((&waiting.effect, waiting.due, waiting.attempts, waiting.why.as_str()), (&sent, due, 0, "503"));
+    assert_eq!(waiting.doubtful_since, None);
+    for (effect, customer) in [("nothing", "anna"), (sent.id.as_str(), "bert")] {
+        assert_eq!(store.waiting(effect.to_owned(), customer.to_owned()).await.unwrap(), None);
+    }
     assert!(store.claim_effects(9).await.unwrap().is_empty());
     assert!(store.hasten(sent.id.clone(), anna.clone()).await.unwrap());
     let delivery = store.claim_effects(9).await.unwrap().remove(0);
@@ -162,6 +168,8 @@ pub async fn a_person_hastens_or_drops_what_waits(stand: &dyn Stand) {
     begin(&store, &doubtful).await;
     let retry = Retry { effect: doubtful.id.clone(), ticket: 0, due, why: "lost".to_owned(), ambiguous: true };
     store.retry(retry).await.unwrap();
+    let waiting = store.waiting(doubtful.id.clone(), bert.clone()).await.unwrap().unwrap();
+    assert_eq!((waiting.doubtful_since, waiting.attempts), (Some(store.now()), 1));
     assert!(store.drop_effect(doubtful.id.clone(), bert, "enough".to_owned()).await.unwrap());
     let claim = claim_one(&store).await;
     let body = &claim.inputs[0].input.body;

@@ -10,7 +10,9 @@ use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::pause::{Pausable, Pause};
-use autofunnel::store::read::{Counts, Figure, KeptMessage, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow};
+use autofunnel::store::read::{
+    Counts, Figure, KeptMessage, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
+};
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, NewInput, Record, Retry, RunRow,
     Saying, Store, StoreError, StoreResult, TokenRow, Work,
@@ -374,6 +376,10 @@ impl Reads for Faulty {
 
     fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>> {
         self.store.outbox(max)
+    }
+
+    fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        self.store.waiting(effect, customer)
     }
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {

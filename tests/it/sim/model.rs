@@ -7,7 +7,7 @@ use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::read::{
-    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
 };
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, Fate, LINK_KEY_BYTES, NewInput, Record,
@@ -323,6 +323,10 @@ impl Reads for ModelStore {
             rows.sort_by_key(|row| row.due);
             page(rows, false, max)
         })
+    }
+
+    fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        self.ask(|truth| truth.waiting_for(&effect, &customer))
     }
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {

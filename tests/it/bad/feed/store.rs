@@ -78,6 +78,10 @@ impl Reads for Sink {
         never()
     }
 
+    fn waiting(&self, _effect: String, _customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        never()
+    }
+
     fn quarantine(&self, _max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
         never()
     }

@@ -6,6 +6,7 @@ use autofunnel::event::InputBody;
 use autofunnel::lang::time::Time;
 use autofunnel::store::Begin;
 use autofunnel::store::pause::{PAUSED, Pausable, Pause, RECHECK_MS};
+use autofunnel::store::read::Waiting;
 
 impl Truth {
     /// See [`autofunnel::store::Store::pause`].
@@ -32,6 +33,18 @@ impl Truth {
     fn waiting(&mut self, effect: &str) -> Option<&mut Out> {
         let seq = self.locate(effect)?;
         self.outbox.get_mut(&seq).filter(|out| out.owner.is_none())
+    }
+
+    /// See [`autofunnel::store::read::Reads::waiting`].
+    pub fn waiting_for(&self, effect: &str, customer: &str) -> Option<Waiting> {
+        let out = &self.outbox[&self.locate(effect)?];
+        (out.effect.customer == customer).then(|| Waiting {
+            effect: out.effect.clone(),
+            due: out.due,
+            attempts: out.attempts,
+            doubtful_since: out.unsure.or(out.begun.filter(|_| out.sending)),
+            why: out.why.clone(),
+        })
     }
 
     /// See [`autofunnel::store::Store::hasten`].
