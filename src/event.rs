@@ -90,6 +90,17 @@ pub enum InputBody {
         /// Why it was not sent.
         why: String,
     },
+    /// A person's word on what waits for one.
+    Review {
+        /// The effect that it would be.
+        effect: String,
+        /// It may go; else the step is skipped.
+        release: bool,
+        /// Who says so.
+        by: String,
+        /// Why, or empty.
+        why: String,
+    },
     /// The customer is to be forgotten.
     Erase,
     /// Something was said about an address: it concerns her if it is hers.

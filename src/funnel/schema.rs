@@ -79,6 +79,8 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         Field::optional("properties", Shape::MapOf(&Shape::Data), "can be read as `event.<name>` in the run"),
         AT,
     ],
+    &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
+    &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[
         Field::required("fail", Shape::Name("step"), "the next effect of this step, or with this template, fails"),
         Field::optional("with", Shape::Word(FAILURES), "how it fails: `refused` by the receiver, or `dead` after all attempts"),
@@ -103,6 +105,9 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("offered", "an offer was made"),
     ("skipped", "a step was skipped"),
     ("held", "a message waits for the end of quiet hours"),
+    ("review", "a step waits for a person's release"),
+    ("released", "a person released it"),
+    ("shadowed", "what a step would have done, where nothing leaves"),
     ("capped", "a cap stood against a message"),
     ("variant", "a split chose"),
     ("set", "a profile field was set"),

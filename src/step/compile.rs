@@ -3,7 +3,7 @@
 //! A step is emitted first, then the lists below it, then what follows it. The last step of a list below
 //! goes on where the step above goes on; while that is not known its `next` is an open end.
 
-use super::{END, KINDS, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
+use super::{END, KINDS, Mode, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
 use crate::lang::cel::{Cond, Expr, Schema, Text, Type};
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::Node;
@@ -22,6 +22,11 @@ pub const COMMON: &[Field] = &[
         "on_error",
         Shape::Word(&["stop", "skip"]),
         "what happens when the step fails for good: `stop` ends the run, `skip` goes on; messages skip, grants and offers stop",
+    ),
+    Field::optional(
+        "mode",
+        Shape::Word(Mode::WORDS),
+        "`live`; `hold_for_review`: it waits for a person's release; `shadow`: nothing leaves; if not given, as the funnel says",
     ),
 ];
 
@@ -166,6 +171,7 @@ impl<'a> Compiler<'a> {
             None if matches!(kind.name, "grant" | "offer") => OnError::Stop,
             None => OnError::Skip,
         };
+        let mode = object.word("mode", Mode::WORDS, faults).map(Mode::of);
         if self.out.steps.list.len() >= STEPS_MAX {
             faults.error("too-many-steps", &node.place, format!("a funnel has at most {STEPS_MAX} steps"));
             return None;
@@ -176,6 +182,7 @@ impl<'a> Compiler<'a> {
             kind: kind.name,
             only_if,
             on_error,
+            mode,
             step: Box::new(Reserved),
             next: END,
             depth: self.depth,
@@ -188,6 +195,10 @@ impl<'a> Compiler<'a> {
             self.results.push((id, Vec::new()));
             return None;
         };
+        if mode.is_some() && step.template().or(step.grants().map(|_| ("", ""))).is_none() && step.offers().is_none() {
+            let what = format!("`mode` says whether something leaves, and `{}` sends and books nothing", kind.name);
+            faults.error("mode-without-effect", &object.place("mode"), what).hint("leave it out here, or write it in the funnel");
+        }
         let mut results = vec![("result".to_owned(), Type::Text)];
         results.extend(step.results());
         self.results.push((id, results));

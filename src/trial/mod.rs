@@ -44,6 +44,9 @@ pub const LISTED: &[What] = &[
     What::Offered,
     What::Skipped,
     What::Held,
+    What::Review,
+    What::Released,
+    What::Shadowed,
     What::Capped,
     What::Variant,
     What::Set,
@@ -94,6 +97,7 @@ fn play(player: &mut Player<'_>, script: &Script) {
     for (at, act) in &script.acts {
         match act {
             Act::Input(body) => player.input(*at, body.clone()),
+            Act::Review(step, release) => player.review(*at, step, *release),
             Act::Fail(step, failure) => {
                 player.run_until(*at);
                 player.fail_next(step, *failure);

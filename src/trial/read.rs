@@ -38,6 +38,8 @@ pub struct Script {
 pub(super) enum Act {
     Input(InputBody),
     Fail(String, Failure),
+    /// A person's word on what a step holds for review: it may go.
+    Review(String, bool),
 }
 
 /// What reading an entry needs.

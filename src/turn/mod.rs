@@ -44,6 +44,7 @@ mod entries;
 mod goals;
 mod inputs;
 mod results;
+pub mod review;
 mod segments;
 mod sending;
 mod stops;

@@ -16,7 +16,7 @@ use crate::funnel::Funnel;
 use crate::funnel::settings::QuietHours;
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
-use crate::step::{Flow, GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
+use crate::step::{Flow, GrantPlan, MessagePlan, Mode, NEXT, Quiet, StepAt};
 use chrono::{Days, NaiveDateTime, NaiveTime};
 use std::sync::Arc;
 
@@ -125,7 +125,10 @@ impl Turn<'_> {
             variables,
             links,
         });
-        let id = self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend);
+        let id = match self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend) {
+            Ok(id) => id,
+            Err(next) => return next,
+        };
         if !transactional {
             self.customer.sends.push(Send { at: now, channel: plan.channel.to_owned(), tag: send_tag, effect: Some(id) });
         }
@@ -190,8 +193,7 @@ impl Turn<'_> {
             provider: self.workspace.settings.loyalty.clone(),
             variables,
         });
-        self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
-        Next::Rest
+        self.plan(index, funnel, step, kind, None, OnUncertain::Hold).map_or_else(|next| next, |_| Next::Rest)
     }
 
     pub(super) fn offer(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, bundle: String, valid_for: Span) -> Next {
@@ -216,9 +218,13 @@ impl Turn<'_> {
             return Next::Again;
         }
         let kind = EffectKind::Offer(Offer { bundle, valid_for });
-        let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
-        self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
-        Next::Rest
+        match self.plan(index, funnel, step, kind, None, OnUncertain::Hold) {
+            Ok(id) => {
+                self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+                Next::Rest
+            }
+            Err(next) => next,
+        }
     }
 
     /// Everything that the step's message or request may name, as it is now; the error says that it is too much.
@@ -234,7 +240,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Puts an effect into the outbox; the run waits for its answer.
+    /// Puts an effect into the outbox; the run waits for its answer. `Err`: it does not leave, because its mode is
+    /// another, and what the run does next.
     fn plan(
         &mut self,
         index: usize,
@@ -243,11 +250,16 @@ impl Turn<'_> {
         kind: EffectKind,
         valid_until: Option<Time>,
         on_uncertain: OnUncertain,
-    ) -> String {
+    ) -> Result<String, Next> {
         let run = &self.customer.runs[index];
         let mut id = format!("{}/{}/{}/{}", self.customer.id, run.id, step.id, run.iteration);
         if run.decision > 0 {
             id.push_str(&format!(".{}", run.decision));
+        }
+        match step.mode.unwrap_or(funnel.mode) {
+            Mode::Review if !run.released => return Err(self.hold_for_review(index, funnel, step, &kind, id)),
+            Mode::Shadow => return Err(self.shadow(index, funnel, step, &kind)),
+            Mode::Live | Mode::Review => {}
         }
         self.effects.push(Effect {
             id: id.clone(),
@@ -264,7 +276,7 @@ impl Turn<'_> {
         });
         self.customer.runs[index].state = RunState::Effect { id: id.clone() };
         self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
-        id
+        Ok(id)
     }
 
     /// Her zone may be another now. Then her nights are elsewhere: messages that wait for a morning or are on

@@ -22,7 +22,14 @@ impl Turn<'_> {
                 RunState::Waiting { until } => self.waiting(index, until, pass),
                 RunState::Held { until } if until <= self.now => self.customer.runs[index].state = RunState::Ready,
                 RunState::WaitingFor { until } => self.waiting_for(index, until, pass),
-                RunState::Held { .. } | RunState::Ready | RunState::Effect { .. } | RunState::Ended { .. } => {}
+                RunState::Review { until: Some(until), .. } if until <= self.now => {
+                    self.customer.runs[index].state = RunState::Ready
+                }
+                RunState::Review { .. }
+                | RunState::Held { .. }
+                | RunState::Ready
+                | RunState::Effect { .. }
+                | RunState::Ended { .. } => {}
             }
         }
     }
@@ -98,6 +105,7 @@ impl Turn<'_> {
         run.iteration += 1;
         run.decision = 0;
         run.deadline = None;
+        run.released = false;
         run.state = RunState::Ready;
         self.runs.touched.insert(run.id);
     }

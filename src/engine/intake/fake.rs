@@ -151,6 +151,7 @@ impl FakeStore {
             iteration: 1,
             decision: 0,
             deadline: None,
+            released: false,
             unknown: Some("no answer".to_owned()),
             results: Default::default(),
             goal: None,
