@@ -6,7 +6,10 @@
 
 use crate::lang::time::{Span, Time};
 use crate::lang::value::Fields;
+use call::Call;
 use serde::{Deserialize, Serialize};
+
+pub mod call;
 
 /// Largest frozen variables of one effect, in bytes of their JSON.
 pub const VARIABLES_BYTES_MAX: usize = 8 * 1024;
@@ -60,6 +63,8 @@ pub enum EffectKind {
     Grant(Grant),
     /// Make an offer from the catalog.
     Offer(Offer),
+    /// Call a service.
+    Call(Call),
 }
 
 impl EffectKind {
@@ -69,6 +74,7 @@ impl EffectKind {
             EffectKind::Message(_) => "message",
             EffectKind::Grant(_) => "grant",
             EffectKind::Offer(_) => "offer",
+            EffectKind::Call(_) => "call",
         }
     }
 }

@@ -121,6 +121,8 @@ whats! {
     Granted = "granted",
     /// An offer was made.
     Offered = "offered",
+    /// A service was called and answered as expected.
+    Called = "called",
     /// An effect was refused, died, or its result is unknown.
     Failed = "failed",
     /// An effect was taken back before it began.

@@ -6,6 +6,7 @@
 
 use crate::account::Account;
 use crate::customer::Customer;
+use crate::effect::call::Call;
 use crate::effect::{Effect, EffectKind, Message, Outcome};
 use crate::event::{Input, InputBody};
 use crate::fact::{Fact, What};
@@ -13,7 +14,7 @@ use crate::funnel::Definitions;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::turn::{self, book};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Most wakes that one call of [`Player::run_until`] plays.
 pub const WAKES_MAX: usize = 10_000;
@@ -41,6 +42,16 @@ pub struct Player<'a> {
     /// Her next wake.
     pub wake: Option<Time>,
     failures: Vec<(String, Failure)>,
+    answers: BTreeMap<String, Answer>,
+}
+
+/// What a service answers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body, if that is JSON.
+    pub body: Option<Value>,
 }
 
 /// How an effect is to fail.
@@ -67,7 +78,13 @@ impl<'a> Player<'a> {
             effects: Vec::new(),
             wake: None,
             failures: Vec::new(),
+            answers: BTreeMap::new(),
         }
+    }
+
+    /// From now on calls of that step are answered so; without it they are answered 200 with no body.
+    pub fn answer_with(&mut self, step: &str, answer: Answer) {
+        self.answers.insert(step.to_owned(), answer);
     }
 
     /// The next effect of that step fails.
@@ -143,7 +160,23 @@ impl<'a> Player<'a> {
             self.account = account;
             return outcome;
         }
+        if let EffectKind::Call(call) = &effect.kind {
+            return self.called(&effect.step, call);
+        }
         self.render(effect)
+    }
+
+    /// The answer of a service, judged as it would be live; what live is tried again is dead here.
+    fn called(&self, step: &str, call: &Call) -> Outcome {
+        let answer = self.answers.get(step).cloned().unwrap_or(Answer { status: 200, body: None });
+        let why = format!("the receiver answered {}", answer.status);
+        match answer.status {
+            status if call.expects(status) => {
+                Outcome::Accepted { reference: None, data: call.read(status, answer.body.as_ref()) }
+            }
+            408 | 425 | 429 | 500.. => Outcome::Dead { why, attempts: 1 },
+            _ => Outcome::Refused { why },
+        }
     }
 
     /// A message is rendered for real: a template that cannot be rendered fails here as it would live.

@@ -9,7 +9,7 @@
 use super::traffic::{Asking, Entry, Pass};
 use super::turner::{Failure, guarded};
 use super::{Engine, Live, Meter, record};
-use crate::channel::{Channel, Idempotency, Prepared, SendResult};
+use crate::channel::{Channel, Idempotency, Prepared, SendResult, service_name};
 use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
 use crate::event::address::Address;
 use crate::event::{Input, InputBody};
@@ -20,6 +20,7 @@ use crate::turn::{self, book};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,12 +122,8 @@ impl Engine {
     /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
     async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
         let effect = &delivery.effect;
-        let (provider, urgent) = match &effect.kind {
-            EffectKind::Message(message) => (message.provider.as_str(), message.transactional),
-            EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), true),
-            EffectKind::Offer(_) => ("", true),
-        };
-        let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
+        let (provider, urgent) = carrier(effect);
+        let asking = Asking { effect: &effect.id, provider: &provider, urgent, share: self.store.share() };
         let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
             Entry::Go(pass, pause) => {
                 if !pause.is_zero() {
@@ -270,7 +267,17 @@ fn book_is_for(effect: &Effect) -> bool {
     match &effect.kind {
         EffectKind::Grant(grant) => grant.provider.is_none(),
         EffectKind::Offer(_) => true,
-        EffectKind::Message(_) => false,
+        EffectKind::Message(_) | EffectKind::Call(_) => false,
+    }
+}
+
+/// Who carries an effect, and whether it goes before marketing.
+fn carrier(effect: &Effect) -> (Cow<'_, str>, bool) {
+    match &effect.kind {
+        EffectKind::Message(message) => (message.provider.as_str().into(), message.transactional),
+        EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default().into(), true),
+        EffectKind::Call(call) => (service_name(&call.service).into(), true),
+        EffectKind::Offer(_) => ("".into(), true),
     }
 }
 
@@ -312,12 +319,13 @@ fn settle_turn(
 fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepared), Outcome> {
     let effect = &delivery.effect;
     let refused = |why: String| Outcome::Refused { why };
-    let (provider, template) = match &effect.kind {
-        EffectKind::Message(message) => (message.provider.as_str(), Some(message)),
-        EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), None),
+    let template = match &effect.kind {
+        EffectKind::Message(message) => Some(message),
+        EffectKind::Grant(_) | EffectKind::Call(_) => None,
         EffectKind::Offer(_) => return Err(refused("offers are made by the built-in account only".to_owned())),
     };
-    let channel = live.channels.get(provider).cloned();
+    let (provider, _) = carrier(effect);
+    let channel = live.channels.get(&*provider).cloned();
     let channel = channel.ok_or_else(|| refused(format!("there is no provider `{provider}` any more")))?;
     let rendered = match template {
         None => None,
@@ -341,8 +349,12 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
     Ok((channel, prepared))
 }
 
-/// What is to be done when nobody knows: grants are held whatever the provider says of messages.
+/// What is to be done when nobody knows: grants are held whatever the provider says of messages, and a question
+/// is asked again.
 fn uncertain(channel: &dyn Channel, effect: &Effect) -> OnUncertain {
+    if matches!(&effect.kind, EffectKind::Call(call) if call.is_safe()) {
+        return OnUncertain::Resend;
+    }
     match effect.on_uncertain {
         OnUncertain::Hold => OnUncertain::Hold,
         OnUncertain::Resend => channel.on_uncertain(),

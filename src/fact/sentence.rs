@@ -44,6 +44,7 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::Sent => format!("Sent{}{}", about_or_step(fact), channel(fact)),
         What::Granted => format!("Granted{}", points(fact)),
         What::Offered => format!("Offered{about}"),
+        What::Called => format!("Called{about}{step}"),
         What::Failed => format!("Failed{}{}", about_or_step(fact), channel(fact)),
         What::Withdrawn => format!("Taken back{}{}", about_or_step(fact), channel(fact)),
         What::Set => format!("Set{about}"),

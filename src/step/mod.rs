@@ -15,6 +15,7 @@ use crate::watch::Watch;
 use std::fmt::Debug;
 
 pub mod branch;
+pub mod call;
 pub mod compile;
 pub mod emit;
 pub mod grant;
@@ -37,6 +38,7 @@ pub const KINDS: &[&StepKind] = &[
     &message::PUSH,
     &grant::KIND,
     &offer::KIND,
+    &call::KIND,
     &wait::KIND,
     &wait_until::KIND,
     &wait_for::KIND,
@@ -53,6 +55,9 @@ pub const STEPS_MAX: usize = 500;
 pub const END: u32 = u32::MAX;
 /// Target that means "the step after this one".
 pub const NEXT: u32 = u32::MAX - 1;
+
+/// The field with the steps that are done when a step has failed.
+pub const FAILED: &str = "failed";
 
 /// A kind of step.
 pub struct StepKind {
@@ -108,6 +113,8 @@ pub enum OnError {
     Stop,
     /// The run goes on with the next step.
     Skip,
+    /// The run goes on with the steps of `failed`; [`NEXT`]: there are none.
+    Branch(u32),
 }
 
 /// What a step looks at.
@@ -177,6 +184,13 @@ pub enum Flow {
         /// Validity.
         valid_for: Span,
     },
+    /// Call a service.
+    Call {
+        /// The request.
+        call: crate::effect::call::Call,
+        /// It must not be made later than this after its decision.
+        expires: Option<Span>,
+    },
     /// Set profile fields.
     Set(Vec<(String, Value)>),
     /// Emit an event.
@@ -195,6 +209,11 @@ pub enum Flow {
     Missing {
         /// What.
         what: String,
+    },
+    /// What the step wants cannot be done.
+    Impossible {
+        /// Why, as a sentence without a full stop.
+        why: String,
     },
 }
 
@@ -305,6 +324,10 @@ pub trait Step: Debug + Send + Sync {
     fn grants(&self) -> Option<&str> {
         None
     }
+    /// The service that it calls.
+    fn calls(&self) -> Option<&str> {
+        None
+    }
     /// The bundle that it offers.
     fn offers(&self) -> Option<&str> {
         None
@@ -315,6 +338,19 @@ pub trait Step: Debug + Send + Sync {
     }
     /// In words: "wait 3 days", "e-mail “welcome”".
     fn sentence(&self) -> String;
+}
+
+impl StepAt {
+    /// The steps that it can go to beside the next one, with their names.
+    pub fn arms(&self) -> Vec<(String, u32)> {
+        let mut arms = self.step.arms();
+        if let OnError::Branch(to) = self.on_error
+            && to != NEXT
+        {
+            arms.push((FAILED.to_owned(), to));
+        }
+        arms
+    }
 }
 
 /// Text of a step's main value when it must be a name.

@@ -7,12 +7,12 @@ use crate::event::{ConsentChange, InputBody, MembershipChange, ProfileChange};
 use crate::funnel::schema::MEMBERSHIP_FIELDS;
 use crate::funnel::settings::{CHANNELS, MembershipOwner};
 use crate::lang::cel::Text;
-use crate::lang::diag::Faults;
+use crate::lang::diag::{Faults, Place};
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Field, Object};
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
-use crate::play::Failure;
+use crate::play::{Answer, Failure};
 
 /// How an effect can be made to fail.
 const FAILURES: &[&str] = &["refused", "dead"];
@@ -46,6 +46,11 @@ impl Reader<'_> {
                 change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
             }
             "enrol" => self.enrol(&object, faults),
+            "answer" => {
+                let step = self.calling(text_of(value), &value.place, faults);
+                let answer = answer(&object, faults);
+                Some(Act::Answer(step?, answer?))
+            }
             _ => self.fail(value, &object, faults),
         }
     }
@@ -123,6 +128,20 @@ impl Reader<'_> {
         Some(Act::Input(InputBody::Enrol { funnel: self.funnel.to_owned(), id, properties }))
     }
 
+    /// The id of a step that calls a service.
+    pub(super) fn calling(&self, named: Option<Text>, place: &Place, faults: &mut Faults) -> Option<String> {
+        let steps = self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
+        let known: Vec<&str> = steps.filter(|at| at.step.calls().is_some()).map(|at| at.id.as_str()).collect();
+        let named = named.unwrap_or_else(|| Text { text: String::new(), place: place.clone() });
+        if known.contains(&named.text.as_str()) {
+            return Some(named.text);
+        }
+        faults
+            .error("unknown-step", &named.place, format!("the funnel has no step `{}` that calls a service", named.text))
+            .did_you_mean(&named.text, known);
+        None
+    }
+
     /// The next effect of a step fails; the step is named by its id, or by the template that it alone uses.
     fn fail(&self, node: &Node, object: &Object<'_>, faults: &mut Faults) -> Option<Act> {
         let named = text_of(node).filter(|step| !step.text.is_empty());
@@ -154,4 +173,17 @@ impl Reader<'_> {
         };
         Some(Act::Fail(step.to_owned(), failure))
     }
+}
+
+/// What a service answers.
+pub(super) fn answer(object: &Object<'_>, faults: &mut Faults) -> Option<Answer> {
+    let status = match object.node("status") {
+        None => Some(200),
+        Some(_) => object.int("status", 100, 599, faults).and_then(|status| u16::try_from(status).ok()),
+    };
+    let body = match object.node("body") {
+        None => Some(None),
+        Some(node) => shape::data(node, faults).map(Some),
+    };
+    Some(Answer { status: status?, body: body? })
 }

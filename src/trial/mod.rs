@@ -42,6 +42,7 @@ pub const LISTED: &[What] = &[
     What::Sent,
     What::Granted,
     What::Offered,
+    What::Called,
     What::Skipped,
     What::Held,
     What::Capped,
@@ -88,12 +89,19 @@ pub fn run(definitions: &Definitions, funnel: &str, node: &Node, faults: &mut Fa
 }
 
 fn play(player: &mut Player<'_>, script: &Script) {
+    for (step, answer) in &script.answers {
+        player.answer_with(step, answer.clone());
+    }
     if !script.given.is_empty() {
         player.backlog(script.given.clone(), script.start);
     }
     for (at, act) in &script.acts {
         match act {
             Act::Input(body) => player.input(*at, body.clone()),
+            Act::Answer(step, answer) => {
+                player.run_until(*at);
+                player.answer_with(step, answer.clone());
+            }
             Act::Fail(step, failure) => {
                 player.run_until(*at);
                 player.fail_next(step, *failure);

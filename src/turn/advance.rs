@@ -9,7 +9,7 @@ use crate::funnel::Funnel;
 use crate::lang::cel::Verdict;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
-use crate::step::{Flow, IfPast, NEXT, OnError, StepAt};
+use crate::step::{FAILED, Flow, IfPast, NEXT, OnError, StepAt};
 use std::sync::Arc;
 
 /// Whether a run goes on with another step at once.
@@ -113,6 +113,7 @@ impl Turn<'_> {
             Flow::Send(plan) => return self.send(index, funnel, step, plan),
             Flow::Grant(plan) => return self.grant(index, funnel, step, plan),
             Flow::Offer { bundle, valid_for } => return self.offer(index, funnel, step, bundle, valid_for),
+            Flow::Call { call, expires } => return self.call(index, funnel, step, call, expires),
             Flow::Set(values) => self.set(index, funnel, step, values, depth),
             Flow::Emit { name, properties } => return self.emit_step(index, funnel, step, name, properties, depth),
             Flow::Stop { reason } => {
@@ -124,6 +125,7 @@ impl Turn<'_> {
                 let why = format!("{what} is not known");
                 return self.fail(index, funnel, step, why, step.on_error);
             }
+            Flow::Impossible { why } => return self.fail(index, funnel, step, why, step.on_error),
         }
         Next::Again
     }
@@ -163,7 +165,18 @@ impl Turn<'_> {
                 self.end_run(index, "stopped");
                 Next::Rest
             }
+            OnError::Branch(to) => {
+                self.skip(index, funnel, step, why);
+                self.branch_off(index, funnel, step, to);
+                Next::Again
+            }
         }
+    }
+
+    /// A step has failed, and steps stand there for that.
+    pub(super) fn branch_off(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, to: u32) {
+        self.run_fact(index, funnel, What::Branched, FAILED, "");
+        self.go(index, step, to);
     }
 
     /// Notes what later steps read as `steps.<id>`.

@@ -4,11 +4,15 @@ use super::Turn;
 use super::sending::set_variant;
 use crate::customer::RunState;
 use crate::effect::Outcome;
+use crate::effect::call::UNREAD;
 use crate::fact::What;
 use crate::funnel::Funnel;
 use crate::lang::value::{Fields, Value};
 use crate::step::{NEXT, OnError, StepAt};
 use std::sync::Arc;
+
+/// Most values of an answer that a fact shows.
+const SEEN_MAX: usize = 10;
 
 impl Turn<'_> {
     /// The answer to an effect.
@@ -72,6 +76,10 @@ impl Turn<'_> {
             properties.insert("funnel".to_owned(), Value::from(funnel.name.as_str()));
             self.own_event(index, "offer_shown", effect, properties);
         }
+        if let Some(service) = step.step.calls() {
+            let unread = data.get(UNREAD).and_then(Value::as_text).unwrap_or_default().to_owned();
+            self.run_fact(index, funnel, What::Called, service, unread).seen = looked_at(&data);
+        }
         self.result_of(index, step, "accepted", data);
         self.go(index, step, NEXT);
     }
@@ -93,6 +101,7 @@ impl Turn<'_> {
         self.result_of(index, step, name, Fields::new());
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
+            OnError::Branch(to) => self.branch_off(index, funnel, step, to),
             OnError::Stop => {
                 self.run_fact(index, funnel, What::Stopped, step.id.clone(), why);
                 self.end_run(index, "stopped");
@@ -104,4 +113,16 @@ impl Turn<'_> {
     pub(super) fn stale(&mut self, effect: &str, why: &str) {
         self.decide_anew(effect, why);
     }
+}
+
+/// What an answer says, for people: its status and the single values of its body.
+fn looked_at(data: &Fields) -> Vec<(String, Value)> {
+    let body = match data.get("body") {
+        Some(Value::Map(body)) => body.iter().map(|(name, value)| (format!("body.{name}"), value.clone())).collect(),
+        Some(value) => vec![("body".to_owned(), value.clone())],
+        None => Vec::new(),
+    };
+    let single = |(_, value): &(String, Value)| !matches!(value, Value::List(_) | Value::Map(_));
+    let status = data.get("status").map(|status| ("status".to_owned(), status.clone()));
+    status.into_iter().chain(body.into_iter().filter(single).take(SEEN_MAX)).collect()
 }

@@ -8,6 +8,7 @@ use super::advance::Next;
 use super::caps::OFFER_CHANNEL;
 use super::view::View;
 use crate::customer::{RunState, Send};
+use crate::effect::call::Call;
 use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
 use crate::event::Event;
 use crate::event::address::field_of;
@@ -218,6 +219,30 @@ impl Turn<'_> {
         let kind = EffectKind::Offer(Offer { bundle, valid_for });
         let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
         self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+        Next::Rest
+    }
+
+    pub(super) fn call(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        call: Call,
+        expires: Option<Span>,
+    ) -> Next {
+        if !self.leave_unless_while(index, funnel) {
+            return Next::Rest;
+        }
+        let now = self.real_now.max(self.now);
+        if let (Some(deadline), Some(span)) = (self.customer.runs[index].deadline.filter(|deadline| *deadline <= now), expires) {
+            let why = format!("it expired {}, {span} after its decision", self.clock_text(deadline));
+            return self.fail(index, funnel, step, why, step.on_error);
+        }
+        let zone = self.zone;
+        let run = &mut self.customer.runs[index];
+        let valid_until = expires.map(|span| *run.deadline.get_or_insert_with(|| now.plus(span, zone)));
+        // What is to be done when nobody knows is for the service to say.
+        self.plan(index, funnel, step, EffectKind::Call(call), valid_until, OnUncertain::Resend);
         Next::Rest
     }
 

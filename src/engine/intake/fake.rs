@@ -43,6 +43,7 @@ pub fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        services: BTreeMap::new(),
     }
 }
 

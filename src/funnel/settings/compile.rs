@@ -62,6 +62,7 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::optional("providers", Shape::MapOf(&Shape::Ref("provider")), "what carries messages and remote grants, by name"),
     Field::optional("sources", Shape::MapOf(&Shape::Ref("source")), "who may deliver webhooks, by name"),
+    Field::optional("services", Shape::MapOf(&Shape::Ref("service")), "what steps may `call`, by name; they reach nothing else"),
 ];
 
 /// Fields of `quiet_hours`.
@@ -128,6 +129,7 @@ impl Settings {
             provider_variables: variables(&providers, options, faults),
             providers,
             sources: nodes(field("sources"), "sources", faults),
+            services: nodes(field("services"), "services", faults),
         }
     }
 }
