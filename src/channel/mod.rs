@@ -187,8 +187,11 @@ pub const DEFAULT_PROVIDER: &str = "inbox";
 const KIND_NAMES: &[&str] =
     &["inbox", "http", "smtp", "postmark", "sendgrid", "slack", "telegram", "twilio", "vonage", "whatsapp", "whatsapp-template"];
 
-const RATE: Field =
-    Field::optional("rate", Shape::Phrase("a rate such as 10/s or 600/minute"), "most effects that it takes; more wait their turn");
+const RATE: Field = Field::optional(
+    "rate",
+    Shape::Phrase("a rate such as 10/s or 600/minute"),
+    "most effects that it takes; more wait their turn",
+);
 const AT_ONCE: Field = Field::optional("at_once", Shape::Int(1, 128), "most calls to it at the same time; default 96");
 
 /// The fields that every provider has.

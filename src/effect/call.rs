@@ -170,9 +170,10 @@ mod tests {
 
     #[test]
     fn a_large_answer_is_kept_in_part_only() {
-        let body = Value::Map(Fields::from([("n".to_owned(), Value::Int(1)), ("t".to_owned(), Value::from(&*"x".repeat(9_000)))]));
+        let body =
+            Value::Map(Fields::from([("n".to_owned(), Value::Int(1)), ("t".to_owned(), Value::from(&*"x".repeat(9_000)))]));
         let all = call(None).read(200, Some(&body));
-        assert!(all.get("body").is_none() && all[UNREAD].as_text().unwrap().contains("`response`"));
+        assert!(!all.contains_key("body") && all[UNREAD].as_text().unwrap().contains("`response`"));
         let part = call(Some(Wanted::Map([("n".to_owned(), Wanted::Number)].into()))).read(200, Some(&body));
         assert_eq!((part["body"].get("n"), part.get(UNREAD)), (Some(&Value::Int(1)), None));
     }

@@ -28,7 +28,11 @@ pub static KIND: StepKind = StepKind {
     fields: &[
         Field::required("call", Shape::Name("service"), "the service under `services` in autofunnel.yaml"),
         Field::optional("method", Shape::Word(METHODS), "default: POST with a body, else GET"),
-        Field::optional("path", Shape::Text, "what follows the service's address, such as /orders/{{ event.order_id }}; default /"),
+        Field::optional(
+            "path",
+            Shape::Text,
+            "what follows the service's address, such as /orders/{{ event.order_id }}; default /",
+        ),
         Field::optional(
             "query",
             Shape::MapOf(&Shape::Data),
@@ -165,7 +169,9 @@ fn entries(node: &Node, field: &str, kind: LineKind, below: &mut Below<'_, '_>, 
             None => (key.text.clone(), false),
         };
         if kind == LineKind::Plain && (node.list().is_some() || node.map().is_some_and(|map| !is_cel(map))) {
-            faults.error("wrong-type", &node.place, "a parameter of a URL is one value").hint("join the values, or send them as `json`");
+            faults
+                .error("wrong-type", &node.place, "a parameter of a URL is one value")
+                .hint("join the values, or send them as `json`");
             continue;
         }
         out.extend(piece(node, kind, below, faults).map(|piece| Entry { name, piece, optional }));
@@ -328,7 +334,9 @@ impl CallStep {
         let body = self.json.as_ref().map(|json| json.json(cx, &values)).transpose()?;
         let bytes = path.len() + body.as_ref().map_or(0, String::len);
         if bytes > REQUEST_BYTES_MAX {
-            return Err(Lack::Impossible(format!("the request takes {bytes} bytes, more than {REQUEST_BYTES_MAX}; send fewer fields")));
+            return Err(Lack::Impossible(format!(
+                "the request takes {bytes} bytes, more than {REQUEST_BYTES_MAX}; send fewer fields"
+            )));
         }
         Ok(Call {
             service: self.service.clone(),
@@ -387,10 +395,7 @@ impl Step for CallStep {
     }
 
     fn results(&self) -> Vec<(String, Type)> {
-        vec![
-            ("status".to_owned(), Type::Number),
-            ("body".to_owned(), self.response.as_ref().map_or(Type::Any, Wanted::ty)),
-        ]
+        vec![("status".to_owned(), Type::Number), ("body".to_owned(), self.response.as_ref().map_or(Type::Any, Wanted::ty))]
     }
 
     fn sentence(&self) -> String {

@@ -222,14 +222,7 @@ impl Turn<'_> {
         Next::Rest
     }
 
-    pub(super) fn call(
-        &mut self,
-        index: usize,
-        funnel: &Arc<Funnel>,
-        step: &StepAt,
-        call: Call,
-        expires: Option<Span>,
-    ) -> Next {
+    pub(super) fn call(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, call: Call, expires: Option<Span>) -> Next {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }

@@ -4,6 +4,7 @@
 pub mod stage;
 
 mod bounds;
+mod calls;
 mod caps;
 mod dates;
 mod effects;

@@ -95,7 +95,9 @@ pub(in crate::channel) fn compile(name: &str, node: &Node, setup: Setup<'_>, fau
     if let Some(path) = paths.iter().find(|path| path.first().is_none_or(|root| root != "effect")) {
         faults
             .error("unknown-name", &object.place("headers"), format!("the headers of a service cannot name `{}`", path.join(".")))
-            .hint("they may name `effect.id`, `effect.customer`, `effect.funnel` and `effect.step`; send other data with the step");
+            .hint(
+                "they may name `effect.id`, `effect.customer`, `effect.funnel` and `effect.step`; send other data with the step",
+            );
     }
     let auth = builder.auth(&object, faults);
     let idempotency_header =
@@ -227,3 +229,6 @@ impl Channel for Service {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use super::home::REDIS_PASSWORD;
 use super::process::{PATIENCE, PROVIDER_SECRET, TOKEN};
 use super::sender::Sent;
 use super::world::{LATE, POINTS, World, block_on};
-use crate::provider::{Call, KEYED_PATH, Reply};
+use crate::provider::{Call, DESK_PATH, KEYED_PATH, Reply};
 use autofunnel::account::Account;
 use autofunnel::fact::{Fact, What};
 use autofunnel::store::RunRow;
@@ -257,6 +257,7 @@ fn check_account(of: &dyn Fn(&str) -> String, account: &Account, facts: &[Fact],
     verdict.expect(|| of("offers"), account.offers().count(), joined);
     let told = |what: What| facts.iter().filter(move |fact| fact.what == what);
     verdict.expect(|| of("grants told"), told(What::Granted).count(), joined);
+    verdict.expect(|| of("calls told"), told(What::Called).count(), joined);
     verdict.expect(|| of("offers told"), told(What::Offered).count(), joined);
     let sums = [
         ("balance", account.balance()),
@@ -286,13 +287,18 @@ fn effects_by_order(calls: &[Call]) -> Outside {
 
 /// What the outside saw of one accepted event.
 fn check_outside(order: &str, records: &Records, forbids: bool, outside: &Outside, verdict: &mut Verdict) {
-    for (path, variant) in [(KEYED_PATH, "email"), (HELD_PATH, "sms"), ("/pager", "push")] {
+    for (path, variant) in [(KEYED_PATH, "email"), (HELD_PATH, "sms"), ("/pager", "push"), (DESK_PATH, "")] {
         let acts = outside.get(&(path.to_owned(), order.to_owned())).map_or(&[][..], Vec::as_slice);
         let runs: BTreeSet<&str> = acts.iter().map(|key| base(key)).collect();
         if runs.len() > 1 || (path != "/pager" && acts.len() > 1) {
             verdict.doubled.push(format!("{order} by {variant} reached somebody as {acts:?}"));
         }
-        let sure = if variant == "sms" { records.count(What::Failed, variant) == 0 } else { !forbids };
+        let sure = match variant {
+            "sms" => records.count(What::Failed, variant) == 0,
+            // A call is no message: her consent is not asked.
+            "" => true,
+            _ => !forbids,
+        };
         if sure && acts.is_empty() {
             verdict.lost.push(format!("{order} by {variant} reached nobody"));
         }

@@ -59,6 +59,12 @@ providers:
     json: { to: "{{ message.to }}", text: "{{ message.text }}" }
     on_uncertain: resend
     timeout: 800ms
+services:
+  desk:                      # takes a key, and answers what a later step reads
+    url: http://PROVIDER
+    idempotency_header: KEY
+    headers: { PROCESS: "${env:AUTOFUNNEL_PROCESS}" }
+    timeout: 800ms
 "#;
 
 const CATALOG: &str = "
@@ -85,8 +91,14 @@ steps:
     id: page
   - chat: { text: "chat for {{ event.order }}" }
     id: chat
+  - call: desk
+    id: desk
+    path: /desk
+    json: { text: "desk for {{ event.order }}" }
+    response: { id: text }
   - offer: starter
     id: gift
+    if: steps.desk.body.id == "taken"
 "#;
 
 /// Marketing: not sent to whoever has withdrawn her consent.
