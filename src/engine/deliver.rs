@@ -72,6 +72,9 @@ impl Engine {
         if book_is_for(&delivery.effect) {
             return self.book(&live, delivery).await;
         }
+        if let EffectKind::Tell(tell) = &delivery.effect.kind {
+            return self.tell(&live, delivery, tell).await;
+        }
         let (channel, prepared) = match prepare(&live, delivery) {
             Ok(ready) => ready,
             Err(outcome) => return self.settle(&live, delivery, outcome).await,
@@ -170,7 +173,7 @@ impl Engine {
         self.put_back(delivery, now.plus_ms(pause), failed.why, failed.ambiguous).await
     }
 
-    async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
+    pub(super) async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
         let retry = Retry { effect: delivery.effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
     }
@@ -185,7 +188,7 @@ impl Engine {
     }
 
     /// Returns an answer to the customer: at once if she is free, else through her inbox.
-    async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
+    pub(super) async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
         failpoint("settle.before");
         let effect = &delivery.effect;
         if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
@@ -267,7 +270,7 @@ fn book_is_for(effect: &Effect) -> bool {
     match &effect.kind {
         EffectKind::Grant(grant) => grant.provider.is_none(),
         EffectKind::Offer(_) => true,
-        EffectKind::Message(_) | EffectKind::Call(_) => false,
+        EffectKind::Message(_) | EffectKind::Call(_) | EffectKind::Tell(_) => false,
     }
 }
 
@@ -277,7 +280,7 @@ fn carrier(effect: &Effect) -> (Cow<'_, str>, bool) {
         EffectKind::Message(message) => (message.provider.as_str().into(), message.transactional),
         EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default().into(), true),
         EffectKind::Call(call) => (service_name(&call.service).into(), true),
-        EffectKind::Offer(_) => ("".into(), true),
+        EffectKind::Offer(_) | EffectKind::Tell(_) => ("".into(), true),
     }
 }
 
@@ -322,7 +325,9 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
     let template = match &effect.kind {
         EffectKind::Message(message) => Some(message),
         EffectKind::Grant(_) | EffectKind::Call(_) => None,
-        EffectKind::Offer(_) => return Err(refused("offers are made by the built-in account only".to_owned())),
+        EffectKind::Offer(_) | EffectKind::Tell(_) => {
+            return Err(refused("it is done by the engine itself, not by a provider".to_owned()));
+        }
     };
     let (provider, _) = carrier(effect);
     let channel = live.channels.get(&*provider).cloned();

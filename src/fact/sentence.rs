@@ -44,6 +44,8 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::Sent => format!("Sent{}{}", about_or_step(fact), channel(fact)),
         What::Granted => format!("Granted{}", points(fact)),
         What::Offered => format!("Offered{about}"),
+        What::Told => format!("Told another customer{about}"),
+        What::Promised => format!("Holds back{}", points(fact)),
         What::Called => format!("Called{about}{step}"),
         What::Failed => format!("Failed{}{}", about_or_step(fact), channel(fact)),
         What::Withdrawn => format!("Taken back{}{}", about_or_step(fact), channel(fact)),

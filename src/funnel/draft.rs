@@ -178,6 +178,7 @@ fn compile_steps(name: &str, node: &Node, outside: &Names<'_>, cx: &Context<'_>,
         zone: cx.settings.zone,
         funnel: name,
         points_expire: cx.catalog.bonus_expires_after,
+        points_elsewhere: cx.settings.loyalty.is_some(),
     };
     step::steps(node, &names, faults)
 }

@@ -85,8 +85,16 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         AT,
     ],
     &[
-        Field::required("fail", Shape::Name("step"), "the next effect of this step, or with this template, fails"),
-        Field::optional("with", Shape::Word(FAILURES), "how it fails: `refused` by the receiver, or `dead` after all attempts"),
+        Field::required(
+            "fail",
+            Shape::Name("step"),
+            "the next effect of this step, or with this template, fails; `STEP.other`: what a step `both` asks of the other",
+        ),
+        Field::optional(
+            "with",
+            Shape::Word(FAILURES),
+            "how it fails: `refused` by the receiver (default), `dead` after all attempts, or `silent`: nobody answers",
+        ),
         AT,
     ],
     &[
@@ -109,7 +117,7 @@ const EVENT_FIELDS: &[Field] =
 
 const AT: Field = Field::optional("at", Shape::Phrase(MOMENT), "when it happens; `+3 days` counts from what stands before");
 const MOMENT: &str = "A time such as 2027-03-01 10:00, in the customer's zone, or 2027-03-01T10:00:00Z.";
-const FAILURES: &[&str] = &["refused", "dead"];
+const FAILURES: &[&str] = &["refused", "dead", "silent"];
 
 /// Kinds of facts that `expect` lists, each with what it says.
 pub const FACT_KINDS: &[(&str, &str)] = &[
@@ -118,6 +126,7 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("sent", "a message was sent"),
     ("granted", "points were granted"),
     ("offered", "an offer was made"),
+    ("told", "another customer was told of an event, or got points"),
     ("called", "a service was called and answered as expected"),
     ("skipped", "a step was skipped"),
     ("held", "a message waits for the end of quiet hours"),

@@ -61,6 +61,8 @@ pub struct StepNames<'a> {
     pub funnel: &'a str,
     /// How long points last when a grant does not say.
     pub points_expire: Option<Span>,
+    /// Points are kept by a provider, not by the built-in account.
+    pub points_elsewhere: bool,
 }
 
 /// What came of compiling a list of steps.
@@ -322,7 +324,7 @@ fn on_error(kind: &str, object: &Object<'_>, faults: &mut Faults) -> OnError {
             OnError::Stop
         }
         Some(_) => OnError::Skip,
-        None if matches!(kind, "grant" | "offer" | "call") => OnError::Stop,
+        None if matches!(kind, "grant" | "both" | "offer" | "call") => OnError::Stop,
         None => OnError::Skip,
     }
 }

@@ -14,6 +14,7 @@ use crate::lang::value::Value;
 use crate::watch::Watch;
 use std::fmt::Debug;
 
+pub mod both;
 pub mod branch;
 pub mod call;
 pub mod compile;
@@ -37,6 +38,7 @@ pub const KINDS: &[&StepKind] = &[
     &message::CHAT,
     &message::PUSH,
     &grant::KIND,
+    &both::KIND,
     &offer::KIND,
     &call::KIND,
     &wait::KIND,
@@ -176,7 +178,23 @@ pub enum Flow {
     /// Send a message.
     Send(MessagePlan),
     /// Give points.
-    Grant(GrantPlan),
+    Grant {
+        /// Which.
+        plan: GrantPlan,
+        /// Another customer who gets them.
+        to: Option<String>,
+    },
+    /// Give points to her and to another, or to neither.
+    Both {
+        /// Her own.
+        own: GrantPlan,
+        /// The other's.
+        others: GrantPlan,
+        /// Who that is.
+        to: String,
+        /// Both must be accepted within this.
+        within: Span,
+    },
     /// Make an offer.
     Offer {
         /// Bundle in the catalog.
@@ -199,6 +217,8 @@ pub enum Flow {
         name: String,
         /// Its properties.
         properties: crate::lang::value::Fields,
+        /// Another customer to whom it happens.
+        to: Option<String>,
     },
     /// End the run.
     Stop {
@@ -322,6 +342,10 @@ pub trait Step: Debug + Send + Sync {
     }
     /// The reason under which it grants points.
     fn grants(&self) -> Option<&str> {
+        None
+    }
+    /// What it tells another customer, if it does, in words.
+    fn tells(&self) -> Option<String> {
         None
     }
     /// The service that it calls.

@@ -13,9 +13,10 @@ use crate::lang::shape::{self, Field, Object};
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::play::{Answer, Failure};
+use crate::step::{StepAt, both};
 
 /// How an effect can be made to fail.
-const FAILURES: &[&str] = &["refused", "dead"];
+const FAILURES: &[&str] = &["refused", "dead", "silent"];
 
 impl Reader<'_> {
     /// One entry of `events` of a kind other than `event`.
@@ -154,7 +155,12 @@ impl Reader<'_> {
             .filter(|step| step.step.template().is_some_and(|(template, _)| template == named.text))
             .map(|step| step.id.as_str())
             .collect();
-        let by_id = steps().map(|step| step.id.as_str()).find(|id| *id == named.text);
+        let (id, other) = match named.text.strip_suffix(".other") {
+            Some(id) => (id, ".other"),
+            None => (named.text.as_str(), ""),
+        };
+        let fits = |step: &&StepAt| step.id == id && (other.is_empty() || step.kind == both::KIND.name);
+        let by_id = steps().find(fits).map(|step| step.id.as_str());
         let step = match (by_id, by_template.as_slice()) {
             (Some(id), _) => id,
             (None, [only]) => only,
@@ -169,9 +175,10 @@ impl Reader<'_> {
         };
         let failure = match object.node("with").map_or(Some("refused"), |node| shape::word(node, FAILURES, faults))? {
             "dead" => Failure::Dead,
+            "silent" => Failure::Silent,
             _ => Failure::Refused,
         };
-        Some(Act::Fail(step.to_owned(), failure))
+        Some(Act::Fail(format!("{step}{other}"), failure))
     }
 }
 

@@ -43,6 +43,7 @@ pub const LISTED: &[What] = &[
     What::Granted,
     What::Offered,
     What::Called,
+    What::Told,
     What::Skipped,
     What::Held,
     What::Capped,

@@ -1,14 +1,16 @@
 //! What came of effects: the run goes on, skips or stops.
 
 use super::Turn;
+use super::saga::Part;
 use super::sending::set_variant;
+use super::tell::points_of;
 use crate::customer::RunState;
-use crate::effect::Outcome;
 use crate::effect::call::UNREAD;
+use crate::effect::{Outcome, is_errand};
 use crate::fact::What;
 use crate::funnel::Funnel;
 use crate::lang::value::{Fields, Value};
-use crate::step::{NEXT, OnError, StepAt};
+use crate::step::{Flow, NEXT, OnError, StepAt};
 use std::sync::Arc;
 
 /// Most values of an answer that a fact shows.
@@ -19,7 +21,13 @@ impl Turn<'_> {
     pub(super) fn result(&mut self, effect: &str, outcome: Outcome) {
         self.mirror();
         self.settle_cap(effect, &outcome);
+        if self.asked_result(effect, &outcome) {
+            return;
+        }
         let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else {
+            if is_errand(effect) {
+                return;
+            }
             // The run ended, or the answer is a second one: what happened is recorded, nothing follows.
             let what = if matches!(outcome, Outcome::Accepted { .. }) { What::Sent } else { What::Failed };
             self.fact(what, effect, "the run did not wait for it any more");
@@ -46,6 +54,19 @@ impl Turn<'_> {
     }
 
     fn accepted(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, effect: &str, data: Fields) {
+        let data = match self.part_held(index, funnel, step, effect, &data) {
+            Part::None if step.step.tells().is_some() => {
+                let what = step.step.tells().unwrap_or_default();
+                let to = self.other_of(index, funnel, step);
+                self.run_fact(index, funnel, What::Told, what, format!("to {to}"));
+                self.result_of(index, step, "accepted", data);
+                return self.go(index, step, NEXT);
+            }
+            Part::None => data,
+            Part::Waits => return,
+            Part::Lost(why) => return self.failed(index, funnel, step, Outcome::Refused { why }),
+            Part::Through(data) => data,
+        };
         if let Some((template, channel)) = step.step.template() {
             let fact = self.run_fact(index, funnel, What::Sent, template, "");
             set_variant(fact, channel);
@@ -56,10 +77,7 @@ impl Turn<'_> {
             ];
             self.own_event(index, "message_sent", effect, properties.into());
         } else if let Some(reason) = step.step.grants() {
-            let points = match data.get("points") {
-                Some(Value::Int(points)) => Some(*points),
-                _ => None,
-            };
+            let points = points_of(&data);
             let state = data.get("state").and_then(Value::as_text).unwrap_or_default().to_owned();
             let about = points.map_or_else(|| reason.to_owned(), |points| format!("{points} points"));
             let why = if state == "pending" { format!("{reason}, pending") } else { reason.to_owned() };
@@ -84,8 +102,21 @@ impl Turn<'_> {
         self.go(index, step, NEXT);
     }
 
-    fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
+    /// Whom a step tells something.
+    fn other_of(&self, index: usize, funnel: &Arc<Funnel>, step: &StepAt) -> String {
+        match self.with_step(index, funnel, |cx| step.step.advance(cx)) {
+            Flow::Grant { to: Some(to), .. } | Flow::Emit { to: Some(to), .. } => to,
+            _ => "another customer".to_owned(),
+        }
+    }
+
+    pub(super) fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
         let name = outcome.name();
+        if let Some(saga) = &mut self.customer.runs[index].saga {
+            // Whoever says no holds nothing.
+            saga.other = None;
+        }
+        self.give_up(index, step);
         // It is answered: there is nothing to take back when the run ends.
         self.customer.runs[index].state = RunState::Ready;
         let why = match outcome {

@@ -175,7 +175,8 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn grant(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: GrantPlan) -> Next {
+    /// `held`: they are booked, and not hers before that is said.
+    pub(super) fn grant(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: GrantPlan, held: bool) -> Next {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }
@@ -190,6 +191,7 @@ impl Turn<'_> {
             expires_after: plan.expires_after,
             provider: self.workspace.settings.loyalty.clone(),
             variables,
+            held,
         });
         self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
         Next::Rest
@@ -253,7 +255,7 @@ impl Turn<'_> {
     }
 
     /// Puts an effect into the outbox; the run waits for its answer.
-    fn plan(
+    pub(super) fn plan(
         &mut self,
         index: usize,
         funnel: &Arc<Funnel>,
@@ -262,11 +264,8 @@ impl Turn<'_> {
         valid_until: Option<Time>,
         on_uncertain: OnUncertain,
     ) -> String {
+        let id = self.effect_id(index, &step.id);
         let run = &self.customer.runs[index];
-        let mut id = format!("{}/{}/{}/{}", self.customer.id, run.id, step.id, run.iteration);
-        if run.decision > 0 {
-            id.push_str(&format!(".{}", run.decision));
-        }
         self.effects.push(Effect {
             id: id.clone(),
             customer: self.customer.id.clone(),
@@ -283,6 +282,13 @@ impl Turn<'_> {
         self.customer.runs[index].state = RunState::Effect { id: id.clone() };
         self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
         id
+    }
+
+    /// The id of an effect of a run's present step.
+    pub(super) fn effect_id(&self, index: usize, step: &str) -> String {
+        let run = &self.customer.runs[index];
+        let decision = if run.decision > 0 { format!(".{}", run.decision) } else { String::new() };
+        format!("{}/{}/{step}/{}{decision}", self.customer.id, run.id, run.iteration)
     }
 
     /// Her zone may be another now. Then her nights are elsewhere: messages that wait for a morning or are on

@@ -15,5 +15,6 @@ mod quiet;
 mod samples;
 mod series;
 mod suppression;
+mod tells;
 mod time_alone;
 mod waits;
