@@ -41,6 +41,18 @@ pub struct Effect {
     pub kind: EffectKind,
 }
 
+impl Effect {
+    /// Who is called for it, a provider or a service; `None`: nobody, the engine does it by itself.
+    pub fn provider(&self) -> Option<&str> {
+        match &self.kind {
+            EffectKind::Message(message) => Some(&message.provider),
+            EffectKind::Grant(grant) => grant.provider.as_deref(),
+            EffectKind::Call(call) => Some(&call.service),
+            EffectKind::Offer(_) | EffectKind::Tell(_) => None,
+        }
+    }
+}
+
 /// Whose effect that id names: what stands before run, step and iteration.
 pub fn customer_of(id: &str) -> Option<&str> {
     let mut parts = id.rsplitn(4, '/');

@@ -133,7 +133,7 @@ fn make_channels(workspace: &Workspace, secrets: &dyn Secrets, faults: &mut Faul
     }
     for (name, node) in &workspace.settings.services {
         if let Some(service) = channel::service(name, node, setup, faults) {
-            channels.insert(channel::service_name(name), service);
+            channels.insert(name.clone(), service);
         }
     }
     channels.entry(channel::DEFAULT_PROVIDER.to_owned()).or_insert_with(channel::default_provider);

@@ -203,11 +203,6 @@ const LIMIT_FIELDS: &[Field] = &[RATE, AT_ONCE];
 /// The fields of a service.
 pub const SERVICE_FIELDS: &[&[Field]] = &[LIMIT_FIELDS, http::service::FIELDS];
 
-/// The name under which a service stands among the channels. No provider can be called so.
-pub fn service_name(service: &str) -> String {
-    format!("service {service}")
-}
-
 /// Compiles the service `name` from the settings; `None` when there is an error, which is then in `faults`.
 pub fn service(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Arc<dyn Channel>> {
     http::service::compile(name, node, setup, faults)

@@ -22,6 +22,7 @@ mod import;
 mod inbox;
 mod init;
 mod migrate;
+mod pause;
 mod preview;
 mod quarantine;
 mod remote;
@@ -90,6 +91,8 @@ enum Command {
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
     Effects(effects::Effects),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
     Quarantine(quarantine::Quarantine),
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
@@ -117,6 +120,8 @@ impl Command {
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
             Command::Effects(command) => command.run(term),
+            Command::Pause(command) => command.run(term),
+            Command::Resume(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),
             Command::Doctor(command) => command.run(term),
             Command::Backup(command) => command.run(term),

@@ -102,6 +102,9 @@ pub struct Asked {
     /// They are held until it is said that they are hers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub held: bool,
+    /// Why nobody knows whether they were booked: it waits for a person's word.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unknown: Option<String>,
     /// Hops that led to it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub depth: u8,

@@ -9,18 +9,18 @@
 use super::traffic::{Asking, Entry, Pass};
 use super::turner::{Failure, guarded};
 use super::{Engine, Live, Meter, record};
-use crate::channel::{Channel, Idempotency, Prepared, SendResult, service_name};
+use crate::channel::{Channel, Idempotency, Prepared, SendResult};
 use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
 use crate::event::address::Address;
 use crate::event::{Input, InputBody};
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::queue::Handler;
+use crate::store::pause::{PAUSED, RECHECK_MS};
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
 use crate::turn::{self, book};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Engine {
                 Meter::add(&self.meter.stale, 1);
                 return Ok(());
             }
-            Begin::TurnFirst | Begin::Gone => return Ok(()),
+            Begin::TurnFirst | Begin::Paused | Begin::Gone => return Ok(()),
         };
         Meter::add(&self.meter.attempts, 1);
         failpoint("provider.call.before");
@@ -125,8 +125,12 @@ impl Engine {
     /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
     async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
         let effect = &delivery.effect;
-        let (provider, urgent) = carrier(effect);
-        let asking = Asking { effect: &effect.id, provider: &provider, urgent, share: self.store.share() };
+        let provider = effect.provider().unwrap_or_default();
+        let urgent = match &effect.kind {
+            EffectKind::Message(message) => message.transactional,
+            EffectKind::Grant(_) | EffectKind::Offer(_) | EffectKind::Call(_) | EffectKind::Tell(_) => true,
+        };
+        let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
         let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
             Entry::Go(pass, pause) => {
                 if !pause.is_zero() {
@@ -227,8 +231,10 @@ impl Engine {
         };
         let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
         commit.settled = Some(effect.id.clone());
+        commit.books = outcome.is_none();
         match self.commit(vec![commit]).await.first() {
             Some(Committed::Done) => Ok(()),
+            Some(Committed::Paused) => self.put_back(delivery, now.plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await,
             // Somebody moved her between claim and commit, or the effect was settled already.
             _ => match outcome {
                 Some(outcome) => self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), outcome.clone())).await,
@@ -271,16 +277,6 @@ fn book_is_for(effect: &Effect) -> bool {
         EffectKind::Grant(grant) => grant.provider.is_none(),
         EffectKind::Offer(_) => true,
         EffectKind::Message(_) | EffectKind::Call(_) | EffectKind::Tell(_) => false,
-    }
-}
-
-/// Who carries an effect, and whether it goes before marketing.
-fn carrier(effect: &Effect) -> (Cow<'_, str>, bool) {
-    match &effect.kind {
-        EffectKind::Message(message) => (message.provider.as_str().into(), message.transactional),
-        EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default().into(), true),
-        EffectKind::Call(call) => (service_name(&call.service).into(), true),
-        EffectKind::Offer(_) | EffectKind::Tell(_) => ("".into(), true),
     }
 }
 
@@ -329,8 +325,8 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
             return Err(refused("it is done by the engine itself, not by a provider".to_owned()));
         }
     };
-    let (provider, _) = carrier(effect);
-    let channel = live.channels.get(&*provider).cloned();
+    let provider = effect.provider().unwrap_or_default();
+    let channel = live.channels.get(provider).cloned();
     let channel = channel.ok_or_else(|| refused(format!("there is no provider `{provider}` any more")))?;
     let rendered = match template {
         None => None,

@@ -44,6 +44,7 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turn
         account: turned.account.as_ref().map(Account::to_stored),
         consumed,
         settled: None,
+        books: false,
         withdrawn: turned.withdrawn,
         effects: turned.effects,
         hand_over: false,

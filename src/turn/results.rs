@@ -44,13 +44,21 @@ impl Turn<'_> {
         };
         match outcome {
             Outcome::Accepted { data, .. } => self.accepted(index, funnel, step, effect, data),
+            // Nobody knows whether the points were booked, or they could not be for days: the run holds until a
+            // person resolves it.
             Outcome::Unknown { why } if step.step.template().is_none() => {
-                // Nobody knows whether the points were booked: the run holds until a person resolves it.
-                self.run_fact(index, funnel, What::Failed, step.id.clone(), format!("unknown: {why}"));
-                self.customer.runs[index].unknown = Some(why);
+                self.hold(index, funnel, step, format!("unknown: {why}"));
+            }
+            Outcome::Dead { why, attempts } if step.step.template().is_none() && step.on_error == OnError::Stop => {
+                self.hold(index, funnel, step, format!("given up after {attempts} attempts: {why}"));
             }
             outcome => self.failed(index, funnel, step, outcome),
         }
+    }
+
+    fn hold(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: String) {
+        self.run_fact(index, funnel, What::Failed, step.id.clone(), why.clone());
+        self.customer.runs[index].unknown = Some(why);
     }
 
     fn accepted(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, effect: &str, data: Fields) {

@@ -355,6 +355,7 @@ impl Turn<'_> {
         let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else { return };
         let run = &mut self.customer.runs[index];
         run.state = RunState::Ready;
+        run.unknown = None;
         run.decision += 1;
         let version = run.version.clone();
         if let Some(funnel) = self.definitions.funnel(&version).cloned() {

@@ -112,6 +112,7 @@ impl Turn<'_> {
             version: told.version,
             reason: grant.reason.clone(),
             held: grant.held,
+            unknown: None,
             depth,
         };
         if grant.held && provider.is_some() {
@@ -151,6 +152,7 @@ impl Turn<'_> {
             // Nobody knows: a person says what became of it, and then who gives them is answered.
             Outcome::Unknown { why } => {
                 self.gift_fact(What::Failed, &asked, None).why = format!("unknown: {why}");
+                self.customer.asked[at].unknown = Some(why.clone());
                 return true;
             }
             Outcome::Refused { why } | Outcome::Dead { why, .. } => {
@@ -184,6 +186,7 @@ impl Turn<'_> {
             version: told.version.clone(),
             reason,
             held: false,
+            unknown: None,
             depth: 1,
         };
         self.gift_booked(&asked, data);

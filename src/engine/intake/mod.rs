@@ -31,6 +31,7 @@ pub mod import;
 pub mod json;
 pub mod link;
 pub mod names;
+mod pause;
 mod refusal;
 pub mod resolve;
 

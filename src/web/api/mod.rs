@@ -8,5 +8,6 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 pub mod messages;
+pub mod pauses;
 pub mod quarantine;
 pub mod tokens;

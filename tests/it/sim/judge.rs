@@ -264,6 +264,7 @@ impl Judge {
         }
         match begun {
             Begin::Gone => {}
+            Begin::Paused => self.blame(format!("{id} is paused; nobody has paused anything")),
             Begin::TurnFirst => (shadow.hand, shadow.sending, shadow.due) = (None, false, now),
             Begin::Stale => {
                 let anew = if shadow.unsure { Expected::Unknown(id.to_owned()) } else { Expected::Anew(id.to_owned()) };
