@@ -127,6 +127,12 @@ whats! {
     Granted = "granted",
     /// An offer was made.
     Offered = "offered",
+    /// Another customer was told something: an event, or points that are hers.
+    Told = "told",
+    /// Points are held: nobody sees or spends them before it is certain that they are hers.
+    Promised = "promised",
+    /// A service was called and answered as expected.
+    Called = "called",
     /// An effect was refused, died, or its result is unknown.
     Failed = "failed",
     /// An effect was taken back before it began.

@@ -147,7 +147,7 @@ fn shown(row: &Json, term: &Term) -> String {
     if !until.is_empty() {
         let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &format!("until {}", plain(until))));
     }
-    for name in ["channel", "to", "subject", "reason", "bundle"] {
+    for name in ["channel", "to", "subject", "reason", "bundle", "service", "request"] {
         if !text(row, name).is_empty() {
             let _ = writeln!(out, "  {name:<8} {}", plain(text(row, name)));
         }

@@ -181,9 +181,11 @@ fn compile_steps(name: &str, node: &Node, outside: &Names<'_>, cx: &Context<'_>,
         templates: cx.templates,
         options: TemplateOptions { currency: cx.settings.currency, zone: cx.settings.zone },
         memberships: cx.catalog.memberships.keys().cloned().collect(),
+        services: cx.settings.services.keys().cloned().collect(),
         zone: cx.settings.zone,
         funnel: name,
         points_expire: cx.catalog.bonus_expires_after,
+        points_elsewhere: cx.settings.loyalty.is_some(),
     };
     step::steps(node, &names, faults)
 }

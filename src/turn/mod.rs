@@ -23,6 +23,7 @@
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
 //! caps     who has a place among messages      stops    what was said about her addresses
+//! tell     what customers tell each other      saga     gifts to two
 //! ```
 
 use crate::account::{self, Account};
@@ -45,9 +46,11 @@ mod goals;
 mod inputs;
 mod results;
 pub mod review;
+mod saga;
 mod segments;
 mod sending;
 mod stops;
+mod tell;
 pub mod view;
 mod waits;
 mod wake;

@@ -99,6 +99,12 @@ fn preview(funnel: &Funnel, kind: &EffectKind) -> Vec<(String, Value)> {
             vec![("points".to_owned(), Value::from(grant.points)), text("reason", &grant.reason)]
         }
         EffectKind::Offer(offer) => vec![text("bundle", &offer.bundle)],
+        EffectKind::Call(call) => {
+            let mut seen = vec![text("service", &call.service), text("request", &format!("{} {}", call.method, call.path))];
+            seen.extend(call.body.as_deref().map(|body| text("text", body)));
+            seen
+        }
+        EffectKind::Tell(tell) => vec![text("to", &tell.to)],
     }
 }
 

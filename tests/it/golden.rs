@@ -4,6 +4,7 @@
 pub mod stage;
 
 mod bounds;
+mod calls;
 mod caps;
 mod dates;
 mod effects;
@@ -15,5 +16,6 @@ mod quiet;
 mod samples;
 mod series;
 mod suppression;
+mod tells;
 mod time_alone;
 mod waits;

@@ -44,6 +44,7 @@ pub fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -153,6 +154,7 @@ impl FakeStore {
             deadline: None,
             released: false,
             unknown: Some("no answer".to_owned()),
+            saga: None,
             results: Default::default(),
             goal: None,
             watch_until: None,

@@ -55,7 +55,13 @@ impl Intake {
                 ("funnel", name, known)
             }
             Pausable::Provider(name) => {
-                let named = world.settings.channels.values().chain(&world.settings.loyalty).cloned();
+                let named = world
+                    .settings
+                    .channels
+                    .values()
+                    .chain(&world.settings.loyalty)
+                    .chain(world.settings.services.keys())
+                    .cloned();
                 ("provider", name, named.chain([INBOX.to_owned()]).collect())
             }
         };
