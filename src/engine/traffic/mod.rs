@@ -30,6 +30,9 @@ const AT_ONCE: u32 = 96;
 const MARKETING_TENTHS: u32 = 8;
 /// How long an effect steps back while a provider has as many calls as it may have.
 const BUSY_MS: i64 = SECOND_MS / 4;
+/// Those that a rest has sent away come back one after the other, so many milliseconds apart: however many wait, to
+/// look at them again costs no more, and they do not all come at once when the provider is back.
+const COME_BACK_MS: i64 = 1;
 /// Most effects of one provider that hold a slot in the future.
 const SLOTS_MAX: usize = 50_000;
 /// Furthest slot; who would come later asks again then.
@@ -58,6 +61,8 @@ struct Line {
     under_way: u32,
     breaker: Breaker,
     slots: Slots,
+    /// When the next one that is sent away by a rest comes back: what is urgent, and marketing.
+    come_back: [Time; 2],
 }
 
 /// How a provider does, for people.
@@ -118,7 +123,10 @@ impl Traffic {
             Ok(leave) => leave,
             Err(until) => {
                 let why = format!("`{}` rests until {until}: {}", asking.provider, line.breaker.trouble());
-                return Entry::Later(spread(until, asking.effect), why);
+                let next = &mut line.come_back[usize::from(!asking.urgent)];
+                let due = until.max(*next);
+                *next = due.plus_ms(COME_BACK_MS);
+                return Entry::Later(due, why);
             }
         };
         let pause = match limits.rate {
@@ -191,12 +199,6 @@ impl Drop for Pass {
     }
 }
 
-/// Not all that waited come back in one millisecond.
-fn spread(until: Time, effect: &str) -> Time {
-    let sum = effect.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    until.plus_ms(i64::from(sum % 1_000))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +262,23 @@ mod tests {
         let until = traffic.health(Time(0))[0].rests_until.unwrap();
         drop(go(&traffic, "e", true, &LIMITS, until.0).unwrap());
         assert!(go(&traffic, "e", true, &LIMITS, until.0).is_ok());
+    }
+
+    #[test]
+    fn a_crowd_that_waits_for_a_provider_comes_back_one_by_one() {
+        let traffic = Traffic::default();
+        for _ in 0..breaker::FAILURES {
+            go(&traffic, "e", true, &LIMITS, 0).unwrap().done(&trouble(), Time(0));
+        }
+        let until = traffic.health(Time(0))[0].rests_until.unwrap();
+        let waiting: Vec<Time> = (0..10_000).filter_map(|_| go(&traffic, "m", false, &LIMITS, 1).err()).collect();
+        assert_eq!((waiting[0], waiting[9_999]), (until, until.plus_ms(9_999)));
+        // What is urgent does not stand behind them.
+        assert!(go(&traffic, "u", true, &LIMITS, 1).is_err_and(|due| due == until));
+        // Whoever looks again during the next rest has a place behind them, not among them.
+        let trial = go(&traffic, "m", false, &LIMITS, until.0).unwrap();
+        trial.done(&trouble(), until);
+        assert!(go(&traffic, "m", false, &LIMITS, until.0 + 1).is_err_and(|due| due >= until.plus_ms(10_000)));
     }
 
     #[test]
