@@ -119,6 +119,10 @@ whats! {
     Sent = "sent",
     /// Points were granted.
     Granted = "granted",
+    /// A grant waits: the loyalty store's programme is blocked.
+    Parked = "parked",
+    /// The loyalty store was asked what it knows.
+    LookedUp = "looked_up",
     /// An offer was made.
     Offered = "offered",
     /// An effect was refused, died, or its result is unknown.

@@ -14,6 +14,9 @@ use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::turn::{self, book};
 use std::collections::VecDeque;
+use store::PlayedStore;
+
+pub mod store;
 
 /// Most wakes that one call of [`Player::run_until`] plays.
 pub const WAKES_MAX: usize = 10_000;
@@ -40,6 +43,8 @@ pub struct Player<'a> {
     pub effects: Vec<Effect>,
     /// Her next wake.
     pub wake: Option<Time>,
+    /// The remote loyalty store, where the settings name one.
+    pub store: PlayedStore,
     failures: Vec<(String, Failure)>,
 }
 
@@ -66,6 +71,7 @@ impl<'a> Player<'a> {
             facts: Vec::new(),
             effects: Vec::new(),
             wake: None,
+            store: PlayedStore::default(),
             failures: Vec::new(),
         }
     }
@@ -103,8 +109,10 @@ impl<'a> Player<'a> {
         let mut effects: VecDeque<Effect> = self.commit(inputs);
         for _ in 0..EFFECTS_MAX {
             let Some(effect) = effects.pop_front() else { break };
-            let waiting =
-                self.customer.as_ref().is_some_and(|customer| customer.runs.iter().any(|run| run.waits_for(&effect.id)));
+            let waiting = self.customer.as_ref().is_some_and(|customer| {
+                let parked = || customer.parked.iter().any(|parked| parked.grant.id == effect.id);
+                customer.runs.iter().any(|run| run.waits_for(&effect.id)) || parked()
+            });
             if !waiting {
                 continue;
             }
@@ -127,7 +135,9 @@ impl<'a> Player<'a> {
     }
 
     fn answer(&mut self, effect: &Effect) -> Outcome {
-        if let Some(at) = self.failures.iter().position(|(step, _)| *step == effect.step) {
+        // A step that asks the store first fails by what it does, not by the question.
+        let fails = |step: &str| *step == effect.step && !matches!(effect.kind, EffectKind::Lookup(_));
+        if let Some(at) = self.failures.iter().position(|(step, _)| fails(step)) {
             let (_, failure) = self.failures.remove(at);
             let why = "asked for by the test".to_owned();
             return match failure {
@@ -143,7 +153,9 @@ impl<'a> Player<'a> {
             self.account = account;
             return outcome;
         }
-        self.render(effect)
+        let zone = self.customer.as_ref().map_or(workspace.settings.zone, |customer| customer.zone(workspace.settings.zone));
+        let stored = self.store.answer(effect, workspace.settings.loyalty_store.as_ref(), self.now, zone);
+        stored.unwrap_or_else(|| self.render(effect))
     }
 
     /// A message is rendered for real: a template that cannot be rendered fails here as it would live.

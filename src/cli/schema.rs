@@ -5,6 +5,7 @@ use super::{Done, Status};
 use crate::channel;
 use crate::funnel::schema;
 use crate::lang::shape::object_schema;
+use crate::loyalty;
 use crate::source;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -68,7 +69,13 @@ fn all() -> Vec<(&'static str, Json)> {
         one["properties"]["kind"] = json!({ "const": kind.name });
         one
     });
-    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]))
+    let (booking, lookup) = loyalty::request_fields();
+    let store = schema::Store {
+        store: object_schema(&[loyalty::FIELDS]),
+        booking: object_schema(&booking),
+        lookup: object_schema(&lookup),
+    };
+    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]), store)
 }
 
 /// Writes the schemas into a folder; they are made anew each time. The paths written.

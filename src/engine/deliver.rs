@@ -14,6 +14,7 @@ use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
 use crate::event::address::Address;
 use crate::event::{Input, InputBody};
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
+use crate::lang::value::Value;
 use crate::queue::Handler;
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
 use crate::turn::{self, book};
@@ -37,6 +38,8 @@ const AMBIGUOUS_MS_MAX: i64 = 20 * HOUR_MS;
 const BUSY_MS: i64 = 5;
 /// First and longest pause between tries of a store call while the store is not available, in milliseconds.
 const STORE_PAUSE_MS: (u64, u64) = (50, 2_000);
+
+mod ask;
 
 /// Delivers effects.
 pub struct Deliverer {
@@ -77,6 +80,10 @@ impl Engine {
         };
         // What has expired waits for no provider: the last gate sends it back to its turn.
         let expired = delivery.effect.valid_until.is_some_and(|until| until < self.store.now());
+        let asks = delivery.ambiguous && channel.idempotency() == Idempotency::Query;
+        if asks && !self.is_not_known(&live, delivery, &*channel, &prepared, expired).await? {
+            return Ok(());
+        }
         let pass = if expired { None } else { self.enter(delivery, &*channel).await? };
         if pass.is_none() && !expired {
             return Ok(());
@@ -98,14 +105,39 @@ impl Engine {
         if let Some(pass) = pass {
             pass.done(&sent, self.store.now());
         }
+        self.heard(&live, delivery, &*channel, attempt, sent).await
+    }
+
+    /// What the receiver said, or that it said nothing.
+    async fn heard(
+        &self,
+        live: &Live,
+        delivery: &Delivery,
+        channel: &dyn Channel,
+        attempt: u32,
+        sent: SendResult,
+    ) -> Result<(), StoreError> {
+        let effect = &delivery.effect;
         match sent {
-            SendResult::Accepted { reference, data } => {
-                self.keep_reference(&live, &delivery.effect, reference.as_deref()).await?;
-                self.settle(&live, delivery, Outcome::Accepted { reference, data }).await
+            SendResult::Accepted { reference, mut data } => {
+                self.keep_reference(live, effect, reference.as_deref()).await?;
+                if let EffectKind::Grant(grant) = &effect.kind {
+                    data.entry("points".to_owned()).or_insert(Value::Int(grant.points));
+                    self.traffic.unblocked(grant.provider.as_deref().unwrap_or_default());
+                }
+                self.settle(live, delivery, Outcome::Accepted { reference, data }).await
             }
-            SendResult::Refused { why } => self.settle(&live, delivery, Outcome::Refused { why }).await,
+            SendResult::Parked { why } => {
+                let EffectKind::Grant(grant) = &effect.kind else {
+                    return self.settle(live, delivery, Outcome::Refused { why }).await;
+                };
+                let alert = self.traffic.blocked(grant.provider.as_deref().unwrap_or_default(), &why);
+                let outcome = Outcome::Parked { why, grant: Box::new(effect.clone()), alert };
+                self.settle(live, delivery, outcome).await
+            }
+            SendResult::Refused { why } => self.settle(live, delivery, Outcome::Refused { why }).await,
             SendResult::Retry { after, why, ambiguous } => {
-                self.again(&live, delivery, &*channel, attempt, Failed { after, why, ambiguous }).await
+                self.again(live, delivery, channel, attempt, Failed { after, why, ambiguous }).await
             }
         }
     }
@@ -121,11 +153,8 @@ impl Engine {
     /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
     async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
         let effect = &delivery.effect;
-        let (provider, urgent) = match &effect.kind {
-            EffectKind::Message(message) => (message.provider.as_str(), message.transactional),
-            EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), true),
-            EffectKind::Offer(_) => ("", true),
-        };
+        let provider = effect.kind.provider().unwrap_or_default();
+        let urgent = !matches!(&effect.kind, EffectKind::Message(message) if !message.transactional);
         let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
         let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
             Entry::Go(pass, pause) => {
@@ -160,7 +189,9 @@ impl Engine {
         failed: Failed,
     ) -> Result<(), StoreError> {
         let now = self.store.now();
-        let ambiguous = failed.ambiguous || delivery.ambiguous;
+        let asks = channel.idempotency() == Idempotency::Query;
+        // Where the receiver is asked first, what was ambiguous before this attempt is known to have had no effect.
+        let ambiguous = failed.ambiguous || (delivery.ambiguous && !asks);
         if ambiguous && let Some(outcome) = give_up(delivery, channel, now, &failed.why) {
             return self.settle(live, delivery, outcome).await;
         }
@@ -168,7 +199,11 @@ impl Engine {
             return self.settle(live, delivery, Outcome::Dead { why: failed.why, attempts: attempt }).await;
         }
         Meter::add(&self.meter.retries, 1);
-        let pause = failed.after.unwrap_or(0).max(backoff(&delivery.effect.id, attempt));
+        let mut pause = failed.after.unwrap_or(0).max(backoff(&delivery.effect.id, attempt));
+        if asks && failed.ambiguous {
+            pause = pause.max(i64::try_from(channel.ask_after().as_millis()).unwrap_or(0));
+            self.traffic.ask_from(&delivery.effect.id, now.plus_ms(pause));
+        }
         tracing::debug!(effect = %delivery.effect.id, attempt, pause, why = %failed.why, "an attempt failed; trying again");
         self.put_back(delivery, now.plus_ms(pause), failed.why, failed.ambiguous).await
     }
@@ -267,11 +302,7 @@ struct Failed {
 }
 
 fn book_is_for(effect: &Effect) -> bool {
-    match &effect.kind {
-        EffectKind::Grant(grant) => grant.provider.is_none(),
-        EffectKind::Offer(_) => true,
-        EffectKind::Message(_) => false,
-    }
+    effect.kind.provider().is_none()
 }
 
 /// The turn on the answer to an effect, which the account gives where `outcome` is `None`.
@@ -312,13 +343,14 @@ fn settle_turn(
 fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepared), Outcome> {
     let effect = &delivery.effect;
     let refused = |why: String| Outcome::Refused { why };
-    let (provider, template) = match &effect.kind {
-        EffectKind::Message(message) => (message.provider.as_str(), Some(message)),
-        EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), None),
-        EffectKind::Offer(_) => return Err(refused("offers are made by the built-in account only".to_owned())),
+    let provider = effect.kind.provider().unwrap_or_default();
+    let template = match &effect.kind {
+        EffectKind::Message(message) => Some(message),
+        EffectKind::Grant(_) | EffectKind::Offer(_) | EffectKind::Lookup(_) => None,
     };
     let channel = live.channels.get(provider).cloned();
     let channel = channel.ok_or_else(|| refused(format!("there is no provider `{provider}` any more")))?;
+    let channel = channel.part(&effect.kind).unwrap_or(channel);
     let rendered = match template {
         None => None,
         Some(message) => {
@@ -351,7 +383,7 @@ fn uncertain(channel: &dyn Channel, effect: &Effect) -> OnUncertain {
 
 /// Whether an effect that may have happened must not be tried again.
 fn give_up(delivery: &Delivery, channel: &dyn Channel, now: Time, why: &str) -> Option<Outcome> {
-    let keyed = channel.idempotency() == Idempotency::Key;
+    let keyed = channel.idempotency() != Idempotency::None;
     if !keyed && uncertain(channel, &delivery.effect) == OnUncertain::Hold {
         return Some(Outcome::Unknown { why: why.to_owned() });
     }

@@ -23,6 +23,11 @@ pub const COMMON: &[Field] = &[
         Shape::Word(&["stop", "skip"]),
         "what happens when the step fails for good: `stop` ends the run, `skip` goes on; messages skip, grants and offers stop",
     ),
+    Field::optional(
+        "max_age",
+        Shape::Duration,
+        "how old what it reads of a remote loyalty store may be; otherwise it is asked first; as `loyalty_store` says if not given",
+    ),
 ];
 
 /// Results of the steps so far: step id → names and types below `steps.<id>`.
@@ -166,6 +171,7 @@ impl<'a> Compiler<'a> {
             None if matches!(kind.name, "grant" | "offer") => OnError::Stop,
             None => OnError::Skip,
         };
+        let max_age = object.span("max_age", faults);
         if self.out.steps.list.len() >= STEPS_MAX {
             faults.error("too-many-steps", &node.place, format!("a funnel has at most {STEPS_MAX} steps"));
             return None;
@@ -176,6 +182,7 @@ impl<'a> Compiler<'a> {
             kind: kind.name,
             only_if,
             on_error,
+            max_age,
             step: Box::new(Reserved),
             next: END,
             depth: self.depth,

@@ -2,7 +2,7 @@
 
 use super::set::Source;
 use super::{Below, Flow, Step, StepCx, StepKind, compile, main_text};
-use crate::lang::cel::Need;
+use crate::lang::cel::{Expr, Need};
 use crate::lang::diag::Faults;
 use crate::lang::shape::{Field, Object, Shape};
 use crate::lang::value::Fields;
@@ -65,6 +65,10 @@ impl Step for EmitStep {
 
     fn emits(&self) -> Option<&str> {
         Some(&self.name)
+    }
+
+    fn expressions(&self) -> Vec<&Expr> {
+        self.properties.iter().filter_map(|(_, source)| source.expression()).collect()
     }
 
     fn needs(&self) -> Vec<Need> {

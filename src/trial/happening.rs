@@ -45,6 +45,7 @@ impl Reader<'_> {
                 }
                 change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
             }
+            "store" => self.store(value, faults).map(Act::Store),
             "enrol" => self.enrol(&object, faults),
             _ => self.fail(value, &object, faults),
         }

@@ -1,5 +1,6 @@
 //! From the test as written to a script: what is given, what happens when, what is expected.
 
+use super::store::StoreChange;
 use super::{CUSTOMER, Expected, State, data, line, moment};
 use crate::event::{Event, Input, InputBody, ProfileChange};
 use crate::funnel::Workspace;
@@ -27,6 +28,7 @@ pub struct Script {
     pub(super) zone: Zone,
     pub(super) start: Time,
     pub(super) given: Vec<Input>,
+    pub(super) store: Option<StoreChange>,
     pub(super) acts: Vec<(Time, Act)>,
     pub(super) until: Time,
     pub(super) expect: Option<Vec<Expected>>,
@@ -38,6 +40,7 @@ pub struct Script {
 pub(super) enum Act {
     Input(InputBody),
     Fail(String, Failure),
+    Store(StoreChange),
 }
 
 /// What reading an entry needs.
@@ -69,6 +72,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
         }
         return None;
     };
+    let store = given.and_then(|given| given.node("store")).and_then(|node| reader.store(node, faults));
     let given = reader.given(given, profile, start, faults);
     let last = acts.last().map_or(start, |(at, _)| *at);
     let until = match object.node("until") {
@@ -89,7 +93,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     }
     let sound = faults.error_count() == errors && workspace.funnels.contains_key(funnel);
     let place = object.place.clone();
-    sound.then_some(Script { name: name?.text, place, customer, zone, start, given, acts, until: until?, expect, state })
+    sound.then_some(Script { name: name?.text, place, customer, zone, start, given, store, acts, until: until?, expect, state })
 }
 
 /// Her id and her profile.

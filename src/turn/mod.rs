@@ -23,6 +23,7 @@
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
 //! caps     who has a place among messages      stops    what was said about her addresses
+//! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! ```
 
 use crate::account::{self, Account};
@@ -43,10 +44,12 @@ mod caps;
 mod entries;
 mod goals;
 mod inputs;
+mod parked;
 mod results;
 mod segments;
 mod sending;
 mod stops;
+mod store;
 pub mod view;
 mod waits;
 mod wake;
@@ -351,6 +354,7 @@ impl<'a> Turn<'a> {
 
     fn mirror(&mut self) {
         self.customer.loyalty = account::mirror(&self.account, self.now, &self.customer.loyalty);
+        self.mirror_store();
     }
 
     fn finish(mut self) -> Turned {

@@ -2,6 +2,7 @@
 
 use super::Turn;
 use super::sending::set_variant;
+use super::store::is_question;
 use crate::customer::RunState;
 use crate::effect::Outcome;
 use crate::fact::What;
@@ -16,6 +17,16 @@ impl Turn<'_> {
         self.mirror();
         self.settle_cap(effect, &outcome);
         let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else {
+            if self.parked_result(effect, &outcome) {
+                return;
+            }
+            if let Outcome::Parked { why, grant, alert } = outcome {
+                // It was under way when the run ended, and is booked as soon as that can be.
+                return self.keep_parked(*grant, why, alert);
+            }
+            if is_question(effect) {
+                return;
+            }
             // The run ended, or the answer is a second one: what happened is recorded, nothing follows.
             let what = if matches!(outcome, Outcome::Accepted { .. }) { What::Sent } else { What::Failed };
             self.fact(what, effect, "the run did not wait for it any more");
@@ -30,8 +41,12 @@ impl Turn<'_> {
             self.customer.runs[index].state = RunState::Ready;
             return;
         };
+        if self.customer.runs[index].look.as_ref().is_some_and(|look| look.asked) {
+            return self.answered(index, funnel, step, outcome);
+        }
         match outcome {
             Outcome::Accepted { data, .. } => self.accepted(index, funnel, step, effect, data),
+            Outcome::Parked { why, grant, alert } => self.park(index, funnel, step, (why, *grant, alert)),
             Outcome::Unknown { why } if step.step.template().is_none() => {
                 // Nobody knows whether the points were booked: the run holds until a person resolves it.
                 self.run_fact(index, funnel, What::Failed, step.id.clone(), format!("unknown: {why}"));
@@ -56,7 +71,7 @@ impl Turn<'_> {
                 Some(Value::Int(points)) => Some(*points),
                 _ => None,
             };
-            let state = data.get("state").and_then(Value::as_text).unwrap_or_default().to_owned();
+            let state = booked(&data);
             let about = points.map_or_else(|| reason.to_owned(), |points| format!("{points} points"));
             let why = if state == "pending" { format!("{reason}, pending") } else { reason.to_owned() };
             self.run_fact(index, funnel, What::Granted, about, why).amount = points;
@@ -64,6 +79,8 @@ impl Turn<'_> {
             properties.insert("reason".to_owned(), Value::from(reason));
             properties.insert("grant".to_owned(), Value::from(effect));
             self.own_event(index, "bonus_granted", effect, properties);
+            self.result_of(index, step, state, data);
+            return self.go(index, step, NEXT);
         } else if let Some(bundle) = step.step.offers() {
             let seen: Vec<(String, Value)> = data.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             self.run_fact(index, funnel, What::Offered, bundle, "").seen = seen;
@@ -77,20 +94,20 @@ impl Turn<'_> {
     }
 
     fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
-        let name = outcome.name();
+        let (name, reason) = (outcome.name(), reason(&outcome));
         // It is answered: there is nothing to take back when the run ends.
         self.customer.runs[index].state = RunState::Ready;
         let why = match outcome {
             Outcome::Refused { why } | Outcome::Unknown { why } => format!("{name}: {why}"),
             Outcome::Dead { why, attempts } => format!("{name} after {attempts} attempts: {why}"),
-            Outcome::Accepted { .. } => String::new(),
+            Outcome::Accepted { .. } | Outcome::Parked { .. } => String::new(),
         };
         let about = step.step.template().map_or_else(|| step.id.clone(), |(template, _)| template.to_owned());
         let fact = self.run_fact(index, funnel, What::Failed, about, why.clone());
         if let Some((_, channel)) = step.step.template() {
             set_variant(fact, channel);
         }
-        self.result_of(index, step, name, Fields::new());
+        self.result_of(index, step, name, reason);
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
             OnError::Stop => {
@@ -102,6 +119,26 @@ impl Turn<'_> {
 
     /// A decision outlived its shelf life.
     pub(super) fn stale(&mut self, effect: &str, why: &str) {
-        self.decide_anew(effect, why);
+        if !self.parked_stale(effect) {
+            self.decide_anew(effect, why);
+        }
+    }
+}
+
+/// What became of a grant that was booked.
+pub(super) fn booked(data: &Fields) -> &'static str {
+    match data.get("state").and_then(Value::as_text) {
+        Some("pending") => "pending",
+        _ => "active",
+    }
+}
+
+/// Why an effect failed, for later steps.
+fn reason(outcome: &Outcome) -> Fields {
+    match outcome {
+        Outcome::Refused { why } | Outcome::Unknown { why } | Outcome::Dead { why, .. } => {
+            [("reason".to_owned(), Value::from(why.as_str()))].into()
+        }
+        Outcome::Accepted { .. } | Outcome::Parked { .. } => Fields::new(),
     }
 }

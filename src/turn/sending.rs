@@ -6,6 +6,7 @@
 use super::Turn;
 use super::advance::Next;
 use super::caps::OFFER_CHANNEL;
+use super::store::name_in_id;
 use super::view::View;
 use crate::customer::{RunState, Send};
 use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
@@ -13,7 +14,7 @@ use crate::event::Event;
 use crate::event::address::field_of;
 use crate::fact::What;
 use crate::funnel::Funnel;
-use crate::funnel::settings::QuietHours;
+use crate::funnel::settings::{QuietHours, STORE};
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
 use crate::step::{Flow, GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
@@ -101,6 +102,11 @@ impl Turn<'_> {
             self.end_run(index, "exited");
             return Next::Rest;
         }
+        let zone = self.zone;
+        let deadline = *self.customer.runs[index].deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, Some(deadline));
+        }
         let provider = self.workspace.settings.channels.get(plan.channel).cloned().unwrap_or_else(|| "inbox".to_owned());
         let variables = match self.freeze(index, funnel) {
             Ok(variables) => variables,
@@ -108,9 +114,7 @@ impl Turn<'_> {
         };
         let topic = plan.topic.clone().or_else(|| funnel.topic.clone());
         let links = self.workspace.settings.links(plan.channel, topic, transactional);
-        let zone = self.zone;
-        let run = &mut self.customer.runs[index];
-        let mut valid_until = *run.deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
+        let mut valid_until = deadline;
         if let Some(hours) = hours {
             valid_until = valid_until.min(hours.begin(now, self.zone));
         }
@@ -178,6 +182,9 @@ impl Turn<'_> {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, None);
+        }
         let variables = match self.freeze(index, funnel) {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
@@ -215,7 +222,23 @@ impl Turn<'_> {
             self.go(index, step, NEXT);
             return Next::Again;
         }
-        let kind = EffectKind::Offer(Offer { bundle, valid_for });
+        let offer = match self.workspace.settings.loyalty_store.as_ref().filter(|store| store.offers) {
+            None => Offer { bundle, valid_for, ..Offer::default() },
+            Some(_) if self.must_ask(index, funnel, step, |reads| reads.effect) => {
+                return self.ask_store(index, funnel, step, None);
+            }
+            Some(_) => {
+                let mut details = known.values(self.workspace.settings.currency);
+                details.insert("name".to_owned(), Value::from(bundle.as_str()));
+                details.insert("ends".to_owned(), Value::Time(now.plus(valid_for, self.zone)));
+                let variables = match self.freeze(index, funnel) {
+                    Ok(variables) => variables,
+                    Err(why) => return self.fail(index, funnel, step, why, step.on_error),
+                };
+                Offer { bundle, valid_for, provider: Some(STORE.to_owned()), details, variables }
+            }
+        };
+        let kind = EffectKind::Offer(offer);
         let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
         self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
         Next::Rest
@@ -235,7 +258,7 @@ impl Turn<'_> {
     }
 
     /// Puts an effect into the outbox; the run waits for its answer.
-    fn plan(
+    pub(super) fn plan(
         &mut self,
         index: usize,
         funnel: &Arc<Funnel>,
@@ -245,7 +268,8 @@ impl Turn<'_> {
         on_uncertain: OnUncertain,
     ) -> String {
         let run = &self.customer.runs[index];
-        let mut id = format!("{}/{}/{}/{}", self.customer.id, run.id, step.id, run.iteration);
+        let name = name_in_id(&step.id, &kind);
+        let mut id = format!("{}/{}/{name}/{}", self.customer.id, run.id, run.iteration);
         if run.decision > 0 {
             id.push_str(&format!(".{}", run.decision));
         }
@@ -332,6 +356,9 @@ impl Turn<'_> {
         let run = &mut self.customer.runs[index];
         run.state = RunState::Ready;
         run.decision += 1;
+        if let Some(look) = &mut run.look {
+            look.asked = false;
+        }
         let version = run.version.clone();
         if let Some(funnel) = self.definitions.funnel(&version).cloned() {
             self.run_fact(index, &funnel, What::Redecided, "", why);

@@ -4,7 +4,11 @@ use super::*;
 use std::collections::BTreeSet;
 
 fn schemas() -> Vec<(&'static str, Json)> {
-    all(json!({ "type": "object", "title": "provider" }), json!({ "type": "object", "title": "source" }))
+    let titled = |title: &str| json!({ "type": "object", "title": title });
+    let store = json!({ "grant": reference("store_booking"), "lookup": reference("store_lookup") });
+    let store = json!({ "type": "object", "title": "store", "properties": store });
+    let store = Store { store, booking: titled("booking"), lookup: titled("lookup") };
+    all(titled("provider"), titled("source"), store)
 }
 
 /// Calls `see` with every object of a document.

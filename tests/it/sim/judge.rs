@@ -3,7 +3,7 @@
 
 use super::story::POISON;
 use autofunnel::customer::{Customer, DOCUMENT_BYTES_MAX, codec};
-use autofunnel::effect::{Effect, EffectKind, Outcome};
+use autofunnel::effect::{Effect, Outcome};
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{Time, Zone};
@@ -133,11 +133,7 @@ pub fn base(id: &str) -> &str {
 
 /// The provider of an effect; `account` for the built-in one.
 pub fn provider_of(effect: &Effect) -> &str {
-    match &effect.kind {
-        EffectKind::Message(message) => &message.provider,
-        EffectKind::Grant(grant) => grant.provider.as_deref().unwrap_or("account"),
-        EffectKind::Offer(_) => "account",
-    }
+    effect.kind.provider().unwrap_or("account")
 }
 
 impl Judge {
