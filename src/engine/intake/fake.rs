@@ -184,6 +184,13 @@ impl ReadSide for FakeStore {
         self.nothing()
     }
 
+    fn members(&self, segment: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.read(|rows| {
+            let inside = rows.customers.iter().filter(|row| row.segments.contains(&segment));
+            inside.map(|row| row.id.clone()).collect()
+        })
+    }
+
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
         self.read(|rows| {
             let found = rows

@@ -1,6 +1,7 @@
 //! What a person says of an effect of which nobody knows whether it happened.
 
 use super::{Intake, IntakeError, Refusal, SOURCE_API, digest, json};
+use crate::customer::store::Parked;
 use crate::customer::{Customer, Run, codec};
 use crate::effect::Outcome;
 use crate::event::InputBody;
@@ -46,7 +47,8 @@ impl Intake {
         }
         let document: Customer = codec::decode(&record.document)
             .map_err(|why| crate::store::StoreError::Unavailable(format!("this customer's document cannot be read: {why}")))?;
-        Ok(document.runs.iter().any(|run| is_held(run) && run.waits_for(effect)))
+        let parked = |parked: &Parked| parked.unknown.is_some() && parked.grant.id == effect;
+        Ok(document.runs.iter().any(|run| is_held(run) && run.waits_for(effect)) || document.parked.iter().any(parked))
     }
 }
 

@@ -33,8 +33,11 @@ pub enum Trouble {
     Twice,
 }
 
-const TROUBLES: [Trouble; 6] =
-    [Trouble::Error, Trouble::ErrorAfter, Trouble::CutBefore, Trouble::CutAfter, Trouble::Silence, Trouble::Twice];
+impl Trouble {
+    /// Every kind.
+    pub const ALL: [Trouble; 6] =
+        [Trouble::Error, Trouble::ErrorAfter, Trouble::CutBefore, Trouble::CutAfter, Trouble::Silence, Trouble::Twice];
+}
 
 /// A booking in the ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -209,7 +212,7 @@ impl Desk {
         if *tried > TROUBLE_PER_KEY_MAX || dice.below(100) >= self.percent.load(Ordering::Acquire) {
             return None;
         }
-        let trouble = TROUBLES[dice.below(TROUBLES.len() as u64) as usize];
+        let trouble = Trouble::ALL[dice.below(Trouble::ALL.len() as u64) as usize];
         *self.made.lock().unwrap().entry(trouble).or_default() += 1;
         Some(trouble)
     }
