@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Largest data of a store, in bytes of their JSON.
 pub const STORE_DATA_BYTES_MAX: usize = 4 * 1024;
-/// Most grants of one customer that wait for a blocked programme. A run whose grant would be one more waits itself.
+/// Most grants of one customer that wait for a blocked programme while their runs go on: a run whose grant is one more
+/// waits with it.
 pub const PARKED_MAX: usize = 20;
 /// What a store can say of a customer, readable as `customer.<name>`.
 pub const STORE_NAMES: &[&str] = &["balance", "pending", "tier", "next_expiry", "programmes", "memberships", "offers"];

@@ -3,10 +3,10 @@
 //! The run goes on; the grant stays in the customer's document, as it was sent, and is sent again, under the same key,
 //! now and then and when the store says that it is unblocked. It leaves the document with the answer that it was
 //! booked or refused, in the commit that takes that answer in: so it is released once, however often it is asked for.
+//! Of a customer with many parked grants the runs wait with theirs, so that their number stays bounded.
 
 use super::Turn;
 use super::goals::short;
-use crate::customer::RunState;
 use crate::customer::store::{PARKED_MAX, Parked};
 use crate::effect::{Effect, EffectKind, Outcome};
 use crate::event::Event;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 const ASK_AGAIN_MS: i64 = 10 * MINUTE_MS;
 
 impl Turn<'_> {
-    /// A run's grant was parked: the run goes on without it. One that would be too many waits in the run itself.
+    /// A run's grant was parked: the run goes on without it. One that would be too many is kept too, and its run waits.
     pub(super) fn park(
         &mut self,
         index: usize,
@@ -29,21 +29,37 @@ impl Turn<'_> {
         step: &StepAt,
         (why, grant, alert): (String, Effect, bool),
     ) {
-        let room =
-            self.customer.parked.len() < PARKED_MAX || self.customer.parked.iter().any(|parked| parked.grant.id == grant.id);
-        if !room {
-            let until = self.now.plus_ms(self.ask_again_ms());
-            self.customer.runs[index].state = RunState::Held { until };
-            let why = format!("{why}; {PARKED_MAX} of her grants wait already, so the run waits for this one");
-            let fact = self.run_fact(index, funnel, What::Held, step.id.clone(), why);
-            fact.seen = vec![("until".to_owned(), Value::Time(until))];
+        let known = self.customer.parked.iter().any(|parked| parked.grant.id == grant.id);
+        let data = [("points".to_owned(), Value::Int(points_of(&grant))), ("reason".to_owned(), Value::Text(why.clone()))].into();
+        self.keep_parked(grant, why, alert);
+        if known {
             return;
         }
-        let points = points_of(&grant);
-        let data = [("points".to_owned(), Value::Int(points)), ("reason".to_owned(), Value::Text(why.clone()))].into();
-        self.keep_parked(grant, why, alert);
+        if self.customer.parked.len() > PARKED_MAX {
+            let why = format!("{PARKED_MAX} of her grants are parked already, so the run waits for this one");
+            self.run_fact(index, funnel, What::Held, step.id.clone(), why);
+            return;
+        }
         self.result_of(index, step, "parked", data);
         self.go(index, step, NEXT);
+    }
+
+    /// An answer to a parked grant for which its run waits; true: the run goes on waiting.
+    pub(super) fn waits_on(&mut self, effect: &str, outcome: &Outcome) -> bool {
+        let next = Some(self.now.plus_ms(self.ask_again_ms()));
+        let Some(at) = self.customer.parked.iter().position(|parked| parked.grant.id == effect) else { return false };
+        match outcome {
+            Outcome::Dead { .. } => self.customer.parked[at].next = next,
+            Outcome::Parked { .. } => return false,
+            // From here on it is the run's.
+            Outcome::Accepted { .. } | Outcome::Refused { .. } | Outcome::Unknown { .. } => drop(self.customer.parked.remove(at)),
+        }
+        matches!(outcome, Outcome::Dead { .. })
+    }
+
+    /// Whether a grant is parked: it outlives its run.
+    pub(super) fn is_parked(&self, effect: &str) -> bool {
+        self.customer.parked.iter().any(|parked| parked.grant.id == effect)
     }
 
     /// Keeps a grant until its programme is no longer blocked.

@@ -32,6 +32,9 @@ impl Turn<'_> {
             self.fact(what, effect, "the run did not wait for it any more");
             return;
         };
+        if self.waits_on(effect, &outcome) {
+            return;
+        }
         self.customer.runs[index].unknown = None;
         let version = self.customer.runs[index].version.clone();
         let funnel = self.definitions.funnel(&version).cloned();

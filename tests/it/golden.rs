@@ -13,6 +13,7 @@ mod order;
 mod quiet;
 mod samples;
 mod series;
+mod store;
 mod suppression;
 mod time_alone;
 mod waits;

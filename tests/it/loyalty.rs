@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod bank;
+mod crash;
 
 /// The token of these tests.
 const TOKEN: &str = "a-token-for-tests-only";
