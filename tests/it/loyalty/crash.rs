@@ -72,7 +72,8 @@ impl World {
         loop {
             let address = process.address();
             let holds = bell.until(PATIENCE, || process.has_ended() || address.is_some_and(&mut done));
-            assert!(holds, "{what} does not come about\n{}", process.log());
+            let told = || address.and_then(|address| ask(address, "GET", "/v1/customers/c0", ""));
+            assert!(holds, "{what} does not come about; {:?}\n{}", told(), process.log());
             if !process.has_ended() {
                 process.terminate();
                 process.status();
@@ -91,7 +92,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
