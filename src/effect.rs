@@ -6,7 +6,10 @@
 
 use crate::lang::time::{Span, Time};
 use crate::lang::value::Fields;
+use call::Call;
 use serde::{Deserialize, Serialize};
+
+pub mod call;
 
 /// Largest frozen variables of one effect, in bytes of their JSON.
 pub const VARIABLES_BYTES_MAX: usize = 8 * 1024;
@@ -38,6 +41,20 @@ pub struct Effect {
     pub kind: EffectKind,
 }
 
+impl Effect {
+    /// Who is called for it, a provider or a service; `None`: nobody, the engine does it by itself.
+    pub fn provider(&self) -> Option<&str> {
+        match &self.kind {
+            EffectKind::Message(message) => Some(&message.provider),
+            EffectKind::Grant(grant) => grant.provider.as_deref(),
+            EffectKind::Call(call) => Some(&call.service),
+            EffectKind::Offer(offer) => offer.provider.as_deref(),
+            EffectKind::Lookup(lookup) => Some(&lookup.provider),
+            EffectKind::Tell(_) => None,
+        }
+    }
+}
+
 /// Whose effect that id names: what stands before run, step and iteration.
 pub fn customer_of(id: &str) -> Option<&str> {
     let mut parts = id.rsplitn(4, '/');
@@ -62,6 +79,10 @@ pub enum EffectKind {
     Offer(Offer),
     /// Ask the remote loyalty store what it knows of her.
     Lookup(Lookup),
+    /// Call a service.
+    Call(Call),
+    /// Tell another customer something.
+    Tell(Tell),
 }
 
 impl EffectKind {
@@ -72,16 +93,8 @@ impl EffectKind {
             EffectKind::Grant(_) => "grant",
             EffectKind::Offer(_) => "offer",
             EffectKind::Lookup(_) => "lookup",
-        }
-    }
-
-    /// Who carries it; `None`: the built-in account.
-    pub fn provider(&self) -> Option<&str> {
-        match self {
-            EffectKind::Message(message) => Some(&message.provider),
-            EffectKind::Grant(grant) => grant.provider.as_deref(),
-            EffectKind::Offer(offer) => offer.provider.as_deref(),
-            EffectKind::Lookup(lookup) => Some(&lookup.provider),
+            EffectKind::Call(_) => "call",
+            EffectKind::Tell(_) => "tell",
         }
     }
 }
@@ -136,6 +149,63 @@ pub struct Grant {
     pub provider: Option<String>,
     /// Everything a remote store's request may name, frozen.
     pub variables: Fields,
+    /// They are neither seen nor spent until it is said that they are hers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+}
+
+/// A word to another customer: it goes into her inbox, and her own turn judges it. It is known again by the
+/// effect's id, so it may be told any number of times.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Tell {
+    /// Her id.
+    pub to: String,
+    /// What she is told.
+    pub word: Word,
+}
+
+/// What one customer can tell another.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Word {
+    /// Something happened to her.
+    Event {
+        /// Its name.
+        name: String,
+        /// Its properties.
+        properties: Fields,
+        /// Hops that led to it.
+        depth: u8,
+    },
+    /// Points are to be hers. The effect waits for her answer.
+    Grant {
+        /// The points.
+        grant: Grant,
+        /// Hops that led to it.
+        depth: u8,
+    },
+    /// The points that were held for this effect are hers now.
+    Confirm {
+        /// The effect that asked for them.
+        of: String,
+    },
+    /// The points that are or will be held for this effect are not to be hers.
+    Cancel {
+        /// The effect that asked for them.
+        of: String,
+    },
+    /// The answer to what she had told.
+    Answer {
+        /// The effect by which she had.
+        of: String,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}
+
+/// Whether an effect is the engine's own errand between customers, of which no run hears: its step's name has a
+/// character that no step can have.
+pub fn is_errand(id: &str) -> bool {
+    id.rsplit('/').nth(1).is_some_and(|step| step.contains(':'))
 }
 
 /// An offer to book.

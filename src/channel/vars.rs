@@ -48,6 +48,11 @@ pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<
         }
         EffectKind::Offer(offer) => (offer.variables.clone(), Some(("bundle", Value::Map(offer.details.clone())))),
         EffectKind::Lookup(lookup) => (lookup.variables.clone(), None),
+        EffectKind::Call(call) => {
+            let own = fields(vec![("service", Value::from(call.service.as_str()))]);
+            (Fields::new(), Some(("call", own)))
+        }
+        EffectKind::Tell(_) => return Err("a provider carries messages and grants only".to_owned()),
     };
     let about = fields(vec![
         ("id", Value::from(effect.id.as_str())),

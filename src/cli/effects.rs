@@ -12,13 +12,17 @@ use std::fmt::Write;
 const EXAMPLES: &str = "\
 Examples:
   autofunnel effects list
+  autofunnel effects show C-17 C-17/1/email_1/1
+  autofunnel effects retry C-17 C-17/1/email_1/1       now, instead of at its next attempt
+  autofunnel effects drop C-17 C-17/1/email_1/1 --why 'wrong address'
   autofunnel effects resolve C-17 C-17/1/gift/3 --accepted --points 100   the points are in the other system
   autofunnel effects resolve C-17 C-17/1/gift/3 --refused                 they are not, and the run is not to go on as if
+  autofunnel effects resolve C-17 C-17/1/gift/3 --retry                   they are not, and are to be
 
-A grant whose call broke off, at a store that takes no key, is held: nobody knows whether the points were booked. Look
-it up there, then say what you found; the run goes on at once.";
+A grant whose call broke off, at a store that takes no key, is held: nobody knows whether the points were booked. So is
+one that the store would not take for days. Look it up there, then say what you found; the run goes on at once.";
 
-/// Show effects on their way, and resolve those whose fate is unknown
+/// Show effects on their way, retry or drop them, and resolve those that are held
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Effects {
@@ -28,9 +32,15 @@ pub(super) struct Effects {
 
 #[derive(Subcommand)]
 enum What {
-    /// List effects that wait, next due first, those whose fate is unknown, and grants that are parked
+    /// List effects that wait, next due first, those that are held for your word, and grants that are parked
     List(List),
-    /// Say what became of an effect whose fate is unknown
+    /// Show all that is known of an effect that is on its way
+    Show(Show),
+    /// Try an effect that waits at once
+    Retry(One),
+    /// Drop an effect that waits; its run goes on as after a refusal
+    Drop(Drop),
+    /// Say what became of an effect that is held
     Resolve(Resolve),
 }
 
@@ -47,7 +57,35 @@ struct List {
 }
 
 #[derive(Args)]
-#[command(group = ArgGroup::new("word").required(true).args(["accepted", "refused"]))]
+struct One {
+    /// Whose effect
+    customer: String,
+    /// Its id in the list
+    effect: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+struct Show {
+    #[command(flatten)]
+    one: One,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Drop {
+    #[command(flatten)]
+    one: One,
+    /// Why, for the timeline
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("word").required(true).args(["accepted", "refused", "retry"]))]
 struct Resolve {
     /// Whose effect
     customer: String,
@@ -59,8 +97,11 @@ struct Resolve {
     /// It did not happen, and is not to be tried again
     #[arg(long)]
     refused: bool,
+    /// It did not happen, and is to be tried anew
+    #[arg(long)]
+    retry: bool,
     /// Points that were booked, for the timeline and the figures
-    #[arg(long, value_name = "N", conflicts_with = "refused", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with_all = ["refused", "retry"], value_parser = clap::value_parser!(u32).range(1..))]
     points: Option<u32>,
     /// Where this is known from, for the timeline
     #[arg(long, value_name = "TEXT")]
@@ -73,9 +114,57 @@ impl Effects {
     pub fn run(self, term: &Term) -> Done {
         match self.what {
             What::List(list) => list.run(term),
+            What::Show(show) => show.run(term),
+            What::Retry(one) => {
+                one.post("retry", &json!({ "effect": one.effect }))?;
+                term.say("it is due now");
+                Ok(Status::Good)
+            }
+            What::Drop(Drop { one, why }) => {
+                one.post("drop", &json!({ "effect": one.effect, "why": why }))?;
+                term.say("dropped; its run goes on as after a refusal");
+                Ok(Status::Good)
+            }
             What::Resolve(resolve) => resolve.run(term),
         }
     }
+}
+
+impl One {
+    fn post(&self, deed: &str, body: &Json) -> anyhow::Result<Json> {
+        let path = format!("/v1/customers/{}/effects/{deed}", encode(&self.customer));
+        let body = Bytes::from(body.to_string());
+        self.remote.run(|api: Api| async move { api.post(&path, "application/json", body).await?.good() })
+    }
+}
+
+impl Show {
+    fn run(self, term: &Term) -> Done {
+        let One { customer, effect, remote } = self.one;
+        let path = format!("/v1/customers/{}/effects", encode(&customer));
+        let answer = remote.run(|api| async move { api.get(&path, &[("effect", effect)]).await })?;
+        match self.json {
+            true => term.line(&format!("{answer:#}"))?,
+            false => term.print(&all_of(&answer, term))?,
+        }
+        Ok(Status::Good)
+    }
+}
+
+/// One line for each field that says something.
+fn all_of(answer: &Json, term: &Term) -> String {
+    let mut out = format!("{}\n", term.tone(Tone::Strong, &plain(text(answer, "effect"))));
+    for (name, value) in answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "effect") {
+        let shown = match value {
+            Json::Null => continue,
+            Json::String(text) if text.is_empty() => continue,
+            Json::String(text) => plain(text),
+            other => plain(&other.to_string()),
+        };
+        // Writing to a text in memory cannot fail.
+        let _ = writeln!(out, "  {:<16}{shown}", name.replace('_', " "));
+    }
+    out
 }
 
 impl List {
@@ -96,12 +185,12 @@ fn rows<'a>(answer: &'a Json, name: &str) -> anyhow::Result<&'a Vec<Json>> {
 }
 
 fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
-    let (unknown, waiting) = (rows(answer, "unknown")?, rows(answer, "waiting")?);
+    let (held, waiting) = (rows(answer, "held")?, rows(answer, "waiting")?);
     let mut out = String::new();
-    for row in unknown {
+    for row in held {
         let id = term.tone(Tone::Bad, &plain(text(row, "effect")));
         // Writing to a text in memory cannot fail.
-        let _ = writeln!(out, "{id}  unknown, since its run of {} waits for your word", plain(text(row, "funnel")));
+        let _ = writeln!(out, "{id}  held: its run of {} waits for your word", plain(text(row, "funnel")));
         let _ = writeln!(out, "  {}", plain(text(row, "why")));
     }
     for row in waiting {
@@ -120,19 +209,26 @@ fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
         let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &plain(text(row, "why"))));
     }
     if out.is_empty() {
-        out.push_str("nothing is on its way, and nothing is unknown\n");
+        out.push_str("nothing is on its way, and nothing is held\n");
     }
     Ok(out)
 }
 
 impl Resolve {
     fn run(self, term: &Term) -> Done {
-        let outcome = if self.accepted { "accepted" } else { "refused" };
+        let outcome = match (self.accepted, self.retry) {
+            (true, _) => "accepted",
+            (_, true) => "retry",
+            (false, false) => "refused",
+        };
         let body = json!({ "effect": self.effect, "outcome": outcome, "points": self.points, "why": self.why });
         let path = format!("/v1/customers/{}/effects/resolve", encode(&self.customer));
         self.remote
             .run(|api: Api| async move { api.post(&path, "application/json", Bytes::from(body.to_string())).await?.good() })?;
-        term.say(&format!("resolved as {outcome}; the run goes on"));
+        term.say(match self.retry {
+            true => "it is tried anew",
+            false => "resolved; the run goes on",
+        });
         Ok(Status::Good)
     }
 }
@@ -157,6 +253,10 @@ mod tests {
             "x resolve C C/1/g/1 --accepted",
             "x resolve C C/1/g/1 --refused --why lost",
             "x resolve C e --accepted --points 5",
+            "x resolve C e --retry",
+            "x show C e --json",
+            "x retry C e",
+            "x drop C e --why no",
         ] {
             assert!(fits(good), "{good}");
         }
@@ -165,6 +265,8 @@ mod tests {
             "x resolve C --accepted",
             "x resolve C e --accepted --refused",
             "x resolve C e --refused --points 5",
+            "x resolve C e --retry --points 5",
+            "x drop C",
             "x",
         ] {
             assert!(!fits(wrong), "{wrong}");
@@ -172,21 +274,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_stands_first() {
+    fn what_is_held_stands_first() {
         let term = Term::new(ColorChoice::Never);
         let answer = json!({
             "waiting": [{ "effect": "a/1/m/1", "customer": "a", "due": "2027-03-01T09:00:00Z", "attempts": 2, "why": "503" }],
-            "unknown": [{ "effect": "b/1/g/1", "customer": "b", "funnel": "welcome", "why": "no answer" }],
+            "held": [{ "effect": "b/1/g/1", "customer": "b", "funnel": "welcome", "why": "no answer" }],
         });
         let text = told(&answer, &term).unwrap();
         assert!(
-            text.starts_with("b/1/g/1  unknown") && text.contains("a/1/m/1  due 2027-03-01T09:00:00Z, 2 attempts\n  503"),
+            text.starts_with("b/1/g/1  held") && text.contains("a/1/m/1  due 2027-03-01T09:00:00Z, 2 attempts\n  503"),
             "{text}"
         );
         let parked = json!([{ "effect": "c/1/g/1", "since": "2027-03-01T09:00:00Z", "next": null, "why": "blocked" }]);
-        let text = told(&json!({ "waiting": [], "unknown": [], "parked": parked }), &term).unwrap();
+        let text = told(&json!({ "waiting": [], "held": [], "parked": parked }), &term).unwrap();
         assert_eq!(text, "c/1/g/1  parked since 2027-03-01T09:00:00Z, on its way again\n  blocked\n");
-        assert!(told(&json!({ "waiting": [], "unknown": [] }), &term).unwrap().contains("nothing"));
+        assert!(told(&json!({ "waiting": [], "held": [] }), &term).unwrap().contains("nothing"));
         assert!(told(&json!({}), &term).is_err());
     }
 }

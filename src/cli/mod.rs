@@ -22,10 +22,12 @@ mod import;
 mod inbox;
 mod init;
 mod migrate;
+mod pause;
 mod preview;
 mod quarantine;
 mod remote;
 mod report;
+mod review;
 mod runs;
 mod schema;
 mod send;
@@ -90,6 +92,9 @@ enum Command {
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
     Effects(effects::Effects),
+    Review(review::Review),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
     Quarantine(quarantine::Quarantine),
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
@@ -117,6 +122,9 @@ impl Command {
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
             Command::Effects(command) => command.run(term),
+            Command::Review(command) => command.run(term),
+            Command::Pause(command) => command.run(term),
+            Command::Resume(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),
             Command::Doctor(command) => command.run(term),
             Command::Backup(command) => command.run(term),

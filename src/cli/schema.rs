@@ -75,7 +75,8 @@ fn all() -> Vec<(&'static str, Json)> {
         booking: object_schema(&booking),
         lookup: object_schema(&lookup),
     };
-    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]), store)
+    let service = object_schema(channel::SERVICE_FIELDS);
+    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]), service, store)
 }
 
 /// Writes the schemas into a folder; they are made anew each time. The paths written.

@@ -16,6 +16,7 @@ use crate::event::{Input, InputBody};
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::lang::value::Value;
 use crate::queue::Handler;
+use crate::store::pause::{PAUSED, RECHECK_MS};
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
 use crate::turn::{self, book};
 use futures_util::FutureExt;
@@ -74,6 +75,9 @@ impl Engine {
         if book_is_for(&delivery.effect) {
             return self.book(&live, delivery).await;
         }
+        if let EffectKind::Tell(tell) = &delivery.effect.kind {
+            return self.tell(&live, delivery, tell).await;
+        }
         let (channel, prepared) = match prepare(&live, delivery) {
             Ok(ready) => ready,
             Err(outcome) => return self.settle(&live, delivery, outcome).await,
@@ -96,7 +100,7 @@ impl Engine {
                 Meter::add(&self.meter.stale, 1);
                 return Ok(());
             }
-            Begin::TurnFirst | Begin::Gone => return Ok(()),
+            Begin::TurnFirst | Begin::Paused | Begin::Gone => return Ok(()),
         };
         Meter::add(&self.meter.attempts, 1);
         failpoint("provider.call.before");
@@ -153,7 +157,7 @@ impl Engine {
     /// Leave to call the provider; `None`: the effect has gone back to wait its turn.
     async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
         let effect = &delivery.effect;
-        let provider = effect.kind.provider().unwrap_or_default();
+        let provider = effect.provider().unwrap_or_default();
         let urgent = !matches!(&effect.kind, EffectKind::Message(message) if !message.transactional);
         let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
         let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
@@ -208,7 +212,7 @@ impl Engine {
         self.put_back(delivery, now.plus_ms(pause), failed.why, failed.ambiguous).await
     }
 
-    async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
+    pub(super) async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
         let retry = Retry { effect: delivery.effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
     }
@@ -223,7 +227,7 @@ impl Engine {
     }
 
     /// Returns an answer to the customer: at once if she is free, else through her inbox.
-    async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
+    pub(super) async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
         failpoint("settle.before");
         let effect = &delivery.effect;
         if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
@@ -262,8 +266,10 @@ impl Engine {
         };
         let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
         commit.settled = Some(effect.id.clone());
+        commit.books = outcome.is_none();
         match self.commit(vec![commit]).await.first() {
             Some(Committed::Done) => Ok(()),
+            Some(Committed::Paused) => self.put_back(delivery, now.plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await,
             // Somebody moved her between claim and commit, or the effect was settled already.
             _ => match outcome {
                 Some(outcome) => self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), outcome.clone())).await,
@@ -302,7 +308,7 @@ struct Failed {
 }
 
 fn book_is_for(effect: &Effect) -> bool {
-    effect.kind.provider().is_none()
+    effect.provider().is_none() && !matches!(effect.kind, EffectKind::Tell(_))
 }
 
 /// The turn on the answer to an effect, which the account gives where `outcome` is `None`.
@@ -343,11 +349,12 @@ fn settle_turn(
 fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepared), Outcome> {
     let effect = &delivery.effect;
     let refused = |why: String| Outcome::Refused { why };
-    let provider = effect.kind.provider().unwrap_or_default();
     let template = match &effect.kind {
         EffectKind::Message(message) => Some(message),
-        EffectKind::Grant(_) | EffectKind::Offer(_) | EffectKind::Lookup(_) => None,
+        EffectKind::Grant(_) | EffectKind::Offer(_) | EffectKind::Lookup(_) | EffectKind::Call(_) => None,
+        EffectKind::Tell(_) => return Err(refused("it is done by the engine itself, not by a provider".to_owned())),
     };
+    let provider = effect.provider().unwrap_or_default();
     let channel = live.channels.get(provider).cloned();
     let channel = channel.ok_or_else(|| refused(format!("there is no provider `{provider}` any more")))?;
     let channel = channel.part(&effect.kind).unwrap_or(channel);
@@ -373,8 +380,12 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
     Ok((channel, prepared))
 }
 
-/// What is to be done when nobody knows: grants are held whatever the provider says of messages.
+/// What is to be done when nobody knows: grants are held whatever the provider says of messages, and a question
+/// is asked again.
 fn uncertain(channel: &dyn Channel, effect: &Effect) -> OnUncertain {
+    if matches!(&effect.kind, EffectKind::Call(call) if call.is_safe()) {
+        return OnUncertain::Resend;
+    }
     match effect.on_uncertain {
         OnUncertain::Hold => OnUncertain::Hold,
         OnUncertain::Resend => channel.on_uncertain(),

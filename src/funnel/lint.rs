@@ -215,7 +215,7 @@ fn unreachable_steps(funnel: &Funnel, faults: &mut Faults) {
             continue;
         };
         let own = (at.only_if.is_some() || at.step.goes_on()).then_some(NEXT);
-        let targets = at.step.arms().into_iter().map(|(_, to)| to).chain(own);
+        let targets = at.arms().into_iter().map(|(_, to)| to).chain(own);
         open.extend(
             targets.map(|to| if to == NEXT { at.next } else { to }).filter(|to| *to != END && (*to as usize) < list.len()),
         );
@@ -231,7 +231,14 @@ fn unreachable_steps(funnel: &Funnel, faults: &mut Faults) {
 
 /// A grant has results of its own: a condition that asks for another word would never hold.
 fn words_of_grants(funnel: &Funnel, faults: &mut Faults) {
-    let grants: Vec<String> = funnel.steps.list.iter().filter(|at| at.step.grants().is_some()).map(|at| at.id.clone()).collect();
+    let grants: Vec<String> = funnel
+        .steps
+        .list
+        .iter()
+        // What another customer gets is said by her own turn.
+        .filter(|at| at.step.grants().is_some() && at.step.tells().is_none())
+        .map(|at| at.id.clone())
+        .collect();
     for at in &funnel.steps.list {
         for condition in at.step.conditions().into_iter().chain(&at.only_if) {
             for grant in &grants {

@@ -50,6 +50,11 @@ pub const GIVEN_FIELDS: &[Field] = &[
         Shape::List(&Shape::Ref("test_history")),
         "earlier events: they fill her history and fire nothing",
     ),
+    Field::optional(
+        "answers",
+        Shape::MapOf(&Shape::Object(ANSWER_FIELDS)),
+        "what services answer, by the id of the step that calls (default: 200 without a body)",
+    ),
     Field::optional("at", Shape::Phrase(MOMENT), "the time at which the test begins"),
 ];
 
@@ -96,11 +101,33 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         AT,
     ],
     &[Field::required("store", Shape::Object(STORE_FIELDS), "the remote loyalty store says or does something else"), AT],
+    &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
+    &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[
-        Field::required("fail", Shape::Name("step"), "the next effect of this step, or with this template, fails"),
-        Field::optional("with", Shape::Word(FAILURES), "how it fails: `refused` by the receiver, or `dead` after all attempts"),
+        Field::required(
+            "fail",
+            Shape::Name("step"),
+            "the next effect of this step, or with this template, fails; `STEP.other`: what a step `both` asks of the other",
+        ),
+        Field::optional(
+            "with",
+            Shape::Word(FAILURES),
+            "how it fails: `refused` by the receiver (default), `dead` after all attempts, or `silent`: nobody answers",
+        ),
         AT,
     ],
+    &[
+        Field::required("answer", Shape::Name("step"), "from now on calls of this step are answered so"),
+        Field::optional("status", Shape::Int(100, 599), "the status (default: 200)"),
+        Field::optional("body", Shape::Data, "the JSON body (default: none)"),
+        AT,
+    ],
+];
+
+/// Fields of an answer in `given`.
+pub const ANSWER_FIELDS: &[Field] = &[
+    Field::optional("status", Shape::Int(100, 599), "the status (default: 200)"),
+    Field::optional("body", Shape::Data, "the JSON body (default: none)"),
 ];
 
 /// An event of a test; its properties stand beside these fields.
@@ -109,7 +136,7 @@ const EVENT_FIELDS: &[Field] =
 
 const AT: Field = Field::optional("at", Shape::Phrase(MOMENT), "when it happens; `+3 days` counts from what stands before");
 const MOMENT: &str = "A time such as 2027-03-01 10:00, in the customer's zone, or 2027-03-01T10:00:00Z.";
-const FAILURES: &[&str] = &["refused", "dead"];
+const FAILURES: &[&str] = &["refused", "dead", "silent"];
 /// What a store of a test can do with grants.
 pub const STORE_GRANTS: &[&str] = &["active", "parked", "refused"];
 
@@ -121,8 +148,13 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("granted", "points were granted"),
     ("parked", "a grant waits for a blocked programme"),
     ("offered", "an offer was made"),
+    ("told", "another customer was told of an event, or got points"),
+    ("called", "a service was called and answered as expected"),
     ("skipped", "a step was skipped"),
     ("held", "a message waits for the end of quiet hours"),
+    ("review", "a step waits for a person's release"),
+    ("released", "a person released it"),
+    ("shadowed", "what a step would have done, where nothing leaves"),
     ("capped", "a cap stood against a message"),
     ("variant", "a split chose"),
     ("set", "a profile field was set"),
@@ -146,11 +178,11 @@ pub struct Store {
 }
 
 /// All schemas with their file names. `provider` is the schema of one entry of `providers`, `source` that of one
-/// entry of `sources`; their registries stand in higher layers.
-pub fn all(provider: Json, source: Json, store: Store) -> Vec<(&'static str, Json)> {
+/// entry of `sources`, `service` that of one entry of `services`; their registries stand in higher layers.
+pub fn all(provider: Json, source: Json, service: Json, store: Store) -> Vec<(&'static str, Json)> {
     vec![
         ("funnel.schema.json", funnel_schema()),
-        ("settings.schema.json", settings_schema(provider, source, store)),
+        ("settings.schema.json", settings_schema(provider, source, service, store)),
         ("segments.schema.json", segments_schema()),
         ("catalog.schema.json", catalog_schema()),
         ("tests.schema.json", tests_schema()),
@@ -175,10 +207,11 @@ pub fn funnel_schema() -> Json {
 }
 
 /// The schema of `autofunnel.yaml`; see [`all`] for the arguments.
-pub fn settings_schema(provider: Json, source: Json, store: Store) -> Json {
+pub fn settings_schema(provider: Json, source: Json, service: Json, store: Store) -> Json {
     let defs = [
         ("provider", provider),
         ("source", source),
+        ("service", service),
         ("store", store.store),
         ("store_booking", store.booking),
         ("store_lookup", store.lookup),

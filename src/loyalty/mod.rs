@@ -255,7 +255,7 @@ impl Channel for Remote {
             EffectKind::Grant(_) => Some(self.grant.clone()),
             EffectKind::Offer(_) => self.offer.clone(),
             EffectKind::Lookup(_) => self.lookup.clone(),
-            EffectKind::Message(_) => None,
+            EffectKind::Message(_) | EffectKind::Call(_) | EffectKind::Tell(_) => None,
         }
     }
 

@@ -61,6 +61,7 @@ fn grant() -> EffectKind {
         expires_after: None,
         provider: Some("loyalty_store".to_owned()),
         variables: Fields::new(),
+        held: false,
     })
 }
 

@@ -35,7 +35,7 @@ pub struct PlayedStore {
 impl PlayedStore {
     /// The answer to an effect; `None`: it is not for a store. `store` is how the settings describe it.
     pub fn answer(&mut self, effect: &Effect, store: Option<&LoyaltyStore>, now: Time, zone: Zone) -> Option<Outcome> {
-        if matches!(effect.kind, EffectKind::Message(_)) || effect.kind.provider().is_none() {
+        if matches!(effect.kind, EffectKind::Message(_) | EffectKind::Call(_)) || effect.provider().is_none() {
             return None;
         }
         if self.down {
@@ -78,7 +78,7 @@ fn booked(effect: &Effect) -> Option<Command> {
     match &mut own.kind {
         EffectKind::Grant(grant) => grant.provider = None,
         EffectKind::Offer(offer) => offer.provider = None,
-        EffectKind::Message(_) | EffectKind::Lookup(_) => {}
+        EffectKind::Message(_) | EffectKind::Lookup(_) | EffectKind::Call(_) | EffectKind::Tell(_) => {}
     }
     Command::from_effect(&own)
 }

@@ -48,6 +48,11 @@ fn quick(start: u64, text: &str) -> u64 {
 
 const QUICK_START: u64 = 0xcbf2_9ce4_8422_2325;
 
+/// Digest of the name of a thing of a kind.
+pub fn named(kind: &str, name: &str) -> [u8; 8] {
+    quick(quick(QUICK_START, kind), name).to_be_bytes()
+}
+
 /// Digest of a definitions' hash, as kept with each customer.
 pub fn judged(hash: &str) -> u64 {
     quick(QUICK_START, hash)

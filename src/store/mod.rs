@@ -16,11 +16,13 @@ use crate::event::address::{Address, Stop};
 use crate::fact::Fact;
 use crate::lang::time::Time;
 use futures_util::future::BoxFuture;
+use pause::{Pausable, Pause};
 use serde::{Deserialize, Serialize};
 
 mod digest;
 pub mod failpoint;
 pub mod migrate;
+pub mod pause;
 pub mod read;
 pub mod redis;
 pub mod sqlite;
@@ -145,6 +147,8 @@ pub struct Commit {
     pub addresses_taken: Vec<Address>,
     /// Addresses that were hers before this commit.
     pub addresses_left: Vec<Address>,
+    /// This turn books that effect into the account: it is void while the effect is paused.
+    pub books: bool,
     /// Effects to take back if they have not begun.
     pub withdrawn: Vec<String>,
     /// New effects.
@@ -196,7 +200,7 @@ pub struct RunRow {
     pub funnel: String,
     /// Full hash of the funnel's version.
     pub version: String,
-    /// `waiting`, `held`, `sending`, `finished`, `exited`, `stopped`.
+    /// `waiting`, `held`, `sending`, `review`, `unresolved`, `finished`, `exited`, `stopped`.
     pub state: String,
     /// The step it is at.
     pub step: String,
@@ -213,6 +217,8 @@ pub enum Committed {
     Done,
     /// Somebody else moved this customer first; nothing was changed.
     Conflict,
+    /// What it books is paused; nothing was changed.
+    Paused,
 }
 
 /// An effect handed to a deliver worker.
@@ -246,6 +252,8 @@ pub enum Begin {
     /// Gate or shelf life: the effect left the outbox and a `Stale` input is in her inbox instead; or, where
     /// an earlier attempt may have had its effect, its result [`Outcome::Unknown`].
     Stale,
+    /// Its funnel, its provider or the workspace is paused: it went back to the queue.
+    Paused,
     /// It is not there any more (withdrawn or settled), or not in this hand-out (it is handed out anew).
     Gone,
 }
@@ -360,6 +368,24 @@ pub trait Store: read::Reads + Send + Sync + 'static {
 
     /// Removes an effect from the outbox and puts its answer into the customer's inbox, in one.
     fn settle(&self, effect: String, customer: String, outcome: Outcome) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// Takes an effect that waits out of the outbox, and puts into its customer's inbox that it was refused for
+    /// this reason; or, where an earlier attempt may have had its effect, that its fate is unknown. False: it is in
+    /// hand, or not there any more.
+    fn drop_effect(&self, effect: String, customer: String, why: String) -> BoxFuture<'_, StoreResult<bool>>;
+
+    /// Makes an effect that waits due at once. False: it is in hand, or not there any more.
+    fn hasten(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<bool>>;
+
+    /// Makes the effects of a funnel or of a provider wait, or all of them: once this has returned, none begins.
+    /// The same again replaces its reason.
+    fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// Ends a pause: what waited for it is due. False: there was none.
+    fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>>;
+
+    /// All pauses.
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>>;
 
     /// Keeps a workspace version and makes it current. The same version again changes nothing. `funnels`
     /// are its funnels' names, each with the full hash of the funnel's version, as [`RunRow::version`]

@@ -4,6 +4,7 @@
 //! and a position to go on from. Nothing here is needed to decide anything.
 
 use super::{CustomerRow, Record, RunRow, StoreResult};
+use crate::effect::Effect;
 use crate::fact::Fact;
 use crate::lang::time::Time;
 use futures_util::future::BoxFuture;
@@ -89,6 +90,21 @@ pub struct OutboxRow {
     pub why: String,
 }
 
+/// All that is known of one effect in the outbox.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Waiting {
+    /// The effect.
+    pub effect: Effect,
+    /// When it is tried next.
+    pub due: Time,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Since when an attempt may have had its effect; `None`: none may.
+    pub doubtful_since: Option<Time>,
+    /// The last failure, or empty.
+    pub why: String,
+}
+
 /// An input put aside because turns on it crashed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct QuarantineRow {
@@ -168,6 +184,9 @@ pub trait Reads: ReadSide {
 
     /// The outbox, next due first.
     fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>>;
+
+    /// One effect of the outbox; `None`: a customer of that id has none of that id.
+    fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>>;
 
     /// Inputs put aside, newest first.
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>>;

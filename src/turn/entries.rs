@@ -205,9 +205,11 @@ impl Turn<'_> {
             decision: 0,
             deadline: None,
             look: None,
+            saga: None,
             results: BTreeMap::new(),
             goal: None,
             watch_until: None,
+            released: false,
             unknown: None,
         };
         self.runs.touched.insert(run.id);

@@ -24,6 +24,7 @@
 //! bounds   what a document may hold            book     the account's side
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
+//! tell     what customers tell each other      saga     gifts to two
 //! ```
 
 use crate::account::{self, Account};
@@ -46,10 +47,13 @@ mod goals;
 mod inputs;
 mod parked;
 mod results;
+pub mod review;
+mod saga;
 mod segments;
 mod sending;
 mod stops;
 mod store;
+mod tell;
 pub mod view;
 mod waits;
 mod wake;

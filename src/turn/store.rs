@@ -50,7 +50,9 @@ impl Turn<'_> {
             Err(why) => return self.unanswered(index, funnel, step, why),
         };
         let kind = EffectKind::Lookup(Lookup { provider: STORE.to_owned(), variables });
-        self.plan(index, funnel, step, kind, Some(until), OnUncertain::Resend);
+        let id = self.effect_id(index, &format!("{}{QUESTION}", step.id));
+        // A question changes nothing: it leaves whatever the step's mode.
+        self.leave(index, funnel, step, id, kind, (Some(until), OnUncertain::Resend));
         if let Some(fact) = self.facts.last_mut() {
             "asks the loyalty store first".clone_into(&mut fact.why);
         }
@@ -160,14 +162,6 @@ impl Turn<'_> {
                 _ => None,
             };
         }
-    }
-}
-
-/// The step's part of an effect's id.
-pub(super) fn name_in_id(step: &str, kind: &EffectKind) -> String {
-    match kind {
-        EffectKind::Lookup(_) => format!("{step}{QUESTION}"),
-        _ => step.to_owned(),
     }
 }
 

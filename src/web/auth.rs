@@ -62,6 +62,7 @@ impl Scope {
 /// A token that counts.
 #[derive(Debug)]
 struct Token {
+    name: String,
     scopes: u8,
     expires: Option<Time>,
 }
@@ -124,7 +125,7 @@ impl Auth {
             };
             let scopes = row.scopes.iter().filter_map(|name| Scope::parse(name)).fold(0, |bits, scope| bits | scope.bit());
             known.sessions.insert(self.session(&digest), digest);
-            known.tokens.insert(digest, Token { scopes, expires: row.expires });
+            known.tokens.insert(digest, Token { name: row.name, scopes, expires: row.expires });
         }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         Ok(())
@@ -150,6 +151,12 @@ impl Auth {
         }
         self.refresh(store).await?;
         Ok(self.permit(&digest, scope, now))
+    }
+
+    /// What the token of an `Authorization` header is called; empty when there is none that is known.
+    pub fn name(&self, header: Option<&str>) -> String {
+        let digest = header.and_then(bearer_token).map(|token| TokenDigest::from(Sha256::digest(token.as_bytes())));
+        digest.and_then(|digest| self.known().tokens.get(&digest).map(|token| token.name.clone())).unwrap_or_default()
     }
 
     fn permit(&self, digest: &TokenDigest, scope: Scope, now: Time) -> Permit {

@@ -5,7 +5,7 @@ use super::answer::Problem;
 use crate::engine::intake::{Form, Refusal};
 use crate::lang::time::Time;
 use crate::store::read::PAGE_ROWS_MAX;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -38,6 +38,11 @@ impl Call {
     /// A header's text; `None` when it is missing or is no text.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The name of the token that asks, for records of who did what.
+    pub fn who(&self) -> String {
+        self.state.auth.name(self.header(&AUTHORIZATION))
     }
 
     /// Whether the body holds one JSON document or one per line.

@@ -208,7 +208,7 @@ pub static ROUTES: &[Route] = &[
         query: &[
             ("customer", "Only of this customer"),
             ("funnel", "Only of this funnel"),
-            ("state", "waiting, held, sending, finished, exited or stopped"),
+            ("state", "waiting, held, sending, review, unresolved, finished, exited or stopped"),
             LIMIT,
         ],
         answers: &[(
@@ -247,10 +247,106 @@ pub static ROUTES: &[Route] = &[
         query: &[LIMIT],
         answers: &[(
             200,
-            "Effects that wait, next due first, with the last failure; and those whose fate is unknown",
-            r#"{"waiting":[{"effect":"C-17/1/email_1/1","customer":"C-17","due":"2027-03-01T09:00:00Z","attempts":2,"why":"the answer was 503"}],"unknown":[{"effect":"C-18/2/gift/1","customer":"C-18","funnel":"welcome","run":2,"entered":"2027-03-01T09:00:00Z","why":"no answer: none within 10 s"}]}"#,
+            "Effects that wait, next due first, with the last failure; and those that are held for a person's word",
+            r#"{"waiting":[{"effect":"C-17/1/email_1/1","customer":"C-17","due":"2027-03-01T09:00:00Z","attempts":2,"why":"the answer was 503"}],"held":[{"effect":"C-18/2/gift/1","customer":"C-18","funnel":"welcome","run":2,"entered":"2027-03-01T09:00:00Z","why":"unknown: no answer: none within 10 s"}]}"#,
         )],
         ..plain(Verb::Get, "/v1/effects", READ, "List effects", |call| Box::pin(api::effects::list(call)))
+    },
+    Route {
+        query: &[("effect", "The effect's id")],
+        answers: &[
+            (
+                200,
+                "All that is known of it",
+                r#"{"effect":"C-17/1/email_1/1","customer":"C-17","funnel":"welcome","run":1,"step":"email_1","kind":"message","provider":"mail","content":{"channel":"email","to":"ada@example.com","template":"welcome-mail","variables":{}},"decided_at":"2027-03-01T09:00:00Z","valid_until":"2027-03-04T09:00:00Z","due":"2027-03-01T09:10:00Z","attempts":2,"why":"the answer was 503","doubtful_since":null}"#,
+            ),
+            (404, "It is not on its way", ""),
+        ],
+        ..plain(Verb::Get, "/v1/customers/{id}/effects", READ, "Show an effect", |call| Box::pin(api::effects::show(call)))
+    },
+    Route {
+        doc: "It is tried at once, under the same key and with the same content. What is paused or limited goes on waiting.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"effect":"C-17/1/email_1/1"}"#,
+        answers: &[(200, "It is due", r#"{"status":"due"}"#), (404, "It does not wait, or is being sent", "")],
+        ..plain(Verb::Post, "/v1/customers/{id}/effects/retry", OPERATE, "Retry an effect", |call| {
+            Box::pin(api::effects::retry(call))
+        })
+    },
+    Route {
+        doc: "Its run goes on as after a refusal; where an earlier attempt may have had its effect, as after one whose fate is unknown.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"effect":"C-17/1/email_1/1","why":"the address is wrong"}"#,
+        answers: &[(200, "It is dropped", r#"{"status":"dropped"}"#), (404, "It does not wait, or is being sent", "")],
+        ..plain(Verb::Post, "/v1/customers/{id}/effects/drop", OPERATE, "Drop an effect", |call| {
+            Box::pin(api::effects::discard(call))
+        })
+    },
+    Route {
+        query: &[("funnel", "Only of this funnel"), LIMIT],
+        answers: &[(
+            200,
+            "Steps that are held for review, with what they look like",
+            r#"{"held":[{"effect":"C-17/4/email_1/1","customer":"C-17","funnel":"spring-sale","run":4,"step":"email_1","since":"2027-03-01T09:00:00Z","until":"2027-03-02T09:00:00Z","channel":"email","to":"ada@example.com","subject":"Spring sale","text":"…"}]}"#,
+        )],
+        ..plain(Verb::Get, "/v1/review", READ, "List steps held for review", |call| Box::pin(api::review::list(call)))
+    },
+    Route {
+        doc: "It is decided as if it had just been come to: consent, quiet hours and caps count as they are now.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"effect":"C-17/4/email_1/1"}"#,
+        answers: &[
+            (202, "Accepted and durable", r#"{"status":"accepted"}"#),
+            (200, "Said before", r#"{"status":"duplicate"}"#),
+            (404, "Nothing is held under that id, or not any more", ""),
+            (409, "Something else was said of it before", ""),
+        ],
+        ..plain(Verb::Post, "/v1/customers/{id}/review/release", OPERATE, "Release a step", |call| {
+            Box::pin(api::review::release(call))
+        })
+    },
+    Route {
+        doc: "The step is skipped, and the run goes on.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"effect":"C-17/4/email_1/1","why":"wrong picture"}"#,
+        answers: &[
+            (202, "Accepted and durable", r#"{"status":"accepted"}"#),
+            (200, "Said before", r#"{"status":"duplicate"}"#),
+            (404, "Nothing is held under that id, or not any more", ""),
+            (409, "Something else was said of it before", ""),
+        ],
+        ..plain(Verb::Post, "/v1/customers/{id}/review/reject", OPERATE, "Reject a step", |call| {
+            Box::pin(api::review::reject(call))
+        })
+    },
+    Route {
+        answers: &[(
+            200,
+            "What is paused, since when, by whom and why",
+            r#"{"pauses":[{"funnel":"welcome","since":"2027-03-01T09:00:00Z","by":"ada","why":"wrong price in the letter"}]}"#,
+        )],
+        ..plain(Verb::Get, "/v1/pauses", READ, "List pauses", |call| Box::pin(api::pauses::list(call)))
+    },
+    Route {
+        doc: "Once this is answered nothing of it leaves: no message, no booking, no call. Customers go on entering and waiting. Name one of `funnel`, `provider` and `workspace` (true).",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"funnel":"welcome","why":"wrong price in the letter"}"#,
+        answers: &[
+            (
+                200,
+                "It is paused",
+                r#"{"funnel":"welcome","since":"2027-03-01T09:00:00Z","by":"ada","why":"wrong price in the letter"}"#,
+            ),
+            (404, "There is no such funnel or provider", ""),
+        ],
+        ..plain(Verb::Post, "/v1/pauses", OPERATE, "Pause", |call| Box::pin(api::pauses::pause(call)))
+    },
+    Route {
+        doc: "What waited for it leaves at once, within the limits of its provider; what has outlived its time is decided anew.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"funnel":"welcome"}"#,
+        answers: &[(200, "It goes on", r#"{"funnel":"welcome","status":"resumed"}"#), (404, "It is not paused", "")],
+        ..plain(Verb::Post, "/v1/pauses/end", OPERATE, "Resume", |call| Box::pin(api::pauses::resume(call)))
     },
     Route {
         doc: "For a grant whose call broke off, at a store that takes no key: whoever has looked it up there says what was found, and the run goes on.",

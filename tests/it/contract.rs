@@ -26,6 +26,7 @@ mod cluster;
 mod effects;
 mod inbox;
 mod keep;
+mod pauses;
 mod reads;
 mod recovery;
 mod turns;
@@ -35,6 +36,8 @@ pub use addresses::{address, stop};
 use effects::*;
 use inbox::*;
 use keep::*;
+pub use pauses::pause;
+use pauses::*;
 use reads::*;
 use recovery::*;
 use turns::*;
@@ -131,6 +134,12 @@ macro_rules! contract {
                 an_ambiguous_retry_keeps_its_first_instant,
                 what_may_have_happened_is_not_decided_anew,
                 the_first_body_digest_is_kept,
+                nothing_begins_while_it_is_paused,
+                a_pause_outlives_the_process_and_has_a_reason,
+                what_is_paused_looks_again_and_knows_when_its_time_is_over,
+                a_pause_keeps_an_earlier_doubt,
+                what_is_paused_is_not_booked,
+                a_person_hastens_or_drops_what_waits,
                 wakes_come_in_order_and_before_inputs,
                 many_wakes_of_one_instant_are_each_claimed_once,
                 a_moved_wake_is_due_at_its_new_instant,
@@ -294,6 +303,7 @@ pub fn effect(customer: &str, n: u32) -> Effect {
             expires_after: None,
             provider: None,
             variables: Fields::new(),
+            held: false,
         }),
     }
 }

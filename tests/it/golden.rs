@@ -4,16 +4,19 @@
 pub mod stage;
 
 mod bounds;
+mod calls;
 mod caps;
 mod dates;
 mod effects;
 mod entry;
 mod loops;
+mod modes;
 mod order;
 mod quiet;
 mod samples;
 mod series;
 mod store;
 mod suppression;
+mod tells;
 mod time_alone;
 mod waits;

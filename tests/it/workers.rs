@@ -1,9 +1,10 @@
 //! Several processes on one store in Redis: who owns what, who is told of work, and that what a worker
 //! does after it has lost its shards counts for nothing.
 
-use crate::contract::{begin, begin_claimed, claim_one, event, turn, with_claimed_effect};
+use crate::contract::{begin, begin_claimed, claim_one, event, pause, turn, with_claimed_effect};
 use crate::redis::{Disk, Look, Server};
 use autofunnel::lang::time::{DAY_MS, Time};
+use autofunnel::store::pause::Pausable;
 use autofunnel::store::read::ReadSide;
 use autofunnel::store::redis::{Options, RedisStore};
 use autofunnel::store::sqlite::{self, Mirror};
@@ -279,4 +280,58 @@ async fn the_doctor_says_what_is_wrong() {
     store.close().await;
     let alone = autofunnel::store::redis::doctor::examine(&server.address()).await.unwrap();
     assert!(alone.problems.iter().any(|problem| problem.contains("no worker is at work")), "{:?}", alone.problems);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_process_pauses_begins_nowhere() {
+    let server = Server::start(Disk::Never);
+    let (store, door): (Arc<dyn Store>, Arc<dyn Store>) = (worker(&server).await, door(&server).await);
+    let effect = with_claimed_effect(&store, "anna").await;
+    let of = || Pausable::Funnel(effect.funnel.clone());
+    door.pause(pause(&door, of())).await.unwrap();
+    assert_eq!(begin(&store, &effect).await, Begin::Paused);
+    // The worker sleeps until the other process ends the pause.
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.wait_for_work(Work::Effects).await }
+    });
+    assert!(door.resume(of()).await.unwrap());
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the bell rings").unwrap();
+    let delivery = handed_out(&store).await;
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::Go { attempt: 1 });
+}
+
+/// The process that paused it ended before it had told all shards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_that_was_broken_off_is_made_good_by_the_next_renewal() {
+    let server = Server::start(Disk::Never);
+    let store: Arc<dyn Store> = worker(&server).await;
+    let of = Pausable::Workspace;
+    store.pause(pause(&store, of.clone())).await.unwrap();
+    let told = |change: &[u8]| {
+        let mut set = redis::cmd("EVAL");
+        set.arg("for s = 0, 255 do redis.call('HSET', 'af:{' .. s .. '}:lease', 'p', ARGV[1]) end").arg(0).arg(change);
+        server.query(&set).unwrap();
+    };
+    // As if nobody had been told: the number of an earlier change, and nothing paused.
+    told(&[0; 8]);
+    let kept = || {
+        let mut get = redis::cmd("HGET");
+        get.arg("af:{85}:lease").arg("p");
+        match server.query(&get).unwrap() {
+            redis::Value::BulkString(bytes) => bytes.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    until("the shards know of it again", async || kept() == 16).await;
+    let effect = with_claimed_effect(&store, "anna").await;
+    assert_eq!(begin(&store, &effect).await, Begin::Paused);
+    // The store's own number came back older than that of the shards: the next change is heeded all the same.
+    told(&[0, 0, 0, 0, 0, 0, 1, 0]);
+    assert!(store.resume(of).await.unwrap());
+    let delivery = handed_out(&store).await;
+    assert_eq!(begin_claimed(&store, &delivery).await, Begin::Go { attempt: 1 });
+    store.pause(pause(&store, Pausable::Workspace)).await.unwrap();
+    let effect = with_claimed_effect(&store, "bert").await;
+    assert_eq!(begin(&store, &effect).await, Begin::Paused);
 }

@@ -6,6 +6,7 @@
 mod answer;
 mod ask;
 mod build;
+pub(super) mod service;
 mod state;
 
 pub(super) use build::{entries, header_name};

@@ -11,6 +11,7 @@ use crate::lang::node;
 use crate::lang::time::{Span, Time};
 use crate::money::Currency;
 use crate::source::Source;
+use crate::store::pause::{Pausable, Pause};
 use crate::store::read::*;
 use crate::store::*;
 use futures_util::future::BoxFuture;
@@ -44,6 +45,7 @@ pub fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -105,6 +107,10 @@ pub struct Rows {
     pub quarantine: Vec<QuarantineRow>,
     pub fates: Vec<Fate>,
     pub tokens: Vec<TokenRow>,
+    /// What is paused.
+    pub pauses: Vec<Pause>,
+    /// What waits.
+    pub outbox: Vec<OutboxRow>,
     pub addresses: BTreeMap<Address, AddressRow>,
     pub references: BTreeMap<Address, String>,
 }
@@ -148,7 +154,9 @@ impl FakeStore {
             decision: 0,
             deadline: None,
             look: None,
+            released: false,
             unknown: Some("no answer".to_owned()),
+            saga: None,
             results: Default::default(),
             goal: None,
             watch_until: None,
@@ -227,8 +235,12 @@ impl Reads for FakeStore {
         self.read(|rows| rows.records.get(&customer).cloned())
     }
 
-    fn outbox(&self, _max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>> {
-        self.read(|_| Vec::new())
+    fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>> {
+        self.read(move |rows| rows.outbox.iter().take(max).cloned().collect())
+    }
+
+    fn waiting(&self, _effect: String, _customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        self.read(|_| None)
     }
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
@@ -316,6 +328,32 @@ impl Store for FakeStore {
 
     fn settle(&self, _effect: String, _customer: String, _outcome: Outcome) -> BoxFuture<'_, StoreResult<()>> {
         self.nothing()
+    }
+
+    fn drop_effect(&self, effect: String, _customer: String, _why: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.hasten(effect, String::new())
+    }
+
+    fn hasten(&self, effect: String, _customer: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.read(move |rows| rows.outbox.iter().any(|row| row.id == effect))
+    }
+
+    fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
+        self.rows.lock().unwrap().pauses.push(pause);
+        self.read(|_| ())
+    }
+
+    fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
+        let mut rows = self.rows.lock().unwrap();
+        let before = rows.pauses.len();
+        rows.pauses.retain(|pause| pause.of != of);
+        let found = rows.pauses.len() < before;
+        drop(rows);
+        self.read(move |_| found)
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        self.read(|rows| rows.pauses.clone())
     }
 
     fn put_definitions(

@@ -31,8 +31,10 @@ pub mod import;
 pub mod json;
 pub mod link;
 pub mod names;
+mod pause;
 mod refusal;
 pub mod resolve;
+pub mod review;
 
 pub use refusal::{IntakeError, Refusal};
 

@@ -3,7 +3,7 @@
 use super::{Intake, IntakeError, Refusal, SOURCE_API, digest, json};
 use crate::customer::store::Parked;
 use crate::customer::{Customer, Run, codec};
-use crate::effect::Outcome;
+use crate::effect::{Outcome, is_errand};
 use crate::event::InputBody;
 use crate::lang::value::{Fields, Value};
 use crate::store::{Accepted, NewInput};
@@ -14,28 +14,44 @@ const WHY_CHARS_MAX: usize = 500;
 /// A person's word.
 struct Word {
     effect: String,
-    outcome: Outcome,
+    says: Says,
+}
+
+#[derive(PartialEq, Debug)]
+enum Says {
+    Outcome(Outcome),
+    /// It did not happen: it is decided anew, under another key.
+    Again(String),
 }
 
 impl Intake {
     /// Takes a person's word on an effect of a customer that is held because its fate is unknown:
-    /// `{"effect", "outcome": "accepted" | "refused", "why"?, "points"?}`. The run goes on from there.
+    /// `{"effect", "outcome": "accepted" | "refused" | "retry", "why"?, "points"?}`. The run goes on from there.
     ///
     /// # Errors
     /// When something is missing or wrong, no run of hers is held by that effect, or the store fails.
     pub async fn resolve(&self, customer: &str, body: &[u8]) -> Result<Accepted, IntakeError> {
         let sent = json::read_map(body)?;
         let (digest, _) = digest::of_value(&Value::Map(sent.clone()));
-        let Word { effect, outcome } = word(sent)?;
+        let Word { effect, says } = word(sent)?;
         if !self.held(customer, &effect).await? {
             return Err(IntakeError::NoSuch(
                 Refusal::new("no run of this customer is held by an effect of that id")
                     .hint("GET /v1/effects lists those that are; one that was resolved is there no more"),
             ));
         }
+        if matches!(says, Says::Again(_)) && is_errand(&effect) {
+            return Err(Refusal::new("points that another customer's run gives cannot be decided anew")
+                .field("outcome")
+                .hint("say `accepted` if she has them, else `refused`: the other's run then goes on as its step says")
+                .into());
+        }
         // The same word twice is one; another word about the same effect is a conflict.
         let id = Some(format!("resolve:{effect}"));
-        let body = InputBody::Result { effect, outcome };
+        let body = match says {
+            Says::Outcome(outcome) => InputBody::Result { effect, outcome },
+            Says::Again(why) => InputBody::Stale { effect, why },
+        };
         let input = NewInput { customer: customer.to_owned(), source: SOURCE_API.to_owned(), id, digest, body };
         self.accept_one(input).await
     }
@@ -48,7 +64,10 @@ impl Intake {
         let document: Customer = codec::decode(&record.document)
             .map_err(|why| crate::store::StoreError::Unavailable(format!("this customer's document cannot be read: {why}")))?;
         let parked = |parked: &Parked| parked.unknown.is_some() && parked.grant.id == effect;
-        Ok(document.runs.iter().any(|run| is_held(run) && run.waits_for(effect)) || document.parked.iter().any(parked))
+        // Points that another customer's run gives her, and grants that a store has parked, are held by no run of hers.
+        let given = document.asked.iter().any(|asked| asked.unknown.is_some() && asked.booking == effect);
+        let held = document.runs.iter().any(|run| is_held(run) && run.waits_for(effect));
+        Ok(given || held || document.parked.iter().any(parked))
     }
 }
 
@@ -72,21 +91,25 @@ fn word(mut fields: Fields) -> Result<Word, Refusal> {
         Some(Value::Int(points)) if points > 0 => Some(points),
         Some(_) => return Err(Refusal::new("`points` is a whole number above 0: how many were booked")),
     };
-    let outcome = match fields.remove("outcome").as_ref().and_then(Value::as_text) {
+    let says = match fields.remove("outcome").as_ref().and_then(Value::as_text) {
         Some("accepted") => {
             let data = points.map(|points| ("points".to_owned(), Value::from(points))).into_iter().collect();
-            Outcome::Accepted { reference: None, data }
+            Says::Outcome(Outcome::Accepted { reference: None, data })
         }
-        Some("refused") if points.is_none() => Outcome::Refused { why },
-        Some("refused") => return Err(Refusal::new("`points` belongs to `accepted`")),
-        _ => return Err(Refusal::new("`outcome` is `accepted` (it did happen) or `refused` (it did not, and will not)")),
+        Some("refused") if points.is_none() => Says::Outcome(Outcome::Refused { why }),
+        Some("retry") if points.is_none() => Says::Again(why),
+        Some("refused" | "retry") => return Err(Refusal::new("`points` belongs to `accepted`")),
+        _ => {
+            let says = "`outcome` is `accepted` (it did happen), `refused` (it did not, and will not) or `retry` (it did not, and is to)";
+            return Err(Refusal::new(says));
+        }
     };
     match fields.keys().next() {
         Some(unknown) => {
             let known = ["effect", "outcome", "why", "points"];
             Err(Refusal::new(format!("there is no field `{unknown}`")).did_you_mean(unknown, known))
         }
-        None => Ok(Word { effect, outcome }),
+        None => Ok(Word { effect, says }),
     }
 }
 
@@ -94,17 +117,19 @@ fn word(mut fields: Fields) -> Result<Word, Refusal> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Outcome, String> {
+    fn read(text: &str) -> Result<Says, String> {
         let fields = json::read_map(text.as_bytes()).map_err(|refusal| refusal.to_string())?;
-        word(fields).map(|word| word.outcome).map_err(|refusal| refusal.to_string())
+        word(fields).map(|word| word.says).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
     fn a_word_says_what_happened() {
         let accepted = read(r#"{"effect":"c/1/gift/1","outcome":"accepted","points":10}"#).unwrap();
-        assert!(matches!(accepted, Outcome::Accepted { data, .. } if data["points"] == Value::Int(10)));
+        assert!(matches!(accepted, Says::Outcome(Outcome::Accepted { data, .. }) if data["points"] == Value::Int(10)));
         let refused = read(r#"{"effect":"c/1/gift/1","outcome":"refused","why":"not in their list"}"#).unwrap();
-        assert_eq!(refused, Outcome::Refused { why: "not in their list".to_owned() });
+        assert_eq!(refused, Says::Outcome(Outcome::Refused { why: "not in their list".to_owned() }));
+        let again = read(r#"{"effect":"c/1/gift/1","outcome":"retry","why":"not in their list"}"#).unwrap();
+        assert_eq!(again, Says::Again("not in their list".to_owned()));
         for (wrong, says) in [
             (r#"{"outcome":"accepted"}"#, "`effect`"),
             (r#"{"effect":"e","outcome":"maybe"}"#, "`outcome`"),

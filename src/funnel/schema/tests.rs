@@ -8,7 +8,7 @@ fn schemas() -> Vec<(&'static str, Json)> {
     let store = json!({ "grant": reference("store_booking"), "lookup": reference("store_lookup") });
     let store = json!({ "type": "object", "title": "store", "properties": store });
     let store = Store { store, booking: titled("booking"), lookup: titled("lookup") };
-    all(titled("provider"), titled("source"), store)
+    all(titled("provider"), titled("source"), titled("service"), store)
 }
 
 /// Calls `see` with every object of a document.

@@ -121,6 +121,7 @@ impl Copy<'_> {
         let (versions, current) = self.source.versions()?;
         self.target.versions(&versions, current.as_deref()).await?;
         self.target.tokens(&self.source.tokens()?).await?;
+        self.target.pauses(&self.source.pauses()?).await?;
         self.customers().await?;
         self.target.live_runs(&live_runs(self.source)?).await?;
         self.effects().await?;

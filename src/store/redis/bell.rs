@@ -51,13 +51,18 @@ impl Inner {
     }
 
     fn rung(&self, payload: &[u8]) {
-        let shard = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u16>().ok());
+        // `7`: customers are ready there; `e7`: effects are due.
+        let (effects, number) = payload.strip_prefix(b"e").map_or((false, payload), |number| (true, number));
+        let shard = std::str::from_utf8(number).ok().and_then(|text| text.parse::<u16>().ok());
         let Some(shard) = shard.filter(|shard| *shard < super::key::SHARDS) else {
             tracing::warn!("a message on this worker's channel names no shard; check that no other program uses it");
             return;
         };
-        self.memory().ready(shard, self.clock.now().0);
-        self.notify(true, false);
+        match effects {
+            true => self.memory().effect_due(shard, self.clock.now().0),
+            false => self.memory().ready(shard, self.clock.now().0),
+        }
+        self.notify(!effects, effects);
     }
 }
 

@@ -1,11 +1,13 @@
 //! The commit of a turn, and giving customers back.
 
 use super::super::digest;
+use super::super::pause::Under;
 use super::super::told::Told;
 use super::super::{Commit, Committed, Fate, QUARANTINE_AFTER, RunRow, StoreResult};
 use super::args::Args;
 use super::key::shard_of;
 use super::memory::{EffectFlight, Flight, UNKNOWN};
+use super::outbox::told;
 use super::pump::{Op, Reply};
 use super::recent::Kept;
 use super::record::{write_effect, write_record};
@@ -28,7 +30,7 @@ struct Sent {
     shard: u16,
     epoch: u64,
     wake: Option<i64>,
-    effects: Vec<String>,
+    effects: Vec<(String, Under)>,
     handed: bool,
     settled: Option<String>,
     withdrawn: Vec<String>,
@@ -49,17 +51,19 @@ impl Inner {
             let shard = shard_of(&commit.customer);
             // Not ours any more: whoever owns it does the turn anew.
             let Some(epoch) = self.epoch(shard) else { continue };
-            let (flight, leaving) = {
+            let (flight, leaving, under) = {
                 let mut memory = self.memory();
+                let settled = commit.settled.as_ref().filter(|_| commit.books);
+                let under = settled.and_then(|effect| memory.effects.get(effect)).map(|flight| flight.under);
                 let flight = memory.customers.get(commit.customer.as_str()).cloned().unwrap_or_default();
-                (flight, memory.shard(shard).leaving)
+                (flight, memory.shard(shard).leaving, under)
             };
             let mut commit = commit;
             // A shard that is to go to another worker would never be free of effects in hand.
             commit.hand_over &= !leaving;
             let erased = if commit.erase { self.effects_of(shard, &commit.customer).await? } else { Vec::new() };
             let own = own.get(place).copied().unwrap_or(0);
-            let at = Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms, own };
+            let at = Where { shard, epoch, now: self.clock.now(), term: self.options.lease_ms, own, under };
             let (note, op) = prepare(commit, flight, at, erased);
             sent.push((place, note));
             ops.push(op);
@@ -90,7 +94,10 @@ impl Inner {
                     self.done(note, ready, reply.now);
                 }
                 2 => self.lose(note.shard, note.epoch),
-                _ => {
+                outcome => {
+                    if outcome == 4 {
+                        outcomes[place] = Committed::Paused;
+                    }
                     let mut memory = self.memory();
                     memory.landed(&note.customer);
                     memory.ready(note.shard, reply.now);
@@ -117,10 +124,10 @@ impl Inner {
                 memory.effects.remove(effect);
             }
         }
-        for effect in note.effects {
+        for (effect, under) in note.effects {
             match note.handed {
                 true => {
-                    let flight = EffectFlight { shard: note.shard, customer: note.customer.clone(), unsure: 0, ticket: 0 };
+                    let flight = EffectFlight { shard: note.shard, customer: note.customer.clone(), unsure: 0, ticket: 0, under };
                     memory.effects.insert(effect, flight);
                 }
                 false => {
@@ -279,6 +286,8 @@ struct Where {
     term: i64,
     /// Inputs that were put into her inbox for this commit.
     own: u32,
+    /// By what the booking that it makes can be paused.
+    under: Option<Under>,
 }
 
 /// The inbox has to be empty.
@@ -299,7 +308,7 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
     let document = write_record(commit.base + 1, commit.gate, digest::judged(&commit.judged), shown, &commit.document);
     let wake = commit.wake.filter(|_| !commit.erase).map(|wake| wake.0);
     let wake_text = wake.map(|wake| wake.to_string()).unwrap_or_default();
-    let more = more(&mut commit, &flight, versions, erased);
+    let more = more(&mut commit, &flight, versions, erased, at.under);
     let customer = commit.customer.as_str();
     let mut op = Op { script: Script::Commit, shard: at.shard, args: Args::with_room(document.len() + 1_024) };
     let flags = if flight.taken { TAKEN } else { 0 }
@@ -338,7 +347,7 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
         shard: at.shard,
         epoch: at.epoch,
         wake,
-        effects: commit.effects.into_iter().map(|effect| effect.id).collect(),
+        effects: commit.effects.into_iter().map(|effect| (effect.id.clone(), Under::of(&effect))).collect(),
         handed,
         settled: commit.settled,
         withdrawn,
@@ -353,17 +362,25 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
 struct More {
     erase: bool,
     account: Option<Vec<u8>>,
+    books: Option<Under>,
     scattered: Vec<u64>,
     versions: Vec<(String, i64)>,
     uncounted: Vec<u64>,
     withdrawn: Vec<String>,
 }
 
-fn more(commit: &mut Commit, flight: &Flight, versions: Vec<(String, i64)>, erased: Vec<String>) -> Option<More> {
+fn more(
+    commit: &mut Commit,
+    flight: &Flight,
+    versions: Vec<(String, i64)>,
+    erased: Vec<String>,
+    books: Option<Under>,
+) -> Option<More> {
     let scattered = if flight.inputs.starts_with(&commit.consumed) { Vec::new() } else { commit.consumed.clone() };
     let more = More {
         erase: commit.erase,
         account: commit.account.clone(),
+        books,
         scattered,
         versions,
         uncounted: flight.counted.clone(),
@@ -371,6 +388,7 @@ fn more(commit: &mut Commit, flight: &Flight, versions: Vec<(String, i64)>, eras
     };
     let nothing = !more.erase
         && more.account.is_none()
+        && more.books.is_none()
         && more.scattered.is_empty()
         && more.versions.is_empty()
         && more.uncounted.is_empty()
@@ -386,7 +404,7 @@ impl More {
             (false, true) => "account",
             (false, false) => "",
         });
-        args.push(self.account.unwrap_or_default()).count(self.scattered.len());
+        args.push(self.account.unwrap_or_default()).push(self.books.map(told).unwrap_or_default()).count(self.scattered.len());
         self.scattered.iter().for_each(|seq| {
             args.push(seq.to_be_bytes());
         });
@@ -490,7 +508,7 @@ mod tests {
     fn picked_out(consumed: &[u64], handed: &[u64]) -> Option<Vec<u64>> {
         let mut commit = Commit { consumed: consumed.to_vec(), ..Commit::default() };
         let flight = Flight { inputs: handed.to_vec(), ..Flight::default() };
-        more(&mut commit, &flight, Vec::new(), Vec::new()).map(|more| more.scattered)
+        more(&mut commit, &flight, Vec::new(), Vec::new(), None).map(|more| more.scattered)
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Inner {
         }
         // Not when an operator has looked since: others had noticed before.
         if self.options.works && !matches!(told, Ok(false)) {
-            self.pause("a fail-over has lost what it had answered");
+            self.stop_sends("a fail-over has lost what it had answered");
         }
         told.map(|_| ())
     }

@@ -4,6 +4,7 @@
 //! does not start. Everything is written so that it may be written again: whoever was interrupted goes on.
 
 use super::super::migrate::item::{Customer, Outbound, Seen, Version};
+use super::super::pause::Pause;
 use super::super::{StoreError, StoreResult, TokenRow};
 use super::address::Address;
 use super::key::{SHARDS, key, meta, shard_of};
@@ -388,6 +389,22 @@ impl Target {
                 serde_json::to_string(token).map_err(|why| StoreError::Fatal(format!("cannot write the token down: {why}")))?;
             let mut set = command("HSET", meta("tokens"));
             set.arg(&token.digest).arg(kept);
+            commands.push(set);
+        }
+        self.ask(&commands).await.map(|_| ())
+    }
+
+    /// Writes what is paused. Whoever takes a shard heeds it.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn pauses(&self, pauses: &[Pause]) -> StoreResult<()> {
+        let mut commands = Vec::new();
+        for pause in pauses {
+            let kept =
+                serde_json::to_string(pause).map_err(|why| StoreError::Fatal(format!("cannot write the pause down: {why}")))?;
+            let mut set = command("HSET", meta("pauses"));
+            set.arg(pause.of.name()).arg(kept).arg("change").arg(1);
             commands.push(set);
         }
         self.ask(&commands).await.map(|_| ())

@@ -6,7 +6,7 @@
 //! af:{7}:ready           zset: customer with inputs → since when              af:{7}:wake          zset: customer → due
 //! af:{7}:outbox          zset: effect → due                                   af:{7}:effect:<id>   header, effect
 //! af:{7}:facts           stream: what happened, for the read side             af:{7}:seen:<g>:<n>  ids of events, packed
-//! af:{7}:lease           hash: owner, epoch, until when                       af:{7}:live          hash: live runs by version
+//! af:{7}:lease           hash: owner, epoch, until when, what is paused       af:{7}:live          hash: live runs by version
 //! af:{7}:crashes         hash: input → crash count                            af:{7}:quarantine    hash: inputs put aside
 //! af:{7}:erased          set of digests                                    af:{7}:heard:<who>   number of the last batch
 //! af:{7}:address:<d>     hash: who has an address, what was said about it

@@ -127,10 +127,14 @@ impl Inner {
     async fn acquire(&self, most: usize) -> StoreResult<()> {
         let mut vacant = self.vacant().await?;
         vacant.truncate(most);
+        if vacant.is_empty() {
+            return Ok(());
+        }
+        let pauses = self.known_pauses().await?.told();
         for asked in vacant.chunks(64) {
             let ops = asked.iter().map(|shard| {
                 let mut op = Op::new(Script::Acquire, *shard);
-                op.args.int(self.options.lease_ms);
+                op.args.int(self.options.lease_ms).push(&pauses);
                 op
             });
             let replies = self.all(ops.collect()).await?;
@@ -185,7 +189,7 @@ impl Inner {
     }
 
     async fn end_leases(&self, shards: &[u16], epochs: &[u64]) -> StoreResult<()> {
-        let ops = shards.iter().zip(epochs).map(|(shard, epoch)| lengthen(*shard, *epoch, None));
+        let ops = shards.iter().zip(epochs).map(|(shard, epoch)| lengthen(*shard, *epoch, None, &[]));
         self.all(ops.collect()).await.map(|_| ())
     }
 
@@ -194,7 +198,8 @@ impl Inner {
             let memory = self.memory();
             (0..SHARDS).filter_map(|shard| memory.epoch(shard).map(|epoch| (shard, epoch))).collect()
         };
-        let ops = ours.iter().map(|(shard, epoch)| lengthen(*shard, *epoch, Some(self.options.lease_ms)));
+        let pauses = self.known_pauses().await?.told();
+        let ops = ours.iter().map(|(shard, epoch)| lengthen(*shard, *epoch, Some(self.options.lease_ms), &pauses));
         let replies = self.all(ops.collect()).await?;
         for ((shard, epoch), reply) in ours.into_iter().zip(replies) {
             if value::int(&reply.value) == 0 {
@@ -241,8 +246,8 @@ impl Inner {
     }
 }
 
-fn lengthen(shard: u16, epoch: u64, lease_ms: Option<i64>) -> Op {
+fn lengthen(shard: u16, epoch: u64, lease_ms: Option<i64>, pauses: &[u8]) -> Op {
     let mut op = Op::new(Script::Renew, shard);
-    op.args.int(epoch).push(lease_ms.map(|ms| ms.to_string()).unwrap_or_default());
+    op.args.int(epoch).push(lease_ms.map(|ms| ms.to_string()).unwrap_or_default()).push(pauses);
     op
 }

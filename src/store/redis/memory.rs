@@ -4,6 +4,7 @@
 //! to be looked at again is known in memory: a shard has one owner at a time, and when that ends the next
 //! owner finds everything that was in hand again at the end of its lease.
 
+use super::super::pause::Under;
 use super::super::{Claim, Record};
 use super::key::SHARDS;
 use super::recent::Recent;
@@ -47,6 +48,8 @@ pub struct EffectFlight {
     pub unsure: i64,
     /// Number of this hand-out; 0: handed out from birth.
     pub ticket: u64,
+    /// By what it can be paused.
+    pub under: Under,
 }
 
 /// A claim that waits to be handed out alone, because its first input has crashed before.

@@ -16,6 +16,7 @@
 //! - Nothing is unpacked without a bound, and nothing lists or counts over Redis: the read side is SQLite
 //!   tables that follow the fact streams (`follow`).
 
+use super::pause::{Pausable, Pause};
 use super::sqlite::Mirror;
 use super::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreError,
@@ -57,6 +58,7 @@ mod memory;
 mod nodes;
 mod open;
 mod outbox;
+mod pause;
 mod plain;
 mod pump;
 mod reads;
@@ -344,6 +346,26 @@ impl Store for RedisStore {
 
     fn settle(&self, effect: String, customer: String, outcome: Outcome) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(self.inner.settle(effect, customer, outcome))
+    }
+
+    fn drop_effect(&self, effect: String, customer: String, why: String) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.inner.drop_effect(effect, customer, why))
+    }
+
+    fn hasten(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.inner.hasten(effect, customer))
+    }
+
+    fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.inner.pause(pause))
+    }
+
+    fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.inner.resume(of))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        Box::pin(self.inner.pauses())
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

@@ -1,5 +1,6 @@
 //! The outbox: effects on their way out.
 
+use super::super::pause::{RECHECK_MS, Under};
 use super::super::{Begin, Delivery, Retry, StoreResult};
 use super::inbox::{result, stale};
 use super::key::{key, shard_of};
@@ -77,6 +78,7 @@ impl Inner {
                         customer: Arc::from(delivery.effect.customer.as_str()),
                         unsure: delivery.ambiguous_since.map_or(0, |since| since.0),
                         ticket: delivery.ticket,
+                        under: Under::of(&delivery.effect),
                     };
                     memory.effects.insert(id, flight);
                     out.push(delivery);
@@ -119,7 +121,9 @@ impl Inner {
             .push(flight.customer.as_bytes())
             .push(write_digest(&digest))
             .int(TURN_FIRST_MS)
-            .int(flight.unsure);
+            .int(flight.unsure)
+            .push(told(flight.under))
+            .int(RECHECK_MS);
         let reply = self.call(op).await?;
         // Before anything leaves: a server that came back may have come back older.
         self.recognise_server().await?;
@@ -136,6 +140,14 @@ impl Inner {
                 drop(memory);
                 self.notify(true, true);
                 Ok(Begin::TurnFirst)
+            }
+            "paused" => {
+                let mut memory = self.memory();
+                memory.effect_landed(&effect, ticket);
+                memory.effect_due(flight.shard, value::int(&first));
+                drop(memory);
+                self.notify(false, true);
+                Ok(Begin::Paused)
             }
             "stale" => {
                 let late = value::int(&first) == 1;
@@ -217,6 +229,11 @@ impl Inner {
         self.notify(true, false);
         Ok(())
     }
+}
+
+/// Funnel and provider as the scripts read them.
+pub fn told(under: Under) -> Vec<u8> {
+    [under.funnel, under.provider].concat()
 }
 
 /// Reads an effect; one that cannot be read stays where it is, and is complained of.

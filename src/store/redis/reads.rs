@@ -2,7 +2,7 @@
 //! put aside is asked of Redis itself, a bounded number of rows per shard.
 
 use super::super::read::{
-    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
 };
 use super::super::sqlite::Mirror;
 use super::super::{CustomerRow, Record, RunRow, StoreError, StoreResult};
@@ -113,6 +113,20 @@ impl Inner {
             Some(OutboxRow { id, customer: kept.customer.to_owned(), due: Time(due), attempts: kept.attempts, why: kept.why })
         });
         Ok(shown.collect())
+    }
+
+    async fn waiting(&self, effect: String, customer: String) -> StoreResult<Option<Waiting>> {
+        let shard = shard_of(&customer);
+        let mut score = redis::cmd("ZSCORE");
+        score.arg(key(shard, "outbox")).arg(&effect);
+        let score = self.plain(&[score]).await?.into_iter().next().map(value::text).unwrap_or_default();
+        let bytes = self.effects_by_id([(shard, effect.as_str())].into_iter()).await?.pop().unwrap_or_default();
+        let Some(kept) = Kept::read(&bytes).filter(|kept| kept.customer == customer) else { return Ok(None) };
+        let at = value::instant(&score).unwrap_or_default();
+        let due = Time(if value::in_hand(&score) { at - self.options.lease_ms } else { at });
+        let why = kept.why.clone();
+        let found = kept.delivery().map_err(|_| value::strange("an effect"))?;
+        Ok(Some(Waiting { effect: found.effect, due, attempts: found.attempts, doubtful_since: found.ambiguous_since, why }))
     }
 
     async fn quarantine(&self, max: usize) -> StoreResult<Vec<QuarantineRow>> {
@@ -249,6 +263,10 @@ impl Reads for RedisStore {
 
     fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>> {
         Box::pin(self.inner.outbox(max))
+    }
+
+    fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        Box::pin(self.inner.waiting(effect, customer))
     }
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {

@@ -40,9 +40,13 @@ pub enum Script {
     Followed,
     /// What is known of addresses.
     Address,
+    /// What is paused, and what waits for it no more.
+    Pause,
+    /// A person's word on an effect that waits.
+    Waiting,
 }
 
-const ALL: [(Script, &str); 17] = [
+const ALL: [(Script, &str); 19] = [
     (Script::Accept, include_str!("lua/accept.lua")),
     (Script::Claim, include_str!("lua/claim.lua")),
     (Script::Take, include_str!("lua/take.lua")),
@@ -60,6 +64,8 @@ const ALL: [(Script, &str); 17] = [
     (Script::Aside, include_str!("lua/aside.lua")),
     (Script::Followed, include_str!("lua/followed.lua")),
     (Script::Address, include_str!("lua/address.lua")),
+    (Script::Pause, include_str!("lua/pause.lua")),
+    (Script::Waiting, include_str!("lua/waiting.lua")),
 ];
 
 /// A script's text and the name under which Redis knows it.
@@ -96,7 +102,7 @@ impl Script {
     pub fn is_promise(self) -> bool {
         match self {
             Script::Accept | Script::Commit | Script::Begin | Script::Retry | Script::Settle | Script::Fault => true,
-            Script::Aside | Script::Address => true,
+            Script::Aside | Script::Address | Script::Pause | Script::Waiting => true,
             Script::Claim | Script::Take | Script::Free | Script::Nudge | Script::Effects | Script::Suspect => false,
             Script::Acquire | Script::Renew | Script::Followed => false,
         }
@@ -118,7 +124,7 @@ impl Script {
             Script::Renew => ("redis.renew.before", "redis.renew.after"),
             Script::Followed => ("redis.followed.before", "redis.followed.after"),
             Script::Address => ("redis.address.before", "redis.address.after"),
-            Script::Take | Script::Nudge | Script::Aside => return None,
+            Script::Take | Script::Nudge | Script::Aside | Script::Pause | Script::Waiting => return None,
         })
     }
 }

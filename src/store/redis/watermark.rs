@@ -73,7 +73,7 @@ impl Inner {
         let lost = value::int(&value::next(&mut about));
         let known = answers.map(|score| value::instant(&value::text(score)).unwrap_or(0)).min().unwrap_or(0);
         match self.doubt(kept.as_ref(), &id, known, confirmed, lost) {
-            Some(why) => self.pause(&why),
+            Some(why) => self.stop_sends(&why),
             None => {
                 if self.paused.swap(false, Ordering::AcqRel) {
                     tracing::info!("sending goes on");
@@ -159,7 +159,7 @@ impl Inner {
     }
 
     /// Nothing is sent from here on.
-    pub fn pause(&self, why: &str) {
+    pub fn stop_sends(&self, why: &str) {
         if !self.paused.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 "NOTHING IS SENT: Redis is not as this worker left it: {why}. What was sent since then could be sent twice. \

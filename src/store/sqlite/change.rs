@@ -1,6 +1,7 @@
 //! What memory learns from a committed transaction.
 
 use super::super::Record;
+use super::super::pause::Pauses;
 use super::flight::{EffectFlight, Flight};
 use std::sync::Arc;
 
@@ -77,6 +78,13 @@ pub enum Change {
         /// When it is due.
         due: i64,
     },
+    /// Effects that waited are due.
+    EffectsDue {
+        /// Since when.
+        due: i64,
+    },
+    /// These are paused now, and nothing else.
+    Paused(Pauses),
     /// An effect left the outbox.
     EffectGone {
         /// Which.

@@ -63,6 +63,10 @@ impl Core {
             None => None,
             Some(effect) => match self.locate(effect)? {
                 None => return self.let_go(turn),
+                Some(flight) if turn.books && self.memory.pauses.hold(flight.under) => {
+                    self.free(&turn.customer)?;
+                    return Ok(Committed::Paused);
+                }
                 Some(flight) => Some((effect, flight.seq)),
             },
         };
@@ -328,11 +332,20 @@ impl Core {
             .execute(params![seq, effect.key, num, due, effect.body])?;
         let flight = turn.hand_over.then(|| {
             let customer = turn.customer.clone();
-            let (gate, valid_until) = (effect.gate, effect.valid_until);
-            (
-                effect.id.clone(),
-                EffectFlight { seq, customer, num, gate, valid_until, unsure: false, attempts: 0, ticket: 0, begun: false },
-            )
+            let NewEffect { gate, valid_until, under, .. } = *effect;
+            let flight = EffectFlight {
+                seq,
+                customer,
+                num,
+                gate,
+                valid_until,
+                under,
+                unsure: false,
+                attempts: 0,
+                ticket: 0,
+                begun: false,
+            };
+            (effect.id.clone(), flight)
         });
         self.batch.gone.remove(&effect.id);
         self.batch.changes.push(Change::EffectBorn { seq, due: self.batch.now.0, flight });

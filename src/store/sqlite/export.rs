@@ -2,6 +2,7 @@
 //! on it, and it is not changed.
 
 use super::super::migrate::item::{Customer, Inbound, Outbound, PutAside, Seen, Version};
+use super::super::pause::Pause;
 use super::super::{StoreError, StoreResult, TokenRow};
 use super::aside::HER_WAKE;
 use super::run::{FIRST_ENDED, RUN_BITS};
@@ -244,6 +245,14 @@ impl Source {
             versions.push(Version { hash, funnels, bundle });
         }
         Ok((versions, meta(&self.db, "definitions").map_err(|why| self.fail(&why))?))
+    }
+
+    /// What is paused.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn pauses(&self) -> StoreResult<Vec<Pause>> {
+        super::pause::pauses(&self.db).map_err(|why| self.fail(&why))
     }
 
     /// All tokens.

@@ -1,6 +1,7 @@
 //! What is out: claimed customers, effects handed out, and how far the indexes were read for them.
 
 use super::super::Claim;
+use super::super::pause::Under;
 use crate::lang::time::Time;
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub struct EffectFlight {
     pub gate: u32,
     /// Its shelf life.
     pub valid_until: Option<Time>,
+    /// By what it can be paused.
+    pub under: Under,
     /// An attempt may have had its effect, and nobody knows.
     pub unsure: bool,
     /// Attempts begun.

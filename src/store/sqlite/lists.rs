@@ -2,9 +2,11 @@
 
 use super::super::read::{
     Counts, Figure, KeptMessage, LIST_MARK, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+    Waiting,
 };
 use super::super::{CustomerRow, Record, RunRow, StoreResult};
 use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY};
+use super::shape::key;
 use super::show::{customer_row, fold};
 use super::{Readers, SqliteStore, run};
 use crate::customer::codec::{CodecError, decode};
@@ -112,6 +114,26 @@ impl Reads for SqliteStore {
                 Ok(OutboxRow { id: effect.id, customer: effect.customer, due, attempts: row.get(2)?, why: row.get(3)? })
             })?;
             rows.collect()
+        })
+    }
+
+    fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        self.readers.ask(move |db| {
+            let sql = "SELECT body, coalesce(due, begun), attempts, why, unsure, sending, begun FROM outbox WHERE key = ?1";
+            let mut read = db.prepare_cached(sql)?;
+            let rows = read.query_map([key(&[&effect])], |row| {
+                let (unsure, sending, begun): (Option<i64>, bool, Option<i64>) = (row.get(4)?, row.get(5)?, row.get(6)?);
+                let found: Effect = decoded(row, 0)?;
+                Ok(Waiting {
+                    due: row.get::<_, Option<i64>>(1)?.map_or(found.decided_at, Time),
+                    effect: found,
+                    attempts: row.get(2)?,
+                    why: row.get(3)?,
+                    doubtful_since: unsure.or(begun.filter(|_| sending)).map(Time),
+                })
+            })?;
+            let rows: Vec<Waiting> = rows.collect::<Rows<_>>()?;
+            Ok(rows.into_iter().find(|row| row.effect.id == effect && row.effect.customer == customer))
         })
     }
 

@@ -9,6 +9,7 @@
 //! The known part of the inbox is always its oldest part, so the order of one customer's inputs is
 //! kept. All of it is rebuilt from the file when the store is opened.
 
+use super::super::pause::Pauses;
 use super::super::{Claim, Record};
 use super::change::Change;
 use super::flight::{Cursor, EffectFlight, Flight, Taken};
@@ -58,6 +59,8 @@ pub struct Memory {
     pub tickets: u64,
     /// Position in the index of due effects.
     pub dues: Cursor,
+    /// What is paused.
+    pub pauses: Pauses,
     /// Records that will be asked for in a moment.
     pub recent: Recent,
     /// Rows of the inbox.
@@ -84,6 +87,7 @@ impl Memory {
             effects: HashMap::new(),
             tickets: 0,
             dues: Cursor::start(),
+            pauses: Pauses::default(),
             recent: Recent::new(recent_bytes),
             inbox_rows: 0,
             outbox_rows: 0,
@@ -134,6 +138,8 @@ impl Memory {
                 self.effects.remove(&id);
                 self.dues.came(due, seq);
             }
+            Change::EffectsDue { due } => self.dues.came(due, 0),
+            Change::Paused(pauses) => self.pauses = pauses,
             Change::EffectGone { id } => {
                 self.effects.remove(&id);
                 self.outbox_rows = self.outbox_rows.saturating_sub(1);

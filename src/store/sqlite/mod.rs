@@ -18,6 +18,7 @@
 //! - Memory changes only after the commit: a failed transaction leaves it as it was.
 //! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
 
+use super::pause::{Pausable, Pause};
 use super::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreResult,
     TokenRow, Work, read,
@@ -53,6 +54,7 @@ mod lists;
 mod memory;
 mod mirror;
 mod outbox;
+mod pause;
 mod prune;
 mod reader;
 pub mod rebuild;
@@ -280,6 +282,26 @@ impl Store for SqliteStore {
             let letter = inbox::Letter::result(&customer, &effect, outcome);
             self.thread.run(outbox::SETTLE, (effect, letter), 1).await
         })
+    }
+
+    fn drop_effect(&self, effect: String, customer: String, why: String) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.thread.run(pause::DROP, (effect, customer, why), 1))
+    }
+
+    fn hasten(&self, effect: String, _customer: String) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.thread.run(pause::HASTEN, effect, 1))
+    }
+
+    fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.thread.run(pause::PAUSE, pause, 1))
+    }
+
+    fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.thread.run(pause::RESUME, of, 1))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        self.readers.ask(pause::pauses)
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

@@ -8,6 +8,7 @@
 //! An effect that its committer delivers itself is handed out from birth and never enters an index.
 //! After a restart everything waits; what was being sent then is ambiguous.
 
+use super::super::pause::Under;
 use super::super::{Begin, Delivery, Retry, StoreError};
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
@@ -91,6 +92,7 @@ impl RawDelivery {
             num,
             gate: effect.gate,
             valid_until: effect.valid_until,
+            under: Under::of(effect),
             unsure: self.unsure.is_some(),
             attempts: self.attempts,
             ticket: self.ticket,
@@ -188,6 +190,9 @@ impl Core {
             };
             self.put_in(&letter)?;
             return Ok(Begin::Stale);
+        }
+        if self.memory.pauses.hold(flight.under) {
+            return self.hold_paused(effect, &flight);
         }
         if flight.begun {
             // The answer to the first time was lost: nothing was sent yet.

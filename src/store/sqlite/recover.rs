@@ -1,5 +1,6 @@
 //! Coming back: after a restart, after a crash of a turn, after a worker gave up.
 
+use super::super::pause::Pauses;
 use super::super::{QUARANTINE_AFTER, StoreError, StoreResult};
 use super::aside::HER_WAKE;
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
@@ -76,6 +77,7 @@ impl Core {
         // What arrived last must not seem younger than what arrives next, whatever the clock does.
         let latest: Option<i64> =
             self.db.query_row("SELECT at FROM inbox ORDER BY seq DESC LIMIT 1", [], |row| row.get(0)).optional()?;
+        self.memory.pauses = Pauses::new(super::pause::pauses(&self.db)?);
         self.memory.outbox_rows = count("SELECT count(*) FROM outbox")? as u64;
         self.memory.wakes.next = count("SELECT coalesce(min(wake), 9223372036854775807) FROM customer WHERE wake IS NOT NULL")?;
         self.shared.not_before(Time(latest.unwrap_or(i64::MIN)));

@@ -4,6 +4,7 @@
 //! nothing to do but write.
 
 use super::super::digest;
+use super::super::pause::Under;
 use super::super::{Commit, CustomerRow, RunRow};
 use super::change::Change;
 use super::figure::{FigureKey, count};
@@ -28,6 +29,8 @@ pub struct Turn {
     pub consumed: Vec<u64>,
     /// The effect that it settles.
     pub settled: Option<String>,
+    /// It books that effect.
+    pub books: bool,
     /// Addresses that become hers.
     pub taken: Vec<Address>,
     /// Addresses that were hers.
@@ -87,6 +90,8 @@ pub struct NewEffect {
     pub gate: u32,
     /// Its shelf life.
     pub valid_until: Option<Time>,
+    /// By what it can be paused.
+    pub under: Under,
     /// Encoded.
     pub body: Vec<u8>,
 }
@@ -99,6 +104,7 @@ impl Turn {
             key: key(&[&effect.id]),
             gate: effect.gate,
             valid_until: effect.valid_until,
+            under: Under::of(effect),
             body: encode(effect),
         });
         Turn {
@@ -109,6 +115,7 @@ impl Turn {
             account: commit.account,
             consumed: commit.consumed,
             settled: commit.settled,
+            books: commit.books,
             taken: commit.addresses_taken,
             left: commit.addresses_left,
             withdrawn: commit.withdrawn,

@@ -2,9 +2,11 @@
 
 use crate::customer::store::Parked;
 use crate::customer::{Customer, Run, codec};
+use crate::effect::{EffectKind, Tell, Word};
 use crate::engine::intake::resolve::is_held;
+use crate::lang::value::Value;
 use crate::store::read::{PAGE_ROWS_MAX, PARKED, RunFilter};
-use crate::web::answer::{Answer, json};
+use crate::web::answer::{Answer, Problem, json};
 use crate::web::api::events::one;
 use crate::web::call::Call;
 use axum::http::StatusCode;
@@ -25,9 +27,13 @@ pub async fn list(call: Call) -> Answer {
             })
         })
         .collect();
-    let filter = RunFilter { state: "held".to_owned(), ..RunFilter::default() };
-    let mut held = Vec::new();
-    let mut customers: Vec<String> = store.runs(filter, PAGE_ROWS_MAX).await?.into_iter().map(|run| run.customer).collect();
+    let (mut held, mut customers) = (Vec::new(), Vec::new());
+    // Engines of before called them `held`, as what waits for the morning is called.
+    for state in ["unresolved", "held"] {
+        let filter = RunFilter { state: state.to_owned(), ..RunFilter::default() };
+        customers.extend(store.runs(filter, PAGE_ROWS_MAX).await?.into_iter().map(|run| run.customer));
+    }
+    customers.sort();
     customers.dedup();
     for id in customers {
         let document = store.record(id).await?.map(|record| record.document).unwrap_or_default();
@@ -48,7 +54,7 @@ pub async fn list(call: Call) -> Answer {
     }
     held.truncate(limit);
     parked.truncate(limit);
-    Ok(json(StatusCode::OK, &json!({ "waiting": waiting, "unknown": held, "parked": parked })))
+    Ok(json(StatusCode::OK, &json!({ "waiting": waiting, "held": held, "parked": parked })))
 }
 
 /// A grant that a blocked programme has not booked.
@@ -76,6 +82,62 @@ fn shown(customer: &str, run: &Run) -> Json {
         "effect": effect, "customer": customer, "funnel": run.funnel, "run": run.id, "entered": run.entered.to_string(),
         "why": run.unknown,
     })
+}
+
+/// One effect that is on its way.
+pub async fn show(call: Call) -> Answer {
+    let effect = call.query(&["effect"])?.text("effect");
+    let found = call.state.store.waiting(effect, call.param("id").to_owned()).await?;
+    let waiting = found.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "no effect of this customer is on its way under that id")
+            .hint("GET /v1/effects lists those that are; what became of others is on her timeline")
+    })?;
+    let effect = &waiting.effect;
+    let content = match &effect.kind {
+        EffectKind::Message(message) => json!({
+            "channel": message.channel, "to": message.to, "template": message.template,
+            "variables": Value::Map(message.variables.clone()).to_json(),
+        }),
+        EffectKind::Grant(grant) => json!({ "points": grant.points, "reason": grant.reason }),
+        EffectKind::Offer(offer) => json!({ "bundle": offer.bundle }),
+        EffectKind::Lookup(_) => json!({}),
+        EffectKind::Call(call) => json!({ "method": call.method, "path": call.path, "body": call.body }),
+        EffectKind::Tell(tell) => told(tell),
+    };
+    let shown = json!({
+        "effect": effect.id, "customer": effect.customer, "funnel": effect.funnel, "run": effect.run, "step": effect.step,
+        "kind": effect.kind.name(), "provider": effect.provider(), "content": content,
+        "decided_at": effect.decided_at.to_string(), "valid_until": effect.valid_until.map(|until| until.to_string()),
+        "due": waiting.due.to_string(), "attempts": waiting.attempts, "why": waiting.why,
+        "doubtful_since": waiting.doubtful_since.map(|since| since.to_string()),
+    });
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// A word to another customer.
+fn told(tell: &Tell) -> Json {
+    let (what, about) = match &tell.word {
+        Word::Event { name, .. } => ("event", name.clone()),
+        Word::Grant { grant, .. } => ("grant", format!("{} points ({})", grant.points, grant.reason)),
+        Word::Confirm { of } => ("confirm", of.clone()),
+        Word::Cancel { of } => ("cancel", of.clone()),
+        Word::Answer { of, .. } => ("answer", of.clone()),
+    };
+    json!({ "to": tell.to, "word": what, "about": about })
+}
+
+/// Tries an effect that waits at once.
+pub async fn retry(call: Call) -> Answer {
+    call.query(&[])?;
+    call.state.intake.hasten(call.param("id"), &call.body).await?;
+    Ok(json(StatusCode::OK, &json!({ "status": "due" })))
+}
+
+/// Drops an effect that waits.
+pub async fn discard(call: Call) -> Answer {
+    call.query(&[])?;
+    call.state.intake.drop_effect(&call.who(), call.param("id"), &call.body).await?;
+    Ok(json(StatusCode::OK, &json!({ "status": "dropped" })))
 }
 
 /// A person's word on an effect whose fate is unknown.

@@ -3,6 +3,7 @@
 use super::events::one;
 use crate::engine::intake::Refusal;
 use crate::lang::time::{DAY_MS, Time, parse_date};
+use crate::store::pause::Pause;
 use crate::store::read::{Figure, RunFilter};
 use crate::web::WebState;
 use crate::web::answer::{Answer, Problem, json};
@@ -39,6 +40,8 @@ pub struct Recent {
     pub segments: Vec<(String, u64)>,
     /// Inputs put aside because turns on them failed.
     pub quarantined: u64,
+    /// What is paused.
+    pub pauses: Vec<Pause>,
 }
 
 /// Reads the recent figures.
@@ -59,7 +62,14 @@ pub async fn recent(state: &WebState) -> Result<Recent, Problem> {
     for (funnel, _, count) in counts.live_runs {
         *live.entry(funnel).or_default() += count;
     }
-    Ok(Recent { sums, live, figures, segments: counts.segments, quarantined: counts.quarantined })
+    Ok(Recent {
+        sums,
+        live,
+        figures,
+        segments: counts.segments,
+        quarantined: counts.quarantined,
+        pauses: state.store.pauses().await?,
+    })
 }
 
 fn day(time: Time) -> String {

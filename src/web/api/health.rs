@@ -1,5 +1,6 @@
 //! Whether the process lives, whether it is ready, and what it measures.
 
+use crate::store::pause::Pausable;
 use crate::web::answer::{Answer, Problem, fixed_json, text};
 use crate::web::call::Call;
 use axum::http::StatusCode;
@@ -36,6 +37,15 @@ pub async fn metrics(call: Call) -> Answer {
     for (name, help, value) in gauges {
         // Writing to a text in memory cannot fail.
         let _ = write!(body, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
+    }
+    body.push_str("# HELP autofunnel_paused What a person or a rule has paused.\n# TYPE autofunnel_paused gauge\n");
+    for pause in call.state.store.pauses().await? {
+        let (kind, name) = match &pause.of {
+            Pausable::Workspace => ("workspace", ""),
+            Pausable::Funnel(name) => ("funnel", name.as_str()),
+            Pausable::Provider(name) => ("provider", name.as_str()),
+        };
+        let _ = writeln!(body, "autofunnel_paused{{kind=\"{kind}\",name=\"{name}\"}} 1");
     }
     prometheus_client::encoding::text::encode(&mut body, &call.state.registry).map_err(|error| {
         tracing::error!(%error, "metrics could not be written");

@@ -8,5 +8,7 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 pub mod messages;
+pub mod pauses;
 pub mod quarantine;
+pub mod review;
 pub mod tokens;

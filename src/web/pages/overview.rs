@@ -1,6 +1,7 @@
 //! The first page: funnels with their figures, and segments with their sizes.
 
 use super::layout;
+use crate::store::pause::Pausable;
 use crate::web::answer::Answer;
 use crate::web::api::funnels::{FIGURE_DAYS, Recent, Sums, recent};
 use crate::web::call::{Call, encode};
@@ -15,11 +16,20 @@ const FIGURES: &[(&str, &str)] =
 pub async fn show(call: Call) -> Answer {
     let recent = recent(&call.state).await?;
     let views = call.state.views.get();
+    let zone = call.state.intake.world().settings.zone;
     let content = html! {
         h1 { "Funnels" }
         p class="soft" { "Figures of the last " (FIGURE_DAYS) " days." }
         @if recent.quarantined > 0 {
             p class="bad" role="status" { (recent.quarantined) " inputs were put aside because turns on them failed; " code { "autofunnel quarantine list" } " shows them." }
+        }
+        @for pause in &recent.pauses {
+            p class="bad" role="status" {
+                strong { "Paused: " (pause.of.name()) }
+                ", since " (layout::time(pause.since, zone)) ", by " (pause.by)
+                @if !pause.why.is_empty() { ": " (pause.why) }
+                ". " code { "autofunnel resume " (pause.of.name()) } " lets it go on."
+            }
         }
         @if views.is_empty() { p { "This workspace has no funnels yet." } }
         ul class="cards" { @for view in views.iter() { li class="card" { (card(view, &recent)) } } }
@@ -35,6 +45,7 @@ fn card(view: &FunnelView, recent: &Recent) -> Markup {
     html! {
         h3 { a href={ "/funnels/" (encode(&view.name)) } { (view.title) } }
         p class="soft" { "Trigger: " (view.trigger) }
+        @if recent.pauses.iter().any(|pause| pause.of == Pausable::Funnel(view.name.clone())) { p class="bad" { "Paused" } }
         dl class="figures" {
             div { dt { "waiting" } dd { (recent.live.get(&view.name).copied().unwrap_or(0)) } }
             @for (what, name) in FIGURES { div { dt { (name) } dd { (figure(sums, what)) } } }

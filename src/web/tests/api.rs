@@ -6,7 +6,7 @@ use crate::event::InputBody;
 use crate::fact::{Fact, RunRef, What};
 use crate::lang::time::Time;
 use crate::lang::value::Value;
-use crate::store::read::{Figure, QuarantineRow, TimelineRow};
+use crate::store::read::{Figure, OutboxRow, QuarantineRow, TimelineRow};
 use crate::store::{CustomerRow, Fate};
 
 fn at(text: &str) -> Time {
@@ -103,7 +103,60 @@ async fn an_effect_of_unknown_fate_is_resolved_by_a_person() {
     assert!(matches!(&inputs[0].body, InputBody::Result { effect, .. } if effect == "c1/1/gift/1"));
     assert_eq!(inputs[0].id.as_deref(), Some("resolve:c1/1/gift/1"), "the same word again is known");
     let listed = server.get("/v1/effects", read).await.json();
-    assert_eq!((&listed["waiting"], &listed["unknown"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert_eq!((&listed["waiting"], &listed["held"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+#[tokio::test]
+async fn a_pause_names_what_there_is_and_who_asked() {
+    let server = Server::start_with(Options { open_pages: true, ..Options::default() }, Times::default()).await;
+    let (read, operate) = (server.token(Scope::Read), server.token(Scope::Operate));
+    assert_eq!(server.post("/v1/pauses", read, r#"{"funnel":"welcome"}"#).await.status, 404, "who may only read may not");
+    let wrong = server.post("/v1/pauses", operate, r#"{"funnel":"welcom"}"#).await;
+    assert_eq!((wrong.status, wrong.json()["hint"].as_str()), (404, Some("did you mean `welcome`?")));
+    assert_eq!(server.post("/v1/pauses", operate, r#"{"provider":"owl"}"#).await.status, 404);
+    let got = server.post("/v1/pauses", operate, r#"{"funnel":"welcome","why":"wrong price"}"#).await;
+    assert_eq!(
+        (got.status, got.json()["funnel"].as_str(), got.json()["why"].as_str()),
+        (200, Some("welcome"), Some("wrong price"))
+    );
+    assert_eq!(got.json()["by"].as_str(), Some("operate"), "the name of the token");
+    assert_eq!(server.post("/v1/pauses", operate, r#"{"provider":"inbox"}"#).await.status, 200);
+    let listed = server.get("/v1/pauses", read).await.json();
+    assert_eq!(listed["pauses"].as_array().unwrap().len(), 2);
+    let metrics = server.get("/metrics", read).await.body;
+    assert!(metrics.contains(r#"autofunnel_paused{kind="funnel",name="welcome"} 1"#), "{metrics}");
+    let page = server.get("/", "").await.body;
+    assert!(page.contains("Paused: funnel welcome") && page.contains("wrong price"), "{page}");
+    let other = server.post("/v1/pauses/end", operate, r#"{"workspace":true}"#).await;
+    assert_eq!(other.status, 404);
+    assert_eq!(other.json()["hint"].as_str(), Some("paused: funnel welcome, provider inbox"));
+    let ended = server.post("/v1/pauses/end", operate, r#"{"funnel":"welcome"}"#).await;
+    assert_eq!((ended.status, ended.json()["status"].as_str()), (200, Some("resumed")));
+    assert!(!server.get("/", "").await.body.contains("Paused: funnel"));
+}
+
+#[tokio::test]
+async fn an_effect_that_waits_is_shown_tried_at_once_or_dropped() {
+    let server = Server::start().await;
+    let (read, operate) = (server.token(Scope::Read), server.token(Scope::Operate));
+    let row = OutboxRow {
+        id: "c1/1/email_1/1".to_owned(),
+        customer: "c1".to_owned(),
+        due: at("2027-03-01T09:00:00Z"),
+        attempts: 2,
+        why: "503".to_owned(),
+    };
+    server.store.rows.lock().unwrap().outbox = vec![row];
+    for deed in ["retry", "drop"] {
+        let path = format!("/v1/customers/c1/effects/{deed}");
+        let word = r#"{"effect":"c1/1/email_1/1"}"#;
+        assert_eq!(server.post(&path, read, word).await.status, 404, "who may only read may not");
+        assert_eq!(server.post(&path, operate, word).await.status, 200, "{deed}");
+        assert_eq!(server.post(&path, operate, r#"{"effect":"c1/1/other/1"}"#).await.status, 404);
+        assert_eq!(server.post(&path, operate, "{}").await.json()["field"].as_str(), Some("effect"));
+        assert_eq!(server.post(&path, operate, r#"{"effect":"e","wy":"x"}"#).await.status, 400);
+    }
+    assert_eq!(server.get("/v1/customers/c1/effects?effect=c1%2F1%2Fnone%2F1", read).await.status, 404);
 }
 
 #[tokio::test]

@@ -9,7 +9,10 @@ use super::state::{Clock, Fate, Shared, State};
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
-use autofunnel::store::read::{Counts, Figure, KeptMessage, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow};
+use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::read::{
+    Counts, Figure, KeptMessage, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
+};
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, NewInput, Record, Retry, RunRow,
     Saying, Store, StoreError, StoreResult, TokenRow, Work,
@@ -277,6 +280,26 @@ impl Store for Faulty {
         })
     }
 
+    fn drop_effect(&self, effect: String, customer: String, why: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.store.drop_effect(effect, customer, why)
+    }
+
+    fn hasten(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.store.hasten(effect, customer)
+    }
+
+    fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.pause(pause)
+    }
+
+    fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
+        self.store.resume(of)
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        self.store.pauses()
+    }
+
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
         self.store.put_definitions(hash, funnels, bundle)
     }
@@ -357,6 +380,10 @@ impl Reads for Faulty {
 
     fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>> {
         self.store.outbox(max)
+    }
+
+    fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        self.store.waiting(effect, customer)
     }
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {

@@ -3,7 +3,7 @@
 
 use super::story::POISON;
 use autofunnel::customer::{Customer, DOCUMENT_BYTES_MAX, codec};
-use autofunnel::effect::{Effect, Outcome};
+use autofunnel::effect::{Effect, EffectKind, Outcome};
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{Time, Zone};
@@ -133,7 +133,10 @@ pub fn base(id: &str) -> &str {
 
 /// The provider of an effect; `account` for the built-in one.
 pub fn provider_of(effect: &Effect) -> &str {
-    effect.kind.provider().unwrap_or("account")
+    match &effect.kind {
+        EffectKind::Tell(_) => "another customer",
+        _ => effect.provider().unwrap_or("account"),
+    }
 }
 
 impl Judge {
@@ -258,6 +261,7 @@ impl Judge {
         }
         match begun {
             Begin::Gone => {}
+            Begin::Paused => self.blame(format!("{id} is paused; nobody has paused anything")),
             Begin::TurnFirst => (shadow.hand, shadow.sending, shadow.due) = (None, false, now),
             Begin::Stale => {
                 let anew = if shadow.unsure { Expected::Unknown(id.to_owned()) } else { Expected::Anew(id.to_owned()) };

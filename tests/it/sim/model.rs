@@ -5,8 +5,9 @@ use crate::contract::{Stand, TestClock};
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::read::{
-    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
 };
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, Fate, LINK_KEY_BYTES, NewInput, Record,
@@ -133,6 +134,26 @@ impl Store for ModelStore {
 
     fn settle(&self, effect: String, customer: String, outcome: Outcome) -> BoxFuture<'_, StoreResult<()>> {
         self.call(|truth, _| truth.settle(effect, customer, outcome))
+    }
+
+    fn drop_effect(&self, effect: String, customer: String, why: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.drop_effect(effect, customer, why))
+    }
+
+    fn hasten(&self, effect: String, _customer: String) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.hasten(&effect))
+    }
+
+    fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
+        self.call(|truth, _| truth.pause(pause))
+    }
+
+    fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.resume(&of))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        self.ask(Truth::all_pauses)
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
@@ -309,6 +330,10 @@ impl Reads for ModelStore {
             rows.sort_by_key(|row| row.due);
             page(rows, false, max)
         })
+    }
+
+    fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        self.ask(|truth| truth.waiting_for(&effect, &customer))
     }
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {

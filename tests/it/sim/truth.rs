@@ -11,6 +11,7 @@ use autofunnel::event::address::Address;
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{MINUTE_MS, Time};
+use autofunnel::store::pause::Pauses;
 use autofunnel::store::read::{KeptMessage, QuarantineRow};
 use autofunnel::store::{
     Accepted, Bundle, CLAIM_CUSTOMERS_MAX, CLAIM_INPUTS_MAX, Claim, CustomerRow, Fate, NewInput, QUARANTINE_AFTER, Queued,
@@ -23,6 +24,7 @@ mod addresses;
 mod commit;
 mod keep;
 mod outbox;
+mod pause;
 
 /// How long a customer whose turn failed without any input is left alone, in milliseconds.
 const WAKE_FAULT_MS: i64 = MINUTE_MS;
@@ -141,6 +143,7 @@ pub struct Truth {
     pub quarantine: Vec<QuarantineRow>,
     /// Tokens.
     pub tokens: BTreeMap<Vec<u8>, TokenRow>,
+    pauses: Pauses,
     definitions: Vec<(Bundle, Vec<(String, String)>)>,
     addresses: BTreeMap<Address, addresses::Known>,
     /// Effects by the providers' own ids.
@@ -170,6 +173,7 @@ impl Truth {
             messages: Vec::new(),
             quarantine: Vec::new(),
             tokens: BTreeMap::new(),
+            pauses: Pauses::default(),
             definitions: Vec::new(),
             addresses: BTreeMap::new(),
             references: BTreeMap::new(),

@@ -70,10 +70,11 @@ fn kept(store: &dyn Store, id: &str, her: &Her, now: Time, wrong: &mut Vec<Strin
     }
 }
 
-/// Whether nobody knows if points were booked: such a run holds for a person.
+/// Whether nobody knows if points were booked, or they were given up: such a run holds for a person.
 fn holds(facts: &[Fact], run: u64) -> bool {
     let of_run = |fact: &&Fact| fact.run.as_ref().is_some_and(|of| of.run == run);
-    facts.iter().filter(of_run).any(|fact| fact.what == What::Failed && fact.why.starts_with("unknown"))
+    let held = |fact: &Fact| fact.why.starts_with("unknown") || fact.why.starts_with("given up");
+    facts.iter().filter(of_run).any(|fact| fact.what == What::Failed && held(fact))
 }
 
 /// Every run has come to its end.
@@ -180,7 +181,9 @@ fn timeline(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
             wrong.push(format!("{effect} took hold and her timeline does not say so"));
         }
         if planned.step == "text" && planned.funnel == "receipt" {
-            let granted = at_step(What::Granted, planned.run, "points").map(|fact| fact.at);
+            // Where the bank was blocked, the run went on without them.
+            let granted = at_step(What::Parked, planned.run, "points").or(at_step(What::Granted, planned.run, "points"));
+            let granted = granted.map(|fact| fact.at);
             let early = judge
                 .began
                 .get(effect)

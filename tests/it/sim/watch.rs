@@ -46,6 +46,7 @@ impl State {
             (Committed::Done, false) => "turn",
             (Committed::Done, true) => "turn on an answer",
             (Committed::Conflict, false) => "conflict",
+            (Committed::Paused, _) => "paused",
             (Committed::Conflict, true) => "conflict on an answer",
         };
         self.report.add("committed", what);
@@ -94,6 +95,7 @@ impl State {
             Begin::Go { .. } => "go again",
             Begin::TurnFirst => "turn first",
             Begin::Stale => "stale",
+            Begin::Paused => "paused",
             Begin::Gone => "gone",
         };
         self.report.add("last gate", what);

@@ -3,14 +3,24 @@
 -- Base: the version that was read, then the number of the last of the first inputs.
 -- Flags: 1 taken (the inbox has to be empty), 2 effects handed over, 4 more, then 8 for each input that this very
 -- commit has put into the inbox before (what was said about an address that it takes).
--- `more`, for what is rare: what (account, erase) balance n scattered-inputs n {version by} n uncounted
+-- `more`, for what is rare: what (account, erase) balance funnel-and-provider n scattered-inputs n {version by} n uncounted
 -- n withdrawn.
--- Replies: 0 done, 1 conflict, 2 not the owner; then whether she is ready again.
+-- Replies: 0 done, 1 conflict, 2 not the owner, 4 what it books is paused; then whether she is ready again.
 local zero = string.rep('\0', 8)
+
+-- Whether something is paused: the lease has a number 8, then 8 for each; eight zeros pause everything.
+local function is_paused(lease, under)
+  local pauses = call('HGET', lease, 'p') or ''
+  for at = 9, #pauses, 8 do
+    local one = string.sub(pauses, at, at + 7)
+    if one == zero or one == string.sub(under, 1, 8) or one == string.sub(under, 9) then return true end
+  end
+  return false
+end
 
 -- What only a few commits have: read into a table.
 local function read_more()
-  local more = {what = arg(), balance = arg()}
+  local more = {what = arg(), balance = arg(), books = arg()}
   local function list(width)
     local all = {}
     for i = 1, tonumber(arg()) do all[i] = width == 1 and arg() or {arg(), arg()} end
@@ -98,6 +108,8 @@ for item = 1, items do
     outcome = 1
   elseif more and #more.scattered > 0 and not all_there(inbox, more.scattered) then
     outcome = 1
+  elseif more and more.books ~= '' and is_paused(lease, more.books) then
+    outcome = 4
   -- The first write, and the last check: nothing was written yet when there is nothing to delete.
   elseif settled ~= '' and call('DEL', p .. 'effect:' .. settled) == 0 then
     outcome = 1
@@ -142,7 +154,7 @@ for item = 1, items do
       end
     end
     if ARGV[a + 6] ~= '' then call('XADD', p .. 'facts', '*', 't', ARGV[a + 6]) end
-  elseif outcome == 1 then
+  elseif outcome == 1 or outcome == 4 then
     free(p, id, ARGV[a + 9], ARGV[a + 8])
   end
   if outcome == 3 then outcome = 0 end

@@ -49,12 +49,18 @@ local function mine(lease, epoch)
   return is == epoch
 end
 
--- Rings the bell of the shard's owner, if that is another process.
-local function ring(lease)
+-- Rings the bell of the shard's owner, if that is another process; what 'e': there are effects.
+local function ring(lease, what)
   local owner = call('HGET', lease, 'w')
   if owner and owner ~= '' and owner ~= me then
-    call('PUBLISH', 'af:bell:' .. owner, string.match(lease, '{(%d+)}'))
+    call('PUBLISH', 'af:bell:' .. owner, (what or '') .. string.match(lease, '{(%d+)}'))
   end
+end
+
+-- What is paused from now on, unless a later change is known: its number 8, then 8 for each that is paused.
+local function heed(lease, pauses)
+  local kept = call('HGET', lease, 'p') or ''
+  if kept ~= pauses and string.sub(kept, 1, 8) <= string.sub(pauses, 1, 8) then call('HSET', lease, 'p', pauses) end
 end
 
 -- Appends an input. Its number is the instant of its acceptance (milliseconds * 4096) and rises always.

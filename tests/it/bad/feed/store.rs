@@ -3,6 +3,7 @@
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::read::*;
 use autofunnel::store::*;
 use futures_util::FutureExt;
@@ -81,6 +82,10 @@ impl Reads for Sink {
         never()
     }
 
+    fn waiting(&self, _effect: String, _customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
+        never()
+    }
+
     fn quarantine(&self, _max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
         never()
     }
@@ -138,6 +143,26 @@ impl Store for Sink {
     }
 
     fn settle(&self, _effect: String, _customer: String, _outcome: Outcome) -> BoxFuture<'_, StoreResult<()>> {
+        never()
+    }
+
+    fn drop_effect(&self, _effect: String, _customer: String, _why: String) -> BoxFuture<'_, StoreResult<bool>> {
+        never()
+    }
+
+    fn hasten(&self, _effect: String, _customer: String) -> BoxFuture<'_, StoreResult<bool>> {
+        never()
+    }
+
+    fn pause(&self, _pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
+        never()
+    }
+
+    fn resume(&self, _of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
+        never()
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         never()
     }
 

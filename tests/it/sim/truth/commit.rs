@@ -4,6 +4,7 @@ use super::super::bug::Bug;
 use super::{Out, Told, Truth};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::Time;
+use autofunnel::store::pause::Under;
 use autofunnel::store::{Commit, Committed};
 
 impl Truth {
@@ -28,6 +29,9 @@ impl Truth {
         let void = void || commit.consumed.iter().any(|seq| !self.inbox.contains_key(seq));
         let version = self.rows.get(&commit.customer).map_or(0, |row| row.record.version);
         let fits = version == commit.base || self.is(Bug::NoVersionCheck);
+        if commit.books && settled.is_some_and(|seq| self.pauses.hold(Under::of(&self.outbox[&seq].effect))) {
+            return Committed::Paused;
+        }
         if let Some(seq) = settled.filter(|_| fits || self.is(Bug::SettleOutsideCommit)) {
             self.outbox.remove(&seq);
         }

@@ -5,6 +5,7 @@ use super::Truth;
 use autofunnel::effect::Outcome;
 use autofunnel::event::InputBody;
 use autofunnel::lang::time::Time;
+use autofunnel::store::pause::Under;
 use autofunnel::store::{Begin, Delivery, QUARANTINE_AFTER, Retry};
 
 /// How long an effect steps back for the turn that goes first, in milliseconds.
@@ -50,6 +51,7 @@ impl Truth {
         let unread = self.has_unread(&customer) && !self.is(Bug::NoTurnFirst);
         let gate = self.rows.get(&customer).map(|row| row.record.gate);
         let (again, any_ticket) = (self.is(Bug::HandedOutTwice), self.is(Bug::TicketIgnored));
+        let paused = self.pauses.hold(Under::of(&self.outbox[&seq].effect));
         let Some(out) = self.outbox.get_mut(&seq) else { return Begin::Gone };
         if (out.owner, out.ticket) != (Some(epoch), ticket) && !again && !any_ticket {
             return Begin::Gone;
@@ -71,6 +73,9 @@ impl Truth {
             };
             self.put_in(customer, body);
             return Begin::Stale;
+        }
+        if paused {
+            return out.hold_paused(now);
         }
         if out.sending && !any_ticket && !again {
             // The answer to the first time was lost.
