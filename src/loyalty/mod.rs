@@ -23,6 +23,8 @@ use std::sync::Arc;
 #[cfg(test)]
 mod tests;
 
+/// Most calls to a store at the same time.
+const AT_ONCE_MAX: i64 = 128;
 const IDEMPOTENCY: &[&str] = &["key", "query", "none"];
 const ASK: &[Field] = &[
     Field::required("path", Shape::Text, "what to call below `url`; the key is `{{ effect.id }}`"),
@@ -73,7 +75,7 @@ pub const FIELDS: &[Field] = &[
     Field::optional("on_uncertain", Shape::Word(&["resend", "hold"]), "when nobody knows whether it was booked; default hold"),
     Field::optional("timeout", Shape::Duration, "for a whole call; default 10s, at most 60s"),
     Field::optional("rate", Shape::Phrase("a rate such as 10/s or 600/minute"), "most calls that it takes; more wait their turn"),
-    Field::optional("at_once", Shape::Int(1, 128), "most calls to it at the same time; default 96"),
+    Field::optional("at_once", Shape::Int(1, AT_ONCE_MAX), "most calls to it at the same time; default 96"),
     Field::optional("retry_on", Shape::List(&Shape::Int(100, 599)), "more statuses after which it is tried again"),
     Field::optional("retry_when", Shape::List(&Shape::Object(RETRY_WHEN)), "answers after which it is tried again"),
     Field::optional("retry_after", Shape::Text, "where the JSON answer says how many seconds to wait"),
@@ -116,6 +118,7 @@ pub fn compile(node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Arc
     let object = Object::read(node, &[FIELDS], "`loyalty_store`", faults)?;
     let url = base(&object, faults);
     let limits = limits_of(node, faults);
+    object.int("at_once", 1, AT_ONCE_MAX, faults);
     let maker = Maker { node, url: url?, setup, limits: limits? };
     let grant = object.node("grant").and_then(|node| maker.booking("grant", node, faults));
     let offer = object.node("offer").map(|node| maker.booking("offer", node, faults));

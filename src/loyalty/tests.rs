@@ -110,6 +110,7 @@ fn faults_are_named_where_they_are() {
             "3:bad-status",
         ),
         ("url: https://a.example\nrate: fast\ngrant: { path: /b }", "2:bad-rate"),
+        ("url: https://a.example\nat_once: 0\ngrant: { path: /b }", "2:out-of-range"),
         ("url: https://a.example\ngrant: { path: \"/{{ x | nope }}\" }", "2:bad-template"),
         ("url: https://a.example\nauth: { bearer: abcdef }\ngrant: { path: /b }", "2:literal-secret"),
     ] {

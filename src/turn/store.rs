@@ -140,8 +140,9 @@ impl Turn<'_> {
     /// What lists and pages show follows what the store says.
     fn follow_store(&mut self) {
         self.mirror();
-        let Some(store) = self.workspace.settings.loyalty_store.as_ref().filter(|store| store.says("tier")) else { return };
-        debug_assert!(store.says("tier"));
+        if !self.workspace.settings.loyalty_store.as_ref().is_some_and(|store| store.says("tier")) {
+            return;
+        }
         let tier = self.customer.loyalty.store.data.get("tier").and_then(Value::as_text).unwrap_or_default().to_owned();
         self.tier_is(tier, Vec::new(), (true, false), 0);
     }
