@@ -11,16 +11,19 @@
 //! ```text
 //! rate     slots in time, one effect each
 //! breaker  rests a provider that fails again and again
+//! asked    when a receiver may be asked about an effect that may have happened
 //! ```
 
 use crate::channel::{Limits, SendResult};
 use crate::lang::time::{MINUTE_MS, SECOND_MS, Time};
+use asked::Asked;
 use breaker::{Breaker, Leave};
 use rate::{Slots, When};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+mod asked;
 mod breaker;
 mod rate;
 
@@ -61,8 +64,13 @@ struct Line {
     under_way: u32,
     breaker: Breaker,
     slots: Slots,
+<<<<<<< HEAD
     /// When the next one that is sent away by a rest comes back: what is urgent, and marketing.
     come_back: [Time; 2],
+=======
+    /// Why grants are parked there, if they are.
+    blocked: Option<String>,
+>>>>>>> 40577f559bf7998819f2eb1a1388f359827897ae
 }
 
 /// How a provider does, for people.
@@ -76,12 +84,15 @@ pub struct Health {
     pub rests_until: Option<Time>,
     /// What was wrong last, or empty.
     pub trouble: String,
+    /// Why grants are parked there, or empty.
+    pub blocked: String,
 }
 
 /// The ways to all providers.
 #[derive(Default)]
 pub struct Traffic {
     lines: Arc<Mutex<HashMap<String, Line>>>,
+    asked: Mutex<Asked>,
 }
 
 /// Who asks.
@@ -154,10 +165,55 @@ impl Traffic {
                 under_way: line.under_way,
                 rests_until: line.breaker.rests_until(now),
                 trouble: line.breaker.trouble().to_owned(),
+                blocked: line.blocked.clone().unwrap_or_default(),
             })
             .collect();
         all.sort_by(|a, b| a.provider.cmp(&b.provider));
         all
+    }
+
+    /// A provider says that its programme is blocked; true: that is news. One word at its beginning and one at its end,
+    /// however many grants are parked.
+    pub fn blocked(&self, provider: &str, why: &str) -> bool {
+        let mut lines = locked(&self.lines);
+        let line = lines.entry(provider.to_owned()).or_default();
+        let news = line.blocked.is_none();
+        line.blocked = Some(why.to_owned());
+        if news {
+            tracing::warn!(%provider, %why, "a programme of the loyalty store is blocked; its grants are parked");
+        }
+        news
+    }
+
+    /// A provider has booked a grant.
+    pub fn unblocked(&self, provider: &str) {
+        let mut lines = locked(&self.lines);
+        if lines.get_mut(provider).and_then(|line| line.blocked.take()).is_some() {
+            tracing::info!(%provider, "the loyalty store books again; what is parked is released");
+        }
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Asked> {
+        // Changed in whole steps, as the lines are.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a receiver may be asked about an effect that may have happened; else from when on.
+    ///
+    /// # Errors
+    /// The instant from which on it may.
+    pub fn may_ask(&self, effect: &str, after_ms: i64, now: Time) -> Result<(), Time> {
+        self.questions().may(effect, after_ms, now)
+    }
+
+    /// An attempt broke off: it may be asked about from then on.
+    pub fn ask_from(&self, effect: &str, from: Time) {
+        self.questions().not_before(effect, from);
+    }
+
+    /// A question about an effect was answered.
+    pub fn asked(&self, effect: &str) {
+        self.questions().done(effect);
     }
 }
 
@@ -168,7 +224,7 @@ impl Pass {
         let mut lines = locked(&self.lines);
         let Some(line) = lines.get_mut(&self.provider) else { return };
         let said = match result {
-            SendResult::Accepted { .. } | SendResult::Refused { .. } => line.breaker.well(leave),
+            SendResult::Accepted { .. } | SendResult::Refused { .. } | SendResult::Parked { .. } => line.breaker.well(leave),
             SendResult::Retry { after: Some(after), why, .. } => {
                 line.breaker.told_to_wait(leave, now.plus_ms(breaker::within_reason(*after)), why)
             }
