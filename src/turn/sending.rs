@@ -128,7 +128,13 @@ impl Turn<'_> {
         });
         let id = self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend);
         if !transactional {
-            self.customer.sends.push(Send { at: now, channel: plan.channel.to_owned(), tag: send_tag, effect: Some(id) });
+            self.customer.sends.push(Send {
+                at: now,
+                channel: plan.channel.to_owned(),
+                tag: send_tag,
+                effect: Some(id),
+                points: 0,
+            });
         }
         Next::Rest
     }
@@ -184,8 +190,12 @@ impl Turn<'_> {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
         };
+        let points = plan.points;
+        if let Some(why) = self.over_her_budget(&funnel.name, points) {
+            return self.refuse(index, funnel, step, why);
+        }
         let kind = EffectKind::Grant(Grant {
-            points: plan.points,
+            points,
             reason: plan.reason,
             active_after: plan.active_after,
             expires_after: plan.expires_after,
@@ -193,7 +203,8 @@ impl Turn<'_> {
             variables,
             held,
         });
-        self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
+        let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
+        self.count_points(&funnel.name, points, id);
         Next::Rest
     }
 
@@ -220,7 +231,7 @@ impl Turn<'_> {
         }
         let kind = EffectKind::Offer(Offer { bundle, valid_for });
         let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
-        self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+        self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id), points: 0 });
         Next::Rest
     }
 
