@@ -90,6 +90,17 @@ pub enum InputBody {
         /// Why it was not sent.
         why: String,
     },
+    /// A person's word on what waits for one.
+    Review {
+        /// The effect that it would be.
+        effect: String,
+        /// It may go; else the step is skipped.
+        release: bool,
+        /// Who says so.
+        by: String,
+        /// Why, or empty.
+        why: String,
+    },
     /// Another customer's run has told her something.
     Told(Told),
     /// The customer is to be forgotten.

@@ -105,6 +105,12 @@ whats! {
     Skipped = "skipped",
     /// A message was held back by quiet hours.
     Held = "held",
+    /// What a step would do waits for a person.
+    Review = "review",
+    /// A person let it go.
+    Released = "released",
+    /// What a step would have done; its funnel or step only tries.
+    Shadowed = "shadowed",
     /// A message was not sent because of a cap.
     Capped = "capped",
     /// A branch was taken.

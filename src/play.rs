@@ -5,9 +5,9 @@
 //! others by accepting, unless a failure was asked for.
 
 use crate::account::Account;
-use crate::customer::Customer;
+use crate::customer::{Customer, RunState};
 use crate::effect::call::Call;
-use crate::effect::{Effect, EffectKind, Message, Outcome, is_errand};
+use crate::effect::{Effect, EffectKind, Outcome, is_errand};
 use crate::event::{Input, InputBody};
 use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
@@ -92,6 +92,18 @@ impl<'a> Player<'a> {
     /// The next effect of that step fails.
     pub fn fail_next(&mut self, step: &str, failure: Failure) {
         self.failures.push((step.to_owned(), failure));
+    }
+
+    /// A person's word on what a step holds for review at that instant.
+    pub fn review(&mut self, at: Time, step: &str, release: bool) {
+        self.run_until(at.plus_ms(-1));
+        let mut runs = self.customer.iter().flat_map(|customer| &customer.runs);
+        let held = runs.find_map(|run| match &run.state {
+            RunState::Review { id, .. } if id.rsplit('/').nth(1) == Some(step) => Some(id.clone()),
+            _ => None,
+        });
+        let effect = held.unwrap_or_else(|| step.to_owned());
+        self.input(at, InputBody::Review { effect, release, by: "a person".to_owned(), why: String::new() });
     }
 
     /// Plays up to `at`, then delivers an input there, before what is due at that very instant.
@@ -209,7 +221,7 @@ impl<'a> Player<'a> {
         let funnel = self.definitions.funnel(&effect.version);
         match funnel.and_then(|funnel| funnel.templates.get(&message.template)) {
             None => Outcome::Refused { why: format!("there is no template `{}`", message.template) },
-            Some(template) => match template.render(&with_way_out(message)) {
+            Some(template) => match template.render(&turn::review::with_way_out(message)) {
                 Ok(_) => accepted,
                 Err(why) => Outcome::Refused { why: why.to_string() },
             },
@@ -225,13 +237,4 @@ impl<'a> Player<'a> {
     pub fn count(&self, what: What) -> usize {
         self.facts.iter().filter(|fact| fact.what == what).count()
     }
-}
-
-/// The variables of a message with a way out that leads nowhere: links are signed with a key that only a store has.
-fn with_way_out(message: &Message) -> Fields {
-    let mut variables = message.variables.clone();
-    if let Some(links) = &message.links {
-        variables.insert("unsubscribe_url".to_owned(), Value::Text(format!("{}/u/preview", links.address)));
-    }
-    variables
 }

@@ -194,6 +194,9 @@ pub struct Run {
     /// When the present step's message expires, set at its first decision; a later decision keeps it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deadline: Option<Time>,
+    /// A person has released its present step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub released: bool,
     /// Why nobody knows what became of its effect: it waits for a person's word.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown: Option<String>,
@@ -239,6 +242,13 @@ pub enum RunState {
     Held {
         /// Until when.
         until: Time,
+    },
+    /// What its current step would do waits for a person.
+    Review {
+        /// The effect that it would be.
+        id: String,
+        /// When it is too late; `None`: never.
+        until: Option<Time>,
     },
     /// Waiting for an event, a segment or a condition.
     WaitingFor {
@@ -371,6 +381,7 @@ impl Run {
     pub fn due(&self) -> Option<Time> {
         match self.state {
             RunState::Waiting { until } | RunState::Held { until } | RunState::WaitingFor { until } => Some(until),
+            RunState::Review { until, .. } => until,
             RunState::Ended { .. } => self.watch_until,
             RunState::Effect { .. } => self.saga.as_ref().map(|saga| saga.deadline),
             RunState::Ready => None,

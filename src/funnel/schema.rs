@@ -84,6 +84,8 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         Field::optional("properties", Shape::MapOf(&Shape::Data), "can be read as `event.<name>` in the run"),
         AT,
     ],
+    &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
+    &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[
         Field::required(
             "fail",
@@ -130,6 +132,9 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("called", "a service was called and answered as expected"),
     ("skipped", "a step was skipped"),
     ("held", "a message waits for the end of quiet hours"),
+    ("review", "a step waits for a person's release"),
+    ("released", "a person released it"),
+    ("shadowed", "what a step would have done, where nothing leaves"),
     ("capped", "a cap stood against a message"),
     ("variant", "a split chose"),
     ("set", "a profile field was set"),

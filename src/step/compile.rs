@@ -3,7 +3,7 @@
 //! A step is emitted first, then the lists below it, then what follows it. The last step of a list below
 //! goes on where the step above goes on; while that is not known its `next` is an open end.
 
-use super::{END, FAILED, KINDS, NEXT, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
+use super::{END, FAILED, KINDS, Mode, NEXT, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
 use crate::lang::cel::{Cond, Expr, Schema, Text, Type};
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::Node;
@@ -23,6 +23,11 @@ pub const COMMON: &[Field] = &[
         Shape::Word(ON_ERROR),
         "what happens when the step fails for good: `stop` ends the run, `skip` goes on, `branch` does the steps of `failed`, \
          `retry` (calls only) takes no for an answer only when it expires; messages skip, grants, offers and calls stop",
+    ),
+    Field::optional(
+        "mode",
+        Shape::Word(Mode::WORDS),
+        "`live`; `hold_for_review`: it waits for a person's release; `shadow`: nothing leaves; if not given, as the funnel says",
     ),
     Field::optional(FAILED, Shape::Ref("steps"), "steps when the step has failed, with `on_error: branch`"),
 ];
@@ -170,6 +175,7 @@ impl<'a> Compiler<'a> {
         let id = self.id(kind, &object, faults);
         let only_if = object.node("if").and_then(|node| self.condition(node, faults));
         let on_error = on_error(kind.name, &object, faults);
+        let mode = object.word("mode", Mode::WORDS, faults).map(Mode::of);
         if self.out.steps.list.len() >= STEPS_MAX {
             faults.error("too-many-steps", &node.place, format!("a funnel has at most {STEPS_MAX} steps"));
             return None;
@@ -180,6 +186,7 @@ impl<'a> Compiler<'a> {
             kind: kind.name,
             only_if,
             on_error,
+            mode,
             step: Box::new(Reserved),
             next: END,
             depth: self.depth,
@@ -192,6 +199,11 @@ impl<'a> Compiler<'a> {
             self.results.push((id, Vec::new()));
             return None;
         };
+        let leaves = step.template().is_some() || step.grants().is_some() || step.offers().is_some() || step.calls().is_some();
+        if mode.is_some() && !leaves && kind.name != "emit" {
+            let what = format!("`mode` says whether something leaves, and `{}` sends and books nothing", kind.name);
+            faults.error("mode-without-effect", &object.place("mode"), what).hint("leave it out here, or write it in the funnel");
+        }
         let mut results = vec![("result".to_owned(), Type::Text)];
         results.extend(step.results());
         self.results.push((id, results));

@@ -96,6 +96,8 @@ pub struct StepAt {
     pub only_if: Option<Cond>,
     /// What happens when its effect fails.
     pub on_error: OnError,
+    /// Whether what it does leaves; `None`: as the funnel says.
+    pub mode: Option<Mode>,
     /// What it does.
     pub step: Box<dyn Step>,
     /// The step after it; [`END`] if none.
@@ -106,6 +108,32 @@ pub struct StepAt {
     pub arm: String,
     /// Where it is written.
     pub place: Place,
+}
+
+/// Whether what a step does leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Live,
+    /// When a person has released it.
+    Review,
+    /// Never: the run goes on as if it had.
+    Shadow,
+}
+
+impl Mode {
+    /// What it is called in funnels.
+    pub const WORDS: &[&str] = &["live", "hold_for_review", "shadow"];
+
+    /// The mode that a word stands for.
+    pub fn of(word: &str) -> Mode {
+        match word {
+            "hold_for_review" => Mode::Review,
+            "shadow" => Mode::Shadow,
+            _ => Mode::Live,
+        }
+    }
 }
 
 /// What happens to the run when a step's effect fails for good.

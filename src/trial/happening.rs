@@ -47,6 +47,8 @@ impl Reader<'_> {
                 change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
             }
             "enrol" => self.enrol(&object, faults),
+            "release" => Some(Act::Review(self.step_named(kind, value, faults)?, true)),
+            "reject" => Some(Act::Review(self.step_named(kind, value, faults)?, false)),
             "answer" => {
                 let step = self.calling(text_of(value), &value.place, faults);
                 let answer = answer(&object, faults);
@@ -143,11 +145,24 @@ impl Reader<'_> {
         None
     }
 
-    /// The next effect of a step fails; the step is named by its id, or by the template that it alone uses.
+    /// The next effect of a step fails.
     fn fail(&self, node: &Node, object: &Object<'_>, faults: &mut Faults) -> Option<Act> {
+        let step = self.step_named("fail", node, faults)?;
+        let failure = match object.node("with").map_or(Some("refused"), |node| shape::word(node, FAILURES, faults))? {
+            "dead" => Failure::Dead,
+            "silent" => Failure::Silent,
+            _ => Failure::Refused,
+        };
+        Some(Act::Fail(step, failure))
+    }
+
+    /// A step named by its id, or by the template that it alone uses.
+    fn step_named(&self, kind: &str, node: &Node, faults: &mut Faults) -> Option<String> {
         let named = text_of(node).filter(|step| !step.text.is_empty());
         let Some(named) = named else {
-            faults.error("wrong-type", &node.place, "`fail` wants the id of a step").hint("write for example `fail: email_1`");
+            faults
+                .error("wrong-type", &node.place, format!("`{kind}` wants the id of a step"))
+                .hint(format!("write for example `{kind}: email_1`"));
             return None;
         };
         let steps = || self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
@@ -173,12 +188,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let failure = match object.node("with").map_or(Some("refused"), |node| shape::word(node, FAILURES, faults))? {
-            "dead" => Failure::Dead,
-            "silent" => Failure::Silent,
-            _ => Failure::Refused,
-        };
-        Some(Act::Fail(format!("{step}{other}"), failure))
+        Some(format!("{step}{other}"))
     }
 }
 

@@ -46,6 +46,9 @@ pub const LISTED: &[What] = &[
     What::Told,
     What::Skipped,
     What::Held,
+    What::Review,
+    What::Released,
+    What::Shadowed,
     What::Capped,
     What::Variant,
     What::Set,
@@ -99,6 +102,7 @@ fn play(player: &mut Player<'_>, script: &Script) {
     for (at, act) in &script.acts {
         match act {
             Act::Input(body) => player.input(*at, body.clone()),
+            Act::Review(step, release) => player.review(*at, step, *release),
             Act::Answer(step, answer) => {
                 player.run_until(*at);
                 player.answer_with(step, answer.clone());

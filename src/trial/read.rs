@@ -40,6 +40,8 @@ pub struct Script {
 pub(super) enum Act {
     Input(InputBody),
     Fail(String, Failure),
+    /// A person's word on what a step holds for review: it may go.
+    Review(String, bool),
     Answer(String, Answer),
 }
 

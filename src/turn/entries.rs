@@ -208,6 +208,7 @@ impl Turn<'_> {
             results: BTreeMap::new(),
             goal: None,
             watch_until: None,
+            released: false,
             unknown: None,
         };
         self.runs.touched.insert(run.id);

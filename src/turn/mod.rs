@@ -45,6 +45,7 @@ mod entries;
 mod goals;
 mod inputs;
 mod results;
+pub mod review;
 mod saga;
 mod segments;
 mod sending;

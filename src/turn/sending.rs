@@ -17,7 +17,7 @@ use crate::funnel::Funnel;
 use crate::funnel::settings::QuietHours;
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
-use crate::step::{Flow, GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
+use crate::step::{Flow, GrantPlan, MessagePlan, Mode, NEXT, Quiet, StepAt};
 use chrono::{Days, NaiveDateTime, NaiveTime};
 use std::sync::Arc;
 
@@ -126,7 +126,10 @@ impl Turn<'_> {
             variables,
             links,
         });
-        let id = self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend);
+        let id = match self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend) {
+            Ok(id) => id,
+            Err(next) => return next,
+        };
         if !transactional {
             self.customer.sends.push(Send {
                 at: now,
@@ -203,9 +206,13 @@ impl Turn<'_> {
             variables,
             held,
         });
-        let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
-        self.count_points(&funnel.name, points, id);
-        Next::Rest
+        match self.plan(index, funnel, step, kind, None, OnUncertain::Hold) {
+            Ok(id) => {
+                self.count_points(&funnel.name, points, id);
+                Next::Rest
+            }
+            Err(next) => next,
+        }
     }
 
     pub(super) fn offer(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, bundle: String, valid_for: Span) -> Next {
@@ -230,9 +237,19 @@ impl Turn<'_> {
             return Next::Again;
         }
         let kind = EffectKind::Offer(Offer { bundle, valid_for });
-        let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
-        self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id), points: 0 });
-        Next::Rest
+        match self.plan(index, funnel, step, kind, None, OnUncertain::Hold) {
+            Ok(id) => {
+                self.customer.sends.push(Send {
+                    at: now,
+                    channel: OFFER_CHANNEL.to_owned(),
+                    tag: None,
+                    effect: Some(id),
+                    points: 0,
+                });
+                Next::Rest
+            }
+            Err(next) => next,
+        }
     }
 
     pub(super) fn call(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, call: Call, expires: Option<Span>) -> Next {
@@ -248,8 +265,8 @@ impl Turn<'_> {
         let run = &mut self.customer.runs[index];
         let valid_until = expires.map(|span| *run.deadline.get_or_insert_with(|| now.plus(span, zone)));
         // What is to be done when nobody knows is for the service to say.
-        self.plan(index, funnel, step, EffectKind::Call(call), valid_until, OnUncertain::Resend);
-        Next::Rest
+        let kind = EffectKind::Call(call);
+        self.plan(index, funnel, step, kind, valid_until, OnUncertain::Resend).map_or_else(|next| next, |_| Next::Rest)
     }
 
     /// Everything that the step's message or request may name, as it is now; the error says that it is too much.
@@ -265,7 +282,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Puts an effect into the outbox; the run waits for its answer.
+    /// Puts an effect into the outbox; the run waits for its answer. `Err`: it does not leave, because its mode is
+    /// another, and what the run does next.
     pub(super) fn plan(
         &mut self,
         index: usize,
@@ -274,9 +292,14 @@ impl Turn<'_> {
         kind: EffectKind,
         valid_until: Option<Time>,
         on_uncertain: OnUncertain,
-    ) -> String {
+    ) -> Result<String, Next> {
         let id = self.effect_id(index, &step.id);
         let run = &self.customer.runs[index];
+        match step.mode.unwrap_or(funnel.mode) {
+            Mode::Review if !run.released => return Err(self.hold_for_review(index, funnel, step, &kind, id)),
+            Mode::Shadow => return Err(self.shadow(index, funnel, step, &kind)),
+            Mode::Live | Mode::Review => {}
+        }
         self.effects.push(Effect {
             id: id.clone(),
             customer: self.customer.id.clone(),
@@ -292,7 +315,7 @@ impl Turn<'_> {
         });
         self.customer.runs[index].state = RunState::Effect { id: id.clone() };
         self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
-        id
+        Ok(id)
     }
 
     /// The id of an effect of a run's present step.

@@ -33,8 +33,8 @@ impl Turn<'_> {
         {
             return self.too_many_hops(index, funnel, step.id.clone());
         }
-        self.plan(index, funnel, step, EffectKind::Tell(Tell { to, word }), None, OnUncertain::Resend);
-        Next::Rest
+        let kind = EffectKind::Tell(Tell { to, word });
+        self.plan(index, funnel, step, kind, None, OnUncertain::Resend).map_or_else(|next| next, |_| Next::Rest)
     }
 
     /// Points for another customer.

@@ -23,10 +23,13 @@ impl Turn<'_> {
                 RunState::Waiting { until } => self.waiting(index, until, pass),
                 RunState::Held { until } if until <= self.now => self.customer.runs[index].state = RunState::Ready,
                 RunState::WaitingFor { until } => self.waiting_for(index, until, pass),
+                RunState::Review { until: Some(until), .. } if until <= self.now => {
+                    self.customer.runs[index].state = RunState::Ready
+                }
                 RunState::Effect { .. } => {
                     late.extend(self.customer.runs[index].saga.as_ref().map(|_| self.customer.runs[index].id))
                 }
-                RunState::Held { .. } | RunState::Ready | RunState::Ended { .. } => {}
+                RunState::Review { .. } | RunState::Held { .. } | RunState::Ready | RunState::Ended { .. } => {}
             }
         }
         // A gift that is given up may end its run, and so move the others.
@@ -108,6 +111,7 @@ impl Turn<'_> {
         run.iteration += 1;
         run.decision = 0;
         run.deadline = None;
+        run.released = false;
         run.state = RunState::Ready;
         self.runs.touched.insert(run.id);
     }

@@ -10,6 +10,7 @@ mod dates;
 mod effects;
 mod entry;
 mod loops;
+mod modes;
 mod order;
 mod quiet;
 mod samples;

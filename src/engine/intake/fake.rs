@@ -154,6 +154,7 @@ impl FakeStore {
             iteration: 1,
             decision: 0,
             deadline: None,
+            released: false,
             unknown: Some("no answer".to_owned()),
             saga: None,
             results: Default::default(),

@@ -26,9 +26,13 @@ pub async fn list(call: Call) -> Answer {
             })
         })
         .collect();
-    let filter = RunFilter { state: "held".to_owned(), ..RunFilter::default() };
-    let mut held = Vec::new();
-    let mut customers: Vec<String> = store.runs(filter, PAGE_ROWS_MAX).await?.into_iter().map(|run| run.customer).collect();
+    let (mut held, mut customers) = (Vec::new(), Vec::new());
+    // Engines of before called them `held`, as what waits for the morning is called.
+    for state in ["unresolved", "held"] {
+        let filter = RunFilter { state: state.to_owned(), ..RunFilter::default() };
+        customers.extend(store.runs(filter, PAGE_ROWS_MAX).await?.into_iter().map(|run| run.customer));
+    }
+    customers.sort();
     customers.dedup();
     for id in customers {
         let document = store.record(id).await?.map(|record| record.document).unwrap_or_default();
