@@ -299,7 +299,7 @@ pub struct Entries {
     pub keys: Vec<(u64, Time)>,
 }
 
-/// A message that counts for caps.
+/// A message that counts for caps, an offer that counts for the cool-down, or points that count for a budget.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Send {
     /// When: planned, then accepted.
@@ -312,6 +312,9 @@ pub struct Send {
     /// The effect that it belongs to while it is only planned.
     #[serde(default, skip_serializing_if = "is_default")]
     pub effect: Option<String>,
+    /// Of points: how many.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub points: i64,
 }
 
 /// How far a time trigger of one funnel has been looked at.

@@ -13,6 +13,7 @@ use crate::channel::{Channel, Idempotency, Prepared, SendResult};
 use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
 use crate::event::address::Address;
 use crate::event::{Input, InputBody};
+use crate::fact::Fact;
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 use crate::lang::value::Value;
 use crate::queue::Handler;
@@ -72,6 +73,9 @@ impl Engine {
             self.learn(&delivery.effect.version).await?;
             live = self.live.get();
         }
+        if let Some(breach) = self.reserve(&live.definitions.current.settings, &delivery.effect).await? {
+            return self.over_budget(&live, delivery, breach).await;
+        }
         if book_is_for(&delivery.effect) {
             return self.book(&live, delivery).await;
         }
@@ -96,11 +100,13 @@ impl Engine {
         let begun = self.patiently(begin).await?;
         let attempt = match begun {
             Begin::Go { attempt } => attempt,
-            Begin::Stale => {
-                Meter::add(&self.meter.stale, 1);
+            begun => {
+                Meter::add(&self.meter.stale, u64::from(begun == Begin::Stale));
+                if !delivery.ambiguous {
+                    self.unreserved(&delivery.effect).await;
+                }
                 return Ok(());
             }
-            Begin::TurnFirst | Begin::Paused | Begin::Gone => return Ok(()),
         };
         Meter::add(&self.meter.attempts, 1);
         failpoint("provider.call.before");
@@ -171,8 +177,7 @@ impl Engine {
         };
         // Its time passes while it waits: the turn is to know at once.
         let due = effect.valid_until.map_or(due, |until| due.min(until.plus_ms(1)));
-        let retry = Retry { effect: effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous: false };
-        self.patiently(|| self.store.retry(retry.clone())).await?;
+        self.put_back(delivery, due, why, false).await?;
         Ok(None)
     }
 
@@ -213,6 +218,9 @@ impl Engine {
     }
 
     pub(super) async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
+        if !ambiguous && !delivery.ambiguous {
+            self.unreserved(&delivery.effect).await;
+        }
         let retry = Retry { effect: delivery.effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
     }
@@ -223,31 +231,33 @@ impl Engine {
             let due = self.store.now().plus_ms(BUSY_MS);
             return self.put_back(delivery, due, "the customer was busy".to_owned(), false).await;
         };
-        self.settle_with(live, claim, delivery, None).await
+        self.settle_with(live, claim, delivery, None, Vec::new()).await
     }
 
     /// Returns an answer to the customer: at once if she is free, else through her inbox.
     pub(super) async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
         failpoint("settle.before");
         let effect = &delivery.effect;
+        self.reserved(effect, &outcome).await;
         if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
-            return self.settle_with(live, claim, delivery, Some(outcome)).await;
+            return self.settle_with(live, claim, delivery, Some(outcome), Vec::new()).await;
         }
         self.patiently(|| self.store.settle(effect.id.clone(), effect.customer.clone(), outcome.clone())).await
     }
 
-    /// The turn on an answer; `None`: the account gives it.
-    async fn settle_with(
+    /// The turn on an answer; `None`: the account gives it. `facts` stand behind those of the turn.
+    pub(super) async fn settle_with(
         &self,
         live: &Live,
         claim: Claim,
         delivery: &Delivery,
         outcome: Option<Outcome>,
+        facts: Vec<Fact>,
     ) -> Result<(), StoreError> {
         let effect = &delivery.effect;
         let (customer, version, now) = (claim.customer.clone(), claim.record.version, claim.now);
         let turned = settle_turn(live, &claim, effect, outcome.as_ref(), now);
-        let turned = match turned {
+        let (mut turned, booked) = match turned {
             Ok(turned) => turned,
             Err(failure) => {
                 // The answer must not be lost with the turn: it goes the long way, where a crash is counted.
@@ -264,11 +274,15 @@ impl Engine {
                 return self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), answer.clone())).await;
             }
         };
+        turned.facts.extend(facts);
         let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
         commit.settled = Some(effect.id.clone());
         commit.books = outcome.is_none();
         match self.commit(vec![commit]).await.first() {
-            Some(Committed::Done) => Ok(()),
+            Some(Committed::Done) => {
+                self.reserved(effect, &booked).await;
+                Ok(())
+            }
             Some(Committed::Paused) => self.put_back(delivery, now.plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await,
             // Somebody moved her between claim and commit, or the effect was settled already.
             _ => match outcome {
@@ -318,7 +332,7 @@ fn settle_turn(
     effect: &Effect,
     outcome: Option<&Outcome>,
     now: Time,
-) -> Result<turn::Turned, Failure> {
+) -> Result<(turn::Turned, Outcome), Failure> {
     let definitions = &live.definitions;
     let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
     if let Some(version) = live.lacks_for(documents.customer.as_ref()) {
@@ -336,13 +350,13 @@ fn settle_turn(
         },
         (None, None) => Outcome::Refused { why: "the customer is not known any more".to_owned() },
     };
-    let input = Input { accepted_at: now, body: InputBody::Result { effect: effect.id.clone(), outcome } };
+    let input = Input { accepted_at: now, body: InputBody::Result { effect: effect.id.clone(), outcome: outcome.clone() } };
     let id = claim.customer.clone();
     let mut turned = guarded(|| turn::turn(definitions, &id, documents.customer, account.clone(), vec![input], now))?;
     if booked && turned.account.is_none() {
         turned.account = Some(account);
     }
-    Ok(turned)
+    Ok((turned, outcome))
 }
 
 /// Renders and prepares the exact bytes; the answer is an outcome when that can never work.

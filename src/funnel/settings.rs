@@ -8,11 +8,13 @@ use crate::lang::cel::{Text, Type};
 use crate::lang::diag::Faults;
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::time::{Span, Zone};
-use crate::money::Currency;
+use crate::money::{Currency, Dec};
 use crate::template::{Line, LineKind, TemplateOptions};
+use budget::Budget;
 use chrono::NaiveTime;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub mod budget;
 mod compile;
 mod store;
 #[cfg(test)]
@@ -93,6 +95,8 @@ pub struct Settings {
     pub provider_variables: BTreeMap<String, Vec<Vec<String>>>,
     /// Sources as written; checked by the registry of sources.
     pub sources: BTreeMap<String, Node>,
+    /// Budgets of rewards; all of them hold.
+    pub budgets: Vec<Budget>,
     /// Services that steps call, as written; checked where channels are.
     pub services: BTreeMap<String, Node>,
 }
@@ -163,6 +167,11 @@ pub enum Period {
     Week,
     /// Her local calendar month.
     Month,
+}
+
+/// An amount of money, for people.
+fn currency_shown(money: Dec, currency: Currency) -> String {
+    currency.minor(money).map_or_else(|_| money.to_string(), |minor| currency.show(minor))
 }
 
 /// The channels there are.

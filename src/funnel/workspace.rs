@@ -118,6 +118,7 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         }
     }
     faults.extend(broken.without_consequences(found));
+    budgets_of_funnels(&settings, &nodes, faults);
     let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
     linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)).report(faults);
@@ -141,6 +142,18 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         tests,
         files: files.clone(),
     })
+}
+
+/// A budget of a funnel that there is not would hold nothing.
+fn budgets_of_funnels(settings: &Settings, nodes: &[(&str, &str, Option<Node>)], faults: &mut Faults) {
+    let known = || nodes.iter().map(|(name, _, _)| *name);
+    for budget in &settings.budgets {
+        if let Some(funnel) = budget.funnel.as_deref().filter(|funnel| known().all(|name| name != *funnel)) {
+            faults
+                .error("unknown-funnel", &budget.place, format!("there is no funnel `{}`", shown(funnel)))
+                .did_you_mean(funnel, known());
+        }
+    }
 }
 
 fn linted<'a>(

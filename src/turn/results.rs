@@ -1,6 +1,8 @@
 //! What came of effects: the run goes on, skips or stops.
 
 use super::Turn;
+use super::advance::Next;
+use super::caps::BUDGET;
 use super::saga::Part;
 use super::sending::set_variant;
 use super::store::is_question;
@@ -154,6 +156,10 @@ impl Turn<'_> {
         if let Some((_, channel)) = step.step.template() {
             set_variant(fact, channel);
         }
+        let reason = match why.starts_with(&format!("refused: {BUDGET}:")) {
+            true => [("reason".to_owned(), Value::from(BUDGET))].into(),
+            false => reason,
+        };
         self.result_of(index, step, name, reason);
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
@@ -162,6 +168,16 @@ impl Turn<'_> {
                 self.run_fact(index, funnel, What::Stopped, step.id.clone(), why);
                 self.end_run(index, "stopped");
             }
+        }
+    }
+
+    /// What a step wants is refused before it becomes an effect.
+    pub(super) fn refuse(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: String) -> Next {
+        let number = self.customer.runs[index].id;
+        self.failed(index, funnel, step, Outcome::Refused { why });
+        match self.customer.runs.iter().any(|run| run.id == number && run.state == RunState::Ready) {
+            true => Next::Again,
+            false => Next::Rest,
         }
     }
 

@@ -134,7 +134,13 @@ impl Turn<'_> {
             Err(next) => return next,
         };
         if !transactional {
-            self.customer.sends.push(Send { at: now, channel: plan.channel.to_owned(), tag: send_tag, effect: Some(id) });
+            self.customer.sends.push(Send {
+                at: now,
+                channel: plan.channel.to_owned(),
+                tag: send_tag,
+                effect: Some(id),
+                points: 0,
+            });
         }
         Next::Rest
     }
@@ -193,8 +199,12 @@ impl Turn<'_> {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
         };
+        let points = plan.points;
+        if let Some(why) = self.over_her_budget(&funnel.name, points) {
+            return self.refuse(index, funnel, step, why);
+        }
         let kind = EffectKind::Grant(Grant {
-            points: plan.points,
+            points,
             reason: plan.reason,
             active_after: plan.active_after,
             expires_after: plan.expires_after,
@@ -202,7 +212,13 @@ impl Turn<'_> {
             variables,
             held,
         });
-        self.plan(index, funnel, step, kind, None, OnUncertain::Hold).map_or_else(|next| next, |_| Next::Rest)
+        match self.plan(index, funnel, step, kind, None, OnUncertain::Hold) {
+            Ok(id) => {
+                self.count_points(&funnel.name, points, id);
+                Next::Rest
+            }
+            Err(next) => next,
+        }
     }
 
     pub(super) fn offer(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, bundle: String, valid_for: Span) -> Next {
@@ -244,7 +260,13 @@ impl Turn<'_> {
         };
         match self.plan(index, funnel, step, EffectKind::Offer(offer), None, OnUncertain::Hold) {
             Ok(id) => {
-                self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+                self.customer.sends.push(Send {
+                    at: now,
+                    channel: OFFER_CHANNEL.to_owned(),
+                    tag: None,
+                    effect: Some(id),
+                    points: 0,
+                });
                 Next::Rest
             }
             Err(next) => next,

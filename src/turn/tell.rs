@@ -121,6 +121,10 @@ impl Turn<'_> {
         if self.customer.asked.len() >= ASKED_MAX {
             return self.answer(&asked, Outcome::Refused { why: format!("more than {ASKED_MAX} gifts to her are on their way") });
         }
+        if let Some(why) = self.over_her_budget(&asked.funnel, grant.points) {
+            return self.answer(&asked, Outcome::Refused { why });
+        }
+        self.count_points(&asked.funnel, grant.points, id.clone());
         let paths = provider.as_ref().and_then(|name| self.workspace.settings.provider_variables.get(name));
         let variables = View { event: None, run: None, ..self.view() }.freeze(paths.map(Vec::as_slice).unwrap_or_default());
         self.effects.push(Effect {

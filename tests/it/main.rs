@@ -2,6 +2,7 @@
 
 mod bad;
 mod beside;
+mod budgets;
 mod cli;
 mod cluster;
 mod contract;

@@ -12,6 +12,7 @@ use crate::lang::time::{Span, Time};
 use crate::money::Currency;
 use crate::source::Source;
 use crate::store::pause::{Pausable, Pause};
+use crate::store::quantity::Quantity;
 use crate::store::read::*;
 use crate::store::*;
 use futures_util::future::BoxFuture;
@@ -45,6 +46,7 @@ pub fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        budgets: Vec::new(),
         services: BTreeMap::new(),
     }
 }
@@ -354,6 +356,14 @@ impl Store for FakeStore {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         self.read(|rows| rows.pauses.clone())
+    }
+
+    fn take_quantity(&self, _quantity: Quantity, _least: i64, _want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        self.nothing()
+    }
+
+    fn return_quantity(&self, _name: String, _count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        self.nothing()
     }
 
     fn put_definitions(

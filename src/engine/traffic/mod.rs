@@ -64,13 +64,10 @@ struct Line {
     under_way: u32,
     breaker: Breaker,
     slots: Slots,
-<<<<<<< HEAD
     /// When the next one that is sent away by a rest comes back: what is urgent, and marketing.
     come_back: [Time; 2],
-=======
     /// Why grants are parked there, if they are.
     blocked: Option<String>,
->>>>>>> 40577f559bf7998819f2eb1a1388f359827897ae
 }
 
 /// How a provider does, for people.

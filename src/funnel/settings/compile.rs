@@ -67,6 +67,12 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::optional("providers", Shape::MapOf(&Shape::Ref("provider")), "what carries messages and remote grants, by name"),
     Field::optional("sources", Shape::MapOf(&Shape::Ref("source")), "who may deliver webhooks, by name"),
+    Field::optional(
+        "budgets",
+        Shape::List(&Shape::Object(budget::BUDGET_FIELDS)),
+        "most points that may be given in a period; all budgets hold together, and a breach pauses the funnel (default: none)",
+    ),
+    Field::optional("point_value", Shape::Number, "what a point is worth in the workspace's currency, for budgets in money"),
     Field::optional("services", Shape::MapOf(&Shape::Ref("service")), "what steps may `call`, by name; they reach nothing else"),
 ];
 
@@ -115,6 +121,7 @@ impl Settings {
         let providers = nodes(field("providers"), "providers", faults);
         let known: BTreeSet<String> =
             providers.keys().map(String::as_str).chain([BUILT_IN_PROVIDER]).map(str::to_owned).collect();
+        let point_value = field("point_value").and_then(|node| shape::number(node, faults));
         let options = TemplateOptions { currency, zone };
         let owner = field("membership_owner").and_then(|node| shape::word(node, OWNERS, faults));
         let mut settings = Settings {
@@ -137,6 +144,7 @@ impl Settings {
             providers,
             loyalty_store: None,
             sources: nodes(field("sources"), "sources", faults),
+            budgets: field("budgets").map(|node| budget::budgets(node, point_value, currency, faults)).unwrap_or_default(),
             services: services(field("services"), &known, faults),
         };
         settings.loyalty_store = field("loyalty_store").and_then(|node| LoyaltyStore::read(node, &settings, faults));
@@ -207,7 +215,7 @@ fn named<T>(
     entries.filter_map(|(key, node)| Some((key.text.clone(), read(key, node, faults)?))).collect()
 }
 
-fn bounded(count: usize, max: usize, place: &Place, what: &str, faults: &mut Faults) {
+pub(super) fn bounded(count: usize, max: usize, place: &Place, what: &str, faults: &mut Faults) {
     if count > max {
         faults.error("too-many", place, format!("{count} {what} are too many")).hint(format!("use at most {max}"));
     }

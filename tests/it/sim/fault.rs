@@ -10,6 +10,7 @@ use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
     Counts, Figure, KeptMessage, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
 };
@@ -298,6 +299,14 @@ impl Store for Faulty {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         self.store.pauses()
+    }
+
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        self.store.take_quantity(quantity, least, want)
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.return_quantity(name, count)
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

@@ -6,6 +6,7 @@ use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
     Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
 };
@@ -154,6 +155,14 @@ impl Store for ModelStore {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         self.ask(Truth::all_pauses)
+    }
+
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        self.call(move |truth, _| truth.take_quantity(&quantity, least, want))
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        self.call(move |truth, _| truth.return_quantity(&name, count))
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

@@ -4,6 +4,7 @@ use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::*;
 use autofunnel::store::*;
 use futures_util::FutureExt;
@@ -163,6 +164,14 @@ impl Store for Sink {
     }
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        never()
+    }
+
+    fn take_quantity(&self, _quantity: Quantity, _least: i64, _want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        never()
+    }
+
+    fn return_quantity(&self, _name: String, _count: i64) -> BoxFuture<'_, StoreResult<()>> {
         never()
     }
 
