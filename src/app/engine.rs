@@ -78,8 +78,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
             source.name()
         );
     }
-    let scale = clock.scale();
-    let store = store::open(&place, roles, Arc::new(move || clock.now()), scale).await?;
+    let store = store::open(&place, roles, &clock).await?;
     let funnels = current.funnels.values().map(|funnel| (funnel.name.clone(), funnel.version.clone())).collect();
     let bundle = serde_json::to_vec(&current.files).context("cannot write the workspace down")?;
     store.put_definitions(current.hash.clone(), funnels, bundle).await?;

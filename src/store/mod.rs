@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 mod digest;
 pub mod failpoint;
+pub mod jump;
 pub mod migrate;
 pub mod pause;
 pub mod quantity;
@@ -325,6 +326,12 @@ pub enum Fate {
 pub trait Store: read::Reads + Send + Sync + 'static {
     /// The store's clock.
     fn now(&self) -> Time;
+
+    /// By how much its clock has jumped, in milliseconds; then nothing is handed out (see [`jump`]). `None`: it has
+    /// not.
+    fn clock_jump(&self) -> Option<i64> {
+        None
+    }
 
     /// What part of all customers' effects this process delivers: above 0, at most 1.
     fn share(&self) -> f64 {

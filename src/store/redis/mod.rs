@@ -30,7 +30,7 @@ use clock::Clock;
 use futures_util::future::BoxFuture;
 use memory::Memory;
 use pump::{Op, Pump, Reply};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -143,6 +143,8 @@ struct Inner {
     follower: follow::Signals,
     /// Redis has come back older than it was: nothing is sent until a person says so.
     paused: AtomicBool,
+    /// An operator's last word that had been given when the server's clock was as it should be.
+    confirmed: AtomicI64,
     /// Up to which of the connections made again the server was found to be what it was.
     recognised: tokio::sync::Mutex<u64>,
     /// Every write is on disk before it is answered.
@@ -228,6 +230,7 @@ impl Inner {
             // Registered before the look: a change between the look and the sleep is not missed.
             woken.as_mut().enable();
             let next = match which {
+                _ if self.clock.jumps.by().is_some() => memory::NEVER,
                 Work::Turns => self.memory().turns_at(),
                 Work::Effects if self.paused.load(Ordering::Acquire) => memory::NEVER,
                 Work::Effects => self.memory().effects_at(),
@@ -285,6 +288,10 @@ where
 impl Store for RedisStore {
     fn now(&self) -> Time {
         self.inner.clock.now()
+    }
+
+    fn clock_jump(&self) -> Option<i64> {
+        self.inner.clock.jumps.by()
     }
 
     fn share(&self) -> f64 {
