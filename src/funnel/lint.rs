@@ -35,6 +35,7 @@ impl Linted<'_> {
             offers_of_nobody(funnel, faults);
             self.way_out(funnel, faults);
         }
+        self.enters(faults);
         self.same_bonus(faults);
         self.emit_cycles(faults);
         if self.whole {
@@ -60,7 +61,7 @@ impl Linted<'_> {
     /// had; a workspace that sends for real needs it.
     fn way_out(&self, funnel: &Funnel, faults: &mut Faults) {
         for at in &funnel.steps.list {
-            let Some((name, channel)) = at.step.template() else { continue };
+            let Some((name, _)) = at.step.template() else { continue };
             let Some(template) = funnel.templates.get(name) else { continue };
             let names = template.variables().iter().any(|path| path.first().is_some_and(|root| root == "unsubscribe_url"));
             if names && !self.address {
@@ -73,7 +74,7 @@ impl Linted<'_> {
                     .hint("say in autofunnel.yaml where customers reach this engine: `address: https://mail.shop.example`");
             }
             let marketing = !at.step.transactional().unwrap_or(funnel.transactional);
-            if !names && self.address && channel == "email" && marketing {
+            if !names && self.address && at.step.channels().contains(&"email") && marketing {
                 faults
                     .error(
                         "no-way-out",
@@ -81,6 +82,22 @@ impl Linted<'_> {
                         format!("the marketing e-mail of the step `{}` has no way to unsubscribe", at.id),
                     )
                     .hint("name `{{ unsubscribe_url }}` in its template, or write `transactional: true` if it is none");
+            }
+        }
+    }
+
+    /// What a funnel reads as its event comes from what starts it; only one that is started by hand takes anything.
+    fn enters(&self, faults: &mut Faults) {
+        for at in self.funnels.values().flat_map(|funnel| &funnel.steps.list) {
+            let Some(target) = at.step.enters().and_then(|name| self.funnels.get(name)) else { continue };
+            if target.trigger.interest() != Interest::Manual {
+                faults
+                    .error(
+                        "enter-trigger",
+                        &at.place,
+                        format!("the funnel `{}` cannot be entered: it starts with {}", target.name, target.trigger.sentence()),
+                    )
+                    .hint("only a funnel with `trigger: manual` can; or emit the event that it starts with");
             }
         }
     }
@@ -115,9 +132,12 @@ impl Linted<'_> {
         for cycle in &graph.cycles {
             let names: Vec<&str> = cycle.iter().map(|index| graph.funnels[*index].name.as_str()).collect();
             let starts = |event: &str| graph.started_by(event).any(|index| index == cycle[1 % cycle.len()]);
-            let step = graph.funnels[cycle[0]].steps.list.iter().find(|at| at.step.emits().is_some_and(starts));
+            let next = names[1 % names.len()];
+            let leads_on = |at: &&StepAt| at.step.emits().is_some_and(starts) || at.step.enters() == Some(next);
+            let step = graph.funnels[cycle[0]].steps.list.iter().find(leads_on);
             let Some(step) = step else { continue };
             let message = match names[..] {
+                [one] if step.step.enters().is_some() => format!("the funnel `{one}` enters itself"),
                 [one] => format!(
                     "the funnel `{one}` starts on the event `{}` that it emits itself",
                     step.step.emits().unwrap_or_default()
@@ -170,7 +190,13 @@ impl<'a> Graph<'a> {
             }
         }
         let number: BTreeMap<&str, usize> = events.keys().zip(funnels.len()..).map(|(event, node)| (*event, node)).collect();
-        let out = |funnel: &&'a Funnel| emitted(funnel).iter().filter_map(|event| number.get(event).copied()).collect();
+        let place = |name: &str| funnels.iter().position(|funnel| funnel.name == name);
+        let entered =
+            |funnel: &&'a Funnel| funnel.steps.list.iter().filter_map(|at| place(at.step.enters()?)).collect::<Vec<usize>>();
+        let out = |funnel: &&'a Funnel| {
+            let emitted = emitted(funnel);
+            emitted.iter().filter_map(|event| number.get(event).copied()).chain(entered(funnel)).collect()
+        };
         let edges: Vec<Vec<usize>> = funnels.iter().map(out).chain(events.values().cloned()).collect();
         Graph { seen: vec![None; edges.len()], funnels, events, edges, way: Vec::new(), cycles: Vec::new() }
     }
@@ -211,7 +237,7 @@ fn unreachable_steps(funnel: &Funnel, faults: &mut Faults) {
             continue;
         };
         let own = (at.only_if.is_some() || at.step.goes_on()).then_some(NEXT);
-        let targets = at.step.arms().into_iter().map(|(_, to)| to).chain(own);
+        let targets = at.arms().into_iter().map(|(_, to)| to).chain(own);
         open.extend(
             targets.map(|to| if to == NEXT { at.next } else { to }).filter(|to| *to != END && (*to as usize) < list.len()),
         );

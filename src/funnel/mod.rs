@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub mod draft;
+pub mod holdout;
 mod keeps;
 mod lint;
 pub mod names;
@@ -80,6 +81,8 @@ pub struct Funnel {
     pub re_entry: ReEntry,
     /// Entry filter.
     pub only_if: Option<Cond>,
+    /// So long the entry filter is judged again.
+    pub settle: Option<Span>,
     /// Must hold for a run to go on.
     pub go_on_while: Option<Cond>,
     /// Ends a run at once.
@@ -88,6 +91,8 @@ pub struct Funnel {
     pub goal: Option<Goal>,
     /// Higher first.
     pub priority: i64,
+    /// This share is left alone and measured all the same; `None`: as the workspace says.
+    pub holdout: Option<holdout::Share>,
     /// Its messages are not marketing.
     pub transactional: bool,
     /// Consent topic.

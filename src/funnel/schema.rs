@@ -42,6 +42,7 @@ pub const TEST_FIELDS: &[Field] = &[
 /// Fields of `given`.
 pub const GIVEN_FIELDS: &[Field] = &[
     Field::optional("customer", Shape::MapOf(&Shape::Data), "profile fields; without `zone` she lives in the workspace's zone"),
+    Field::optional("holdout", Shape::Bool, "`true`: she is one of those who are held out (default: she is not)"),
     Field::optional("consent", Shape::Ref("test_consent"), "consent given before the test begins"),
     Field::optional("membership", Shape::Object(MEMBERSHIP_FIELDS), "her membership"),
     Field::optional(
@@ -97,16 +98,20 @@ const FAILURES: &[&str] = &["refused", "dead"];
 /// Kinds of facts that `expect` lists, each with what it says.
 pub const FACT_KINDS: &[(&str, &str)] = &[
     ("entered", "a run began"),
+    ("held_out", "she would have entered and is left alone"),
+    ("settling", "the trigger fired, and who may enter is judged again for a while"),
     ("not_entered", "the trigger fired and no run began"),
     ("sent", "a message was sent"),
     ("granted", "points were granted"),
     ("offered", "an offer was made"),
     ("skipped", "a step was skipped"),
-    ("held", "a message waits for the end of quiet hours"),
+    ("held", "a message waits for the end of quiet hours, for its window, or for room under a cap"),
     ("capped", "a cap stood against a message"),
     ("variant", "a split chose"),
     ("set", "a profile field was set"),
     ("emitted", "an event was emitted"),
+    ("passed_on", "another funnel was asked to begin"),
+    ("restarted", "a wait began anew"),
     ("failed", "a step failed for good"),
     ("goal", "the goal was reached"),
     ("exited", "the run ended early"),

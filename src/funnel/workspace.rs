@@ -109,7 +109,8 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         Some(node) => Catalog::compile(node, &plain, settings.currency, &mut found),
         None => Catalog::default(),
     };
-    let cx = Context { base: &base, settings: &settings, catalog: &catalog, templates: &templates };
+    let names = nodes.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    let cx = Context { base: &base, settings: &settings, catalog: &catalog, funnels: names, templates: &templates };
     let mut funnels = BTreeMap::new();
     for (name, path, node) in &nodes {
         let Some(node) = node else { continue };

@@ -3,7 +3,7 @@
 //! A step is emitted first, then the lists below it, then what follows it. The last step of a list below
 //! goes on where the step above goes on; while that is not known its `next` is an open end.
 
-use super::{END, KINDS, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
+use super::{END, KINDS, NEXT, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
 use crate::lang::cel::{Cond, Expr, Schema, Text, Type};
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::Node;
@@ -20,10 +20,19 @@ pub const COMMON: &[Field] = &[
     Field::optional("if", Shape::Condition, "only if this holds; otherwise the step is skipped"),
     Field::optional(
         "on_error",
-        Shape::Word(&["stop", "skip"]),
-        "what happens when the step fails for good: `stop` ends the run, `skip` goes on; messages skip, grants and offers stop",
+        Shape::Either(&[Shape::Word(ON_ERROR), Shape::Ref("steps")]),
+        "what happens when the step fails for good: `stop` ends the run, `skip` goes on, or steps that are done then; messages skip, grants and offers stop",
     ),
 ];
+
+const ON_ERROR: &[&str] = &["stop", "skip"];
+
+/// For kinds with an effect.
+pub const EXPIRES: Field =
+    Field::optional("expires", Shape::Duration, "not done later than this after the run came to the step; never if not given");
+/// For kinds with an effect that can come too late.
+pub const IF_EXPIRED: Field =
+    Field::optional("if_expired", Shape::Ref("steps"), "steps to do when it was not done in time; if not given, the run goes on");
 
 /// Results of the steps so far: step id → names and types below `steps.<id>`.
 pub type StepResults = Vec<(String, Vec<(String, Type)>)>;
@@ -46,6 +55,8 @@ pub struct StepNames<'a> {
     pub templates: &'a BTreeMap<String, Arc<Template>>,
     /// What a message written in a step takes from the workspace.
     pub options: TemplateOptions,
+    /// Funnels of the workspace.
+    pub funnels: Vec<String>,
     /// Memberships in the catalog.
     pub memberships: Vec<String>,
     /// The workspace's zone.
@@ -160,12 +171,7 @@ impl<'a> Compiler<'a> {
         let object = Object::read(node, &[kind.fields, COMMON], &format!("the step `{}`", kind.name), faults)?;
         let id = self.id(kind, &object, faults);
         let only_if = object.node("if").and_then(|node| self.condition(node, faults));
-        let on_error = match object.word("on_error", &["stop", "skip"], faults) {
-            Some("stop") => OnError::Stop,
-            Some(_) => OnError::Skip,
-            None if matches!(kind.name, "grant" | "offer") => OnError::Stop,
-            None => OnError::Skip,
-        };
+        let on_error = on_error(kind, &object, faults);
         if self.out.steps.list.len() >= STEPS_MAX {
             faults.error("too-many-steps", &node.place, format!("a funnel has at most {STEPS_MAX} steps"));
             return None;
@@ -176,6 +182,7 @@ impl<'a> Compiler<'a> {
             kind: kind.name,
             only_if,
             on_error,
+            if_expired: None,
             step: Box::new(Reserved),
             next: END,
             depth: self.depth,
@@ -192,6 +199,13 @@ impl<'a> Compiler<'a> {
         results.extend(step.results());
         self.results.push((id, results));
         self.out.steps.list[index].step = step;
+        let mut here = Below { compiler: self, ends: &mut below, index };
+        let failed = object.node("on_error").filter(|node| node.list().is_some());
+        let failed = failed.map(|steps| here.arm("on_error", steps, faults).unwrap_or(NEXT));
+        let expired = object.node("if_expired").map(|steps| here.arm("if_expired", steps, faults).unwrap_or(NEXT));
+        let at = &mut self.out.steps.list[index];
+        at.if_expired = expired;
+        at.on_error = failed.map_or(at.on_error, OnError::Branch);
         // A step with arms goes on after itself too: when its `if` is false, or an arm is missing.
         below.push(index);
         Some(below)
@@ -283,6 +297,28 @@ impl<'c, 'a> Below<'c, 'a> {
     }
 }
 
+/// What the word says, or what the kind does; a list of steps is read when the step itself has its place.
+fn on_error(kind: &StepKind, object: &Object<'_>, faults: &mut Faults) -> OnError {
+    let word = object.node("on_error").filter(|node| node.list().is_none()).and_then(|node| shape::word(node, ON_ERROR, faults));
+    match word {
+        Some("stop") => OnError::Stop,
+        Some(_) => OnError::Skip,
+        None if matches!(kind.name, "grant" | "offer") => OnError::Stop,
+        None => OnError::Skip,
+    }
+}
+
+/// Reads `expires`, which is some time.
+pub fn expires(object: &Object<'_>, faults: &mut Faults) -> Option<Span> {
+    let span = object.span("expires", faults)?;
+    if span.is_zero() {
+        faults
+            .error("expires-zero", &object.place("expires"), "a step cannot expire at once")
+            .hint("leave `expires` out, or give it some time");
+    }
+    Some(span)
+}
+
 fn bad_id(id: &str) -> Option<&'static str> {
     if id.len() > 40 {
         return Some("it is longer than 40 characters");
@@ -323,6 +359,23 @@ fn kind_of(node: &Node, faults: &mut Faults) -> Option<&'static StepKind> {
             None
         }
     }
+}
+
+/// Reads a map of names and values, each as [`value`] does.
+pub fn values(
+    object: &Object<'_>,
+    field: &str,
+    compiler: &Compiler<'_>,
+    faults: &mut Faults,
+) -> Vec<(String, super::set::Source)> {
+    let Some(node) = object.node(field) else { return Vec::new() };
+    let Some(entries) = node.map() else {
+        faults
+            .error("properties-form", &node.place, format!("`{field}` takes a map of names and values"))
+            .hint(format!("for example `{field}: {{ seats: 2 }}`"));
+        return Vec::new();
+    };
+    entries.iter().filter_map(|(key, node)| Some((key.text.clone(), value(node, compiler, faults)?))).collect()
 }
 
 /// Reads a value that is either literal data or `{ cel: <expression> }`.

@@ -1,6 +1,7 @@
 //! `grant`: bonus points, booked under the effect's own key, so never twice.
 
-use super::{Below, Flow, GrantPlan, Step, StepCx, StepKind};
+use super::compile::expires;
+use super::{Below, EXPIRES, Flow, GrantPlan, IF_EXPIRED, Step, StepCx, StepKind};
 use crate::lang::cel::Type;
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
@@ -27,6 +28,8 @@ pub static KIND: StepKind = StepKind {
         ),
         Field::optional("active_after", Shape::Duration, "they can be spent only after this time"),
         Field::optional("expires_after", Shape::Duration, "they run out this long after they became spendable"),
+        EXPIRES,
+        IF_EXPIRED,
     ],
     compile,
 };
@@ -41,8 +44,9 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
     let reason = object.text("reason", faults).map(|t| t.text);
     let active_after = object.span("active_after", faults).unwrap_or_default();
     let expires_after = object.span("expires_after", faults).or(below.names().points_expire);
+    let expires = expires(object, faults);
     let reason = reason.unwrap_or_else(|| below.names().funnel.to_owned());
-    Some(Box::new(GrantStep { plan: GrantPlan { points: points?, reason, active_after, expires_after } }))
+    Some(Box::new(GrantStep { plan: GrantPlan { points: points?, reason, active_after, expires_after, expires } }))
 }
 
 /// Reads `200 points`, `1 point` or `200`.

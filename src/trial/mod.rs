@@ -38,6 +38,8 @@ pub const CUSTOMER: &str = "customer";
 /// The kinds of fact that a test lists. How a run waits and branches is left out: what comes of it is listed.
 pub const LISTED: &[What] = &[
     What::Entered,
+    What::HeldOut,
+    What::Settling,
     What::NotEntered,
     What::Sent,
     What::Granted,
@@ -48,6 +50,8 @@ pub const LISTED: &[What] = &[
     What::Variant,
     What::Set,
     What::Emitted,
+    What::PassedOn,
+    What::Restarted,
     What::Failed,
     What::Goal,
     What::Exited,

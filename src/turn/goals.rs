@@ -12,6 +12,9 @@ use crate::trigger::LATE_MS;
 use crate::watch::{Flip, Watch};
 use std::sync::Arc;
 
+/// What figures call those who are held out, as they call the variants of a split.
+pub const HOLDOUT: &str = "holdout";
+
 impl Turn<'_> {
     /// Counts goals of every run whose window is open at the event's time, ended runs included.
     pub(super) fn goals(&mut self, pass: &Pass) {
@@ -130,7 +133,7 @@ impl Turn<'_> {
         let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
         if let Some(funnel) = self.definitions.funnel(&self.customer.runs[index].version).cloned() {
             let step = funnel.steps.list.get(self.customer.runs[index].at as usize);
-            let message = step.and_then(|step| step.step.template());
+            let message = step.and_then(|step| self.message_of(index, step));
             let about =
                 message.map_or_else(|| step.map_or_else(String::new, |step| step.id.clone()), |(name, _)| name.to_owned());
             let fact = self.run_fact(index, &funnel, What::Withdrawn, about, "the run is over");
@@ -156,9 +159,11 @@ impl Turn<'_> {
         why: impl Into<String>,
     ) -> &mut Fact {
         let run = &self.customer.runs[index];
-        let step = funnel.steps.list.get(run.at as usize).map(|step| step.id.clone()).unwrap_or_default();
-        let reference =
-            RunRef { funnel: run.funnel.clone(), version: short(&run.version), run: run.id, step, variant: String::new() };
+        // Who is held out is at no step; her figures stand apart from those of who is not.
+        let at = funnel.steps.list.get(run.at as usize).filter(|_| !run.ghost);
+        let step = at.map(|step| step.id.clone()).unwrap_or_default();
+        let variant = if run.ghost { HOLDOUT.to_owned() } else { String::new() };
+        let reference = RunRef { funnel: run.funnel.clone(), version: short(&run.version), run: run.id, step, variant };
         let fact = self.fact(what, about, why);
         fact.run = Some(reference);
         fact

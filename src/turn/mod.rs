@@ -22,6 +22,8 @@
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
+//! reach    by which channel, and when
+//! settle   entries that are judged again
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! ```
 
@@ -43,9 +45,11 @@ mod caps;
 mod entries;
 mod goals;
 mod inputs;
+mod reach;
 mod results;
 mod segments;
 mod sending;
+mod settle;
 mod stops;
 pub mod view;
 mod waits;
@@ -165,6 +169,13 @@ struct Turn<'a> {
 enum Pending {
     /// An event of the engine's own.
     Event(Event),
+    /// A step asks for a run of another funnel.
+    Enter {
+        /// Funnel, id of the request, what it reads as its event.
+        asked: (String, String, crate::lang::value::Fields),
+        /// Hops that led to it.
+        depth: u8,
+    },
     /// The profile changed: judge everything again.
     Look {
         /// Hops that led to it.
@@ -308,6 +319,7 @@ impl<'a> Turn<'a> {
             let mut pass = Pass::default();
             match pending {
                 Pending::Event(event) => self.take(InputBody::Event(event), &mut pass),
+                Pending::Enter { asked, depth } => pass = Pass { enrol: Some(asked), depth, ..pass },
                 Pending::Look { depth, under_way } => pass = Pass { profile: true, depth, under_way, ..pass },
             }
             self.pass(pass);

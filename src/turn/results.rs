@@ -50,7 +50,7 @@ impl Turn<'_> {
     }
 
     fn accepted(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, effect: &str, data: Fields) {
-        if let Some((template, channel)) = step.step.template() {
+        if let Some((template, channel)) = self.message_of(index, step) {
             let fact = self.run_fact(index, funnel, What::Sent, template, "");
             set_variant(fact, channel);
             let properties = [
@@ -94,12 +94,21 @@ impl Turn<'_> {
             Outcome::Accepted { .. } => String::new(),
         };
         let about = step.step.template().map_or_else(|| step.id.clone(), |(template, _)| template.to_owned());
+        let message = self.message_of(index, step);
         let fact = self.run_fact(index, funnel, What::Failed, about, why.clone());
-        if let Some((_, channel)) = step.step.template() {
+        if let Some((_, channel)) = message {
             set_variant(fact, channel);
+        }
+        // One of unknown fate may have arrived: it is not sent again by another channel.
+        if matches!(name, "refused" | "dead") && self.tries_next_channel(index, funnel, step) {
+            return;
         }
         self.result_of(index, step, name, Fields::new());
         match step.on_error {
+            OnError::Branch(to) => {
+                self.run_fact(index, funnel, What::Branched, "on_error", why);
+                self.go(index, step, to);
+            }
             OnError::Skip => self.go(index, step, NEXT),
             OnError::Stop => {
                 self.run_fact(index, funnel, What::Stopped, step.id.clone(), why);

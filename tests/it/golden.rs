@@ -5,9 +5,13 @@ pub mod stage;
 
 mod bounds;
 mod caps;
+mod carts;
+mod channels;
 mod dates;
+mod deadlines;
 mod effects;
 mod entry;
+mod holdout;
 mod loops;
 mod order;
 mod quiet;

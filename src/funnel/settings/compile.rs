@@ -44,6 +44,11 @@ pub const FIELDS: &[Field] = &[
         "most marketing messages in a period; all caps hold together (default: none)",
     ),
     Field::optional("offers", Shape::Object(OFFERS_FIELDS), "the cool-down between offers, over all funnels (default: none)"),
+    Field::optional(
+        "holdout",
+        holdout::SHAPE,
+        "so many customers are left alone by every funnel, and measured all the same (default: none)",
+    ),
     Field::optional("channels", Shape::Object(CHANNEL_FIELDS), "which provider carries which channel (default: inbox for all)"),
     Field::optional(
         "address",
@@ -121,6 +126,7 @@ impl Settings {
             quiet_hours: field("quiet_hours").and_then(|node| quiet_hours(node, faults)),
             caps: field("caps").map(|node| caps(node, faults)).unwrap_or_default(),
             offers: field("offers").and_then(|node| offers(node, faults)),
+            holdout: field("holdout").and_then(|node| Share::read(node, faults)),
             channels: field("channels").map(|node| channels(node, &providers, faults)).unwrap_or_default(),
             address: field("address").and_then(|node| public_address(node, faults)),
             clicks: field("clicks").map_or_else(|| vec!["email".to_owned()], |node| clicks(node, faults)),

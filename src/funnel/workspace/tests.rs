@@ -5,6 +5,8 @@ use super::*;
 use crate::lang::diag::Fault;
 use crate::lang::time::Span;
 
+mod language;
+
 fn samples() -> Files {
     fn walk(root: &std::path::Path, folder: &std::path::Path, files: &mut Files) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -374,6 +376,6 @@ fn arms_go_on_where_the_step_above_them_goes_on() {
         ("wait_4", END, 0),
     ];
     assert_eq!(flat, wanted);
-    let arms = |index: usize| list[index].step.arms().into_iter().map(|(_, to)| to).collect::<Vec<_>>();
+    let arms = |index: usize| list[index].arms().into_iter().map(|(_, to)| to).collect::<Vec<_>>();
     assert_eq!((arms(0), arms(3)), (vec![1, 3], vec![4, 5]));
 }
