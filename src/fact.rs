@@ -111,6 +111,12 @@ whats! {
     Skipped = "skipped",
     /// A message was held back by quiet hours, by its window, or until a cap has room.
     Held = "held",
+    /// What a step would do waits for a person.
+    Review = "review",
+    /// A person let it go.
+    Released = "released",
+    /// What a step would have done; its funnel or step only tries.
+    Shadowed = "shadowed",
     /// A message was not sent because of a cap.
     Capped = "capped",
     /// A branch was taken.
@@ -125,8 +131,16 @@ whats! {
     Sent = "sent",
     /// Points were granted.
     Granted = "granted",
+    /// Points that were granted were taken back.
+    Undone = "undone",
     /// An offer was made.
     Offered = "offered",
+    /// Another customer was told something: an event, or points that are hers.
+    Told = "told",
+    /// Points are held: nobody sees or spends them before it is certain that they are hers.
+    Promised = "promised",
+    /// A service was called and answered as expected.
+    Called = "called",
     /// An effect was refused, died, or its result is unknown.
     Failed = "failed",
     /// An effect was taken back before it began.

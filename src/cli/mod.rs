@@ -27,6 +27,7 @@ mod preview;
 mod quarantine;
 mod remote;
 mod report;
+mod review;
 mod runs;
 mod schema;
 mod send;
@@ -91,6 +92,7 @@ enum Command {
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
     Effects(effects::Effects),
+    Review(review::Review),
     Pause(pause::Pause),
     Resume(pause::Resume),
     Quarantine(quarantine::Quarantine),
@@ -120,6 +122,7 @@ impl Command {
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
             Command::Effects(command) => command.run(term),
+            Command::Review(command) => command.run(term),
             Command::Pause(command) => command.run(term),
             Command::Resume(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),

@@ -6,7 +6,7 @@
 
 use super::holdout::{self, Share};
 use super::names::{Base, Names, with_own};
-use super::settings::Settings;
+use super::settings::{MembershipOwner, Settings};
 use super::{Funnel, Goal, ReEntry};
 use crate::catalog::Catalog;
 use crate::lang::cel::{Cond, Expr, Type};
@@ -14,7 +14,7 @@ use crate::lang::diag::{Fault, Faults, Severity};
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Field, Object, Shape};
 use crate::lang::time::{DAY_MS, Span, Time};
-use crate::step::{self, Compiled, StepNames, StepResults, Steps};
+use crate::step::{self, Compiled, Mode, StepNames, StepResults, Steps};
 use crate::template::{Template, TemplateOptions};
 use crate::trigger::{self, DefaultReEntry, Interest, Trigger, TriggerNames};
 use crate::watch::{self, Watch, WatchNames};
@@ -65,6 +65,12 @@ pub const FIELDS: &[Field] = &[
         "transactional",
         Shape::Bool,
         "true: its messages are not marketing; consent, quiet hours and caps do not apply",
+    ),
+    Field::optional(
+        "mode",
+        Shape::Word(Mode::WORDS),
+        "`live`; `hold_for_review`: messages, grants and offers wait for a person's release; `shadow`: runs go on as if they \
+         had left, and nothing does",
     ),
     Field::optional("topic", Shape::Name("topic"), "consent topic that its messages ask for beside the channel"),
     Field::optional("tag", Shape::Name("tag"), "tag of its messages, for caps by tag"),
@@ -139,6 +145,7 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
         holdout: holdout(&object, faults),
         priority: object.int("priority", -PRIORITY_MAX, PRIORITY_MAX, faults).unwrap_or(0),
         transactional: object.bool("transactional", false, faults),
+        mode: object.word("mode", Mode::WORDS, faults).map(Mode::of).unwrap_or_default(),
         topic: object.node("topic").and_then(|node| shape::name(node, faults)).map(|text| text.text),
         tag: object.node("tag").and_then(|node| shape::name(node, faults)).map(|text| text.text),
         steps: compiled.steps,
@@ -192,10 +199,13 @@ fn compile_steps(name: &str, node: &Node, outside: &Names<'_>, cx: &Context<'_>,
         templates: cx.templates,
         funnels: cx.funnels.clone(),
         options: TemplateOptions { currency: cx.settings.currency, zone: cx.settings.zone },
-        memberships: cx.catalog.memberships.keys().cloned().collect(),
+        memberships: cx.catalog.memberships.iter().map(|(name, membership)| (name.clone(), membership.term)).collect(),
+        own_memberships: cx.settings.membership_owner == MembershipOwner::Account,
+        services: cx.settings.services.keys().cloned().collect(),
         zone: cx.settings.zone,
         funnel: name,
         points_expire: cx.catalog.bonus_expires_after,
+        points_elsewhere: cx.settings.loyalty.is_some(),
     };
     step::steps(node, &names, faults)
 }

@@ -106,7 +106,7 @@ impl Keeps {
                 self.cond(cond);
             }
             let ways = at.step.ways().into_iter().flat_map(|ways| ways.ways).map(|(watch, _)| watch);
-            for watch in ways.chain(at.step.restart()) {
+            for watch in ways.chain(at.step.restart()).chain(at.step.undo().map(|(watch, _)| watch)) {
                 self.watch(watch);
             }
             for need in at.step.needs() {

@@ -4,7 +4,7 @@
 //! offers is what the engine takes. What a table cannot say (a segment that there is not, a condition with a
 //! wrong type) only `check` finds. The fields of tests stand here, because only this form needs them as tables.
 
-use super::{draft, settings};
+use super::{blocks, draft, settings};
 use crate::catalog;
 use crate::lang::diag::Faults;
 use crate::lang::node;
@@ -50,6 +50,11 @@ pub const GIVEN_FIELDS: &[Field] = &[
         Shape::List(&Shape::Ref("test_history")),
         "earlier events: they fill her history and fire nothing",
     ),
+    Field::optional(
+        "answers",
+        Shape::MapOf(&Shape::Object(ANSWER_FIELDS)),
+        "what services answer, by the id of the step that calls (default: 200 without a body)",
+    ),
     Field::optional("at", Shape::Phrase(MOMENT), "the time at which the test begins"),
 ];
 
@@ -80,11 +85,33 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         Field::optional("properties", Shape::MapOf(&Shape::Data), "can be read as `event.<name>` in the run"),
         AT,
     ],
+    &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
+    &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[
-        Field::required("fail", Shape::Name("step"), "the next effect of this step, or with this template, fails"),
-        Field::optional("with", Shape::Word(FAILURES), "how it fails: `refused` by the receiver, or `dead` after all attempts"),
+        Field::required(
+            "fail",
+            Shape::Name("step"),
+            "the next effect of this step, or with this template, fails; `STEP.other`: what a step `both` asks of the other",
+        ),
+        Field::optional(
+            "with",
+            Shape::Word(FAILURES),
+            "how it fails: `refused` by the receiver (default), `dead` after all attempts, or `silent`: nobody answers",
+        ),
         AT,
     ],
+    &[
+        Field::required("answer", Shape::Name("step"), "from now on calls of this step are answered so"),
+        Field::optional("status", Shape::Int(100, 599), "the status (default: 200)"),
+        Field::optional("body", Shape::Data, "the JSON body (default: none)"),
+        AT,
+    ],
+];
+
+/// Fields of an answer in `given`.
+pub const ANSWER_FIELDS: &[Field] = &[
+    Field::optional("status", Shape::Int(100, 599), "the status (default: 200)"),
+    Field::optional("body", Shape::Data, "the JSON body (default: none)"),
 ];
 
 /// An event of a test; its properties stand beside these fields.
@@ -93,7 +120,7 @@ const EVENT_FIELDS: &[Field] =
 
 const AT: Field = Field::optional("at", Shape::Phrase(MOMENT), "when it happens; `+3 days` counts from what stands before");
 const MOMENT: &str = "A time such as 2027-03-01 10:00, in the customer's zone, or 2027-03-01T10:00:00Z.";
-const FAILURES: &[&str] = &["refused", "dead"];
+const FAILURES: &[&str] = &["refused", "dead", "silent"];
 
 /// Kinds of facts that `expect` lists, each with what it says.
 pub const FACT_KINDS: &[(&str, &str)] = &[
@@ -103,9 +130,15 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("not_entered", "the trigger fired and no run began"),
     ("sent", "a message was sent"),
     ("granted", "points were granted"),
+    ("undone", "points that were granted were taken back"),
     ("offered", "an offer was made"),
+    ("told", "another customer was told of an event, or got points"),
+    ("called", "a service was called and answered as expected"),
     ("skipped", "a step was skipped"),
     ("held", "a message waits for the end of quiet hours, for its window, or for room under a cap"),
+    ("review", "a step waits for a person's release"),
+    ("released", "a person released it"),
+    ("shadowed", "what a step would have done, where nothing leaves"),
     ("capped", "a cap stood against a message"),
     ("variant", "a split chose"),
     ("set", "a profile field was set"),
@@ -121,13 +154,14 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
 ];
 
 /// All schemas with their file names. `provider` is the schema of one entry of `providers`, `source` that of one
-/// entry of `sources`; their registries stand in higher layers.
-pub fn all(provider: Json, source: Json) -> Vec<(&'static str, Json)> {
+/// entry of `sources`, `service` that of one entry of `services`; their registries stand in higher layers.
+pub fn all(provider: Json, source: Json, service: Json) -> Vec<(&'static str, Json)> {
     vec![
         ("funnel.schema.json", funnel_schema()),
-        ("settings.schema.json", settings_schema(provider, source)),
+        ("settings.schema.json", settings_schema(provider, source, service)),
         ("segments.schema.json", segments_schema()),
         ("catalog.schema.json", catalog_schema()),
+        ("blocks.schema.json", blocks_schema()),
         ("tests.schema.json", tests_schema()),
     ]
 }
@@ -138,7 +172,8 @@ pub fn funnel_schema() -> Json {
     defs.insert("trigger".to_owned(), trigger_def());
     defs.insert("watch".to_owned(), watch_def());
     defs.insert("steps".to_owned(), json!({ "type": "array", "items": reference("step") }));
-    let arms: Vec<Json> = step::KINDS.iter().map(|kind| reference(&format!("step_{}", kind.name))).collect();
+    let names = step::KINDS.iter().map(|kind| kind.name).chain(["use"]);
+    let arms: Vec<Json> = names.map(|name| reference(&format!("step_{name}"))).collect();
     let step = json!({ "title": "Step", "description": "One kind of step, and options beside it.", "anyOf": arms });
     defs.insert("step".to_owned(), step);
     for kind in step::KINDS {
@@ -146,12 +181,16 @@ pub fn funnel_schema() -> Json {
         let def = kind_def(kind.name, kind.doc, &format!("- {}", kind.example), true, body);
         defs.insert(format!("step_{}", kind.name), def);
     }
+    let body = object_schema(&[blocks::USE_FIELDS]);
+    let example = "- { use: nudge, with: { template: benefits } }";
+    defs.insert("step_use".to_owned(), kind_def("use", "put the steps of a block of blocks.yaml here", example, true, body));
     document("Funnel", "A funnel: why a run starts and what it does.", object_schema(&[draft::FIELDS]), defs)
 }
 
 /// The schema of `autofunnel.yaml`; see [`all`] for the arguments.
-pub fn settings_schema(provider: Json, source: Json) -> Json {
-    let defs = Map::from_iter([("provider".to_owned(), provider), ("source".to_owned(), source)]);
+pub fn settings_schema(provider: Json, source: Json, service: Json) -> Json {
+    let defs = [("provider", provider), ("source", source), ("service", service)];
+    let defs = Map::from_iter(defs.map(|(name, schema)| (name.to_owned(), schema)));
     document("Settings", "The settings of a workspace.", object_schema(&[settings::FIELDS]), defs)
 }
 
@@ -171,6 +210,21 @@ pub fn segments_schema() -> Json {
 pub fn catalog_schema() -> Json {
     let about = "Tiers, memberships and bundles: what there is to earn and to buy.";
     document("Catalog", about, object_schema(&[catalog::FIELDS]), Map::new())
+}
+
+/// The schema of `blocks.yaml`. What stands for a parameter may stand everywhere, so steps are checked only where a
+/// block is used.
+pub fn blocks_schema() -> Json {
+    let body = json!({
+        "type": "object",
+        "propertyNames": { "pattern": format!("^[a-z0-9-]{{1,{}}}$", shape::NAME_CHARS_MAX) },
+        "maxProperties": blocks::BLOCKS_MAX,
+        "additionalProperties": object_schema(&[blocks::FIELDS]),
+        "examples": [{ "nudge": { "with": ["template"], "steps": [{ "wait": "3 days" }, { "email": "${template}" }] } }],
+    });
+    let steps = json!({ "type": "array", "items": { "type": "object" } });
+    let about = "Lists of steps with parameters, which funnels take in with `use`.";
+    document("Blocks", about, body, Map::from_iter([("steps".to_owned(), steps)]))
 }
 
 /// The schema of `tests/<funnel>.yaml`.

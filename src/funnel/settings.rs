@@ -90,6 +90,8 @@ pub struct Settings {
     pub provider_variables: BTreeMap<String, Vec<Vec<String>>>,
     /// Sources as written; checked by the registry of sources.
     pub sources: BTreeMap<String, Node>,
+    /// Services that steps call, as written; checked where channels are.
+    pub services: BTreeMap<String, Node>,
 }
 
 impl Settings {
@@ -108,6 +110,8 @@ pub enum MembershipOwner {
     Events,
     /// `PUT /v1/customers/{id}`.
     Api,
+    /// The engine itself: steps `membership` and `PUT /v1/customers/{id}`; the shop's events are history only.
+    Account,
 }
 
 /// When marketing messages are held, by the customer's clock. `from` may be later than `until`.

@@ -14,11 +14,14 @@ use crate::lang::value::Value;
 use crate::watch::Watch;
 use std::fmt::Debug;
 
+pub mod both;
 pub mod branch;
+pub mod call;
 pub mod compile;
 pub mod emit;
 pub mod enter;
 pub mod grant;
+pub mod membership;
 pub mod message;
 pub mod offer;
 pub mod set;
@@ -39,7 +42,10 @@ pub const KINDS: &[&StepKind] = &[
     &message::PUSH,
     &message::MESSAGE,
     &grant::KIND,
+    &both::KIND,
     &offer::KIND,
+    &membership::KIND,
+    &call::KIND,
     &wait::KIND,
     &wait_until::KIND,
     &wait_for::KIND,
@@ -57,6 +63,9 @@ pub const STEPS_MAX: usize = 500;
 pub const END: u32 = u32::MAX;
 /// Target that means "the step after this one".
 pub const NEXT: u32 = u32::MAX - 1;
+
+/// The field with the steps that are done when a step has failed.
+pub const FAILED: &str = "failed";
 
 /// A kind of step.
 pub struct StepKind {
@@ -95,6 +104,8 @@ pub struct StepAt {
     pub on_error: OnError,
     /// Where the run goes on when the step was not done in time, if that is written.
     pub if_expired: Option<u32>,
+    /// Whether what it does leaves; `None`: as the funnel says.
+    pub mode: Option<Mode>,
     /// What it does.
     pub step: Box<dyn Step>,
     /// The step after it; [`END`] if none.
@@ -107,6 +118,32 @@ pub struct StepAt {
     pub place: Place,
 }
 
+/// Whether what a step does leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Live,
+    /// When a person has released it.
+    Review,
+    /// Never: the run goes on as if it had.
+    Shadow,
+}
+
+impl Mode {
+    /// What it is called in funnels.
+    pub const WORDS: &[&str] = &["live", "hold_for_review", "shadow"];
+
+    /// The mode that a word stands for.
+    pub fn of(word: &str) -> Mode {
+        match word {
+            "hold_for_review" => Mode::Review,
+            "shadow" => Mode::Shadow,
+            _ => Mode::Live,
+        }
+    }
+}
+
 /// What happens to the run when a step's effect fails for good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnError {
@@ -114,7 +151,7 @@ pub enum OnError {
     Stop,
     /// The run goes on with the next step.
     Skip,
-    /// The run goes on with that step ([`NEXT`]: the next one).
+    /// The run goes on with the steps of `failed`; [`NEXT`]: there are none.
     Branch(u32),
 }
 
@@ -177,9 +214,32 @@ pub enum Flow {
     /// Send a message.
     Send(MessagePlan),
     /// Give points.
-    Grant(GrantPlan),
+    Grant {
+        /// Which.
+        plan: GrantPlan,
+        /// Another customer who gets them.
+        to: Option<String>,
+    },
+    /// Give points to her and to another, or to neither.
+    Both {
+        /// Her own.
+        own: GrantPlan,
+        /// The other's.
+        others: GrantPlan,
+        /// Who that is.
+        to: String,
+        /// Both must be accepted within this.
+        within: Span,
+    },
     /// Make an offer.
     Offer(OfferPlan),
+    /// Call a service.
+    Call {
+        /// The request.
+        call: crate::effect::call::Call,
+        /// It must not be made later than this after its decision.
+        expires: Option<Span>,
+    },
     /// Set profile fields.
     Set(Vec<(String, Value)>),
     /// Emit an event.
@@ -188,6 +248,8 @@ pub enum Flow {
         name: String,
         /// Its properties.
         properties: crate::lang::value::Fields,
+        /// Another customer to whom it happens.
+        to: Option<String>,
     },
     /// Begin another funnel.
     Enter {
@@ -205,6 +267,11 @@ pub enum Flow {
     Missing {
         /// What.
         what: String,
+    },
+    /// What the step wants cannot be done.
+    Impossible {
+        /// Why, as a sentence without a full stop.
+        why: String,
     },
 }
 
@@ -293,18 +360,6 @@ pub struct OfferPlan {
     pub expires: Option<Span>,
 }
 
-impl StepAt {
-    /// Every way that leads from it beside the one to the next step, with its name.
-    pub fn arms(&self) -> Vec<(String, u32)> {
-        let failed = match self.on_error {
-            OnError::Branch(to) => Some(("on_error".to_owned(), to)),
-            OnError::Stop | OnError::Skip => None,
-        };
-        let expired = self.if_expired.map(|to| ("if_expired".to_owned(), to));
-        self.step.arms().into_iter().chain(failed).chain(expired).collect()
-    }
-}
-
 /// What a step looks out for while it waits.
 #[derive(Debug)]
 pub struct Ways<'a> {
@@ -374,8 +429,20 @@ pub trait Step: Debug + Send + Sync {
     fn enters(&self) -> Option<&str> {
         None
     }
+    /// What takes back what it gave, and how long after.
+    fn undo(&self) -> Option<(&Watch, Span)> {
+        None
+    }
     /// The reason under which it grants points.
     fn grants(&self) -> Option<&str> {
+        None
+    }
+    /// What it tells another customer, if it does, in words.
+    fn tells(&self) -> Option<String> {
+        None
+    }
+    /// The service that it calls.
+    fn calls(&self) -> Option<&str> {
         None
     }
     /// The bundle that it offers.
@@ -388,6 +455,20 @@ pub trait Step: Debug + Send + Sync {
     }
     /// In words: "wait 3 days", "e-mail “welcome”".
     fn sentence(&self) -> String;
+}
+
+impl StepAt {
+    /// The steps that it can go to beside the next one, with their names.
+    pub fn arms(&self) -> Vec<(String, u32)> {
+        let mut arms = self.step.arms();
+        if let OnError::Branch(to) = self.on_error
+            && to != NEXT
+        {
+            arms.push((FAILED.to_owned(), to));
+        }
+        arms.extend(self.if_expired.filter(|to| *to != NEXT).map(|to| ("if_expired".to_owned(), to)));
+        arms
+    }
 }
 
 /// Text of a step's main value when it must be a name.

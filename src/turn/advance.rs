@@ -3,13 +3,14 @@
 use super::view::{OFFER, View};
 use super::{HOPS_MAX, Pending, STEPS_PER_INSTANT_MAX, Turn};
 use crate::customer::RunState;
+use crate::effect::Word;
 use crate::event::Event;
 use crate::fact::What;
 use crate::funnel::Funnel;
 use crate::lang::cel::Verdict;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
-use crate::step::{Flow, IfPast, NEXT, OnError, StepAt};
+use crate::step::{FAILED, Flow, IfPast, NEXT, OnError, StepAt};
 use crate::watch::Watch;
 use std::sync::Arc;
 
@@ -112,10 +113,17 @@ impl Turn<'_> {
             }
             Flow::WaitFor { until } => return self.wait_for(index, funnel, step, until),
             Flow::Send(plan) => return self.send(index, funnel, step, plan),
-            Flow::Grant(plan) => return self.grant(index, funnel, step, plan),
+            Flow::Grant { plan, to: None } => return self.grant(index, funnel, step, plan, false),
+            Flow::Grant { plan, to: Some(to) } => return self.grant_other(index, funnel, step, plan, to),
+            Flow::Both { own, others: _, to, within } => return self.both(index, funnel, step, (own, to), within),
             Flow::Offer(plan) => return self.offer(index, funnel, step, plan),
+            Flow::Call { call, expires } => return self.call(index, funnel, step, call, expires),
             Flow::Set(values) => self.set(index, funnel, step, values, depth),
-            Flow::Emit { name, properties } => return self.emit_step(index, funnel, step, name, properties, depth),
+            Flow::Emit { name, properties, to: None } => return self.emit_step(index, funnel, step, name, properties, depth),
+            Flow::Emit { name, properties, to: Some(to) } => {
+                let word = Word::Event { name, properties, depth: self.hops(index, depth).saturating_add(1) };
+                return self.tell(index, funnel, step, to, word);
+            }
             Flow::Enter { funnel: other, properties } => return self.enter_step(index, funnel, step, (other, properties), depth),
             Flow::Stop { reason } => {
                 self.run_fact(index, funnel, What::Stopped, reason, "");
@@ -126,6 +134,7 @@ impl Turn<'_> {
                 let why = format!("{what} is not known");
                 return self.fail(index, funnel, step, why, step.on_error);
             }
+            Flow::Impossible { why } => return self.fail(index, funnel, step, why, step.on_error),
         }
         Next::Again
     }
@@ -160,18 +169,23 @@ impl Turn<'_> {
                 self.go(index, step, NEXT);
                 Next::Again
             }
-            OnError::Branch(to) => {
-                self.skip(index, funnel, step, why.clone());
-                self.run_fact(index, funnel, What::Branched, "on_error", why);
-                self.go(index, step, to);
-                Next::Again
-            }
             OnError::Stop => {
                 self.run_fact(index, funnel, What::Stopped, step.id.clone(), why);
                 self.end_run(index, "stopped");
                 Next::Rest
             }
+            OnError::Branch(to) => {
+                self.skip(index, funnel, step, why);
+                self.branch_off(index, funnel, step, to);
+                Next::Again
+            }
         }
+    }
+
+    /// A step has failed, and steps stand there for that.
+    pub(super) fn branch_off(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, to: u32) {
+        self.run_fact(index, funnel, What::Branched, FAILED, "");
+        self.go(index, step, to);
     }
 
     /// Notes what later steps read as `steps.<id>`.
@@ -249,7 +263,10 @@ impl Turn<'_> {
         properties: Fields,
         depth: u8,
     ) -> Next {
-        let Some(hops) = self.another_hop(index, funnel, &name, depth) else { return Next::Rest };
+        let hops = self.hops(index, depth).saturating_add(1);
+        if hops > HOPS_MAX {
+            return self.too_many_hops(index, funnel, name);
+        }
         let run = &self.customer.runs[index];
         let id = format!("{}:{}:{}:{}", run.funnel, run.id, step.id, run.iteration);
         self.run_fact(index, funnel, What::Emitted, name.clone(), "");
@@ -266,7 +283,10 @@ impl Turn<'_> {
         (other, properties): (String, Fields),
         depth: u8,
     ) -> Next {
-        let Some(hops) = self.another_hop(index, funnel, &other, depth) else { return Next::Rest };
+        let hops = self.hops(index, depth).saturating_add(1);
+        if hops > HOPS_MAX {
+            return self.too_many_hops(index, funnel, other);
+        }
         let run = &self.customer.runs[index];
         let id = format!("{}:{}:{}:{}", run.funnel, run.id, step.id, run.iteration);
         self.run_fact(index, funnel, What::PassedOn, other.clone(), "");
@@ -275,22 +295,18 @@ impl Turn<'_> {
         Next::Again
     }
 
-    /// One hop more than led a run to where it is; where that is too many, the run ends.
-    fn another_hop(&mut self, index: usize, funnel: &Arc<Funnel>, about: &str, depth: u8) -> Option<u8> {
-        let hops = self.hops(index, depth).saturating_add(1);
-        if hops <= HOPS_MAX {
-            return Some(hops);
-        }
+    /// Funnels start each other in a ring.
+    pub(super) fn too_many_hops(&mut self, index: usize, funnel: &Arc<Funnel>, about: String) -> Next {
         let why =
             format!("more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other");
         self.run_fact(index, funnel, What::Alert, about, why.clone());
         self.run_fact(index, funnel, What::Stopped, "limit", why);
         self.end_run(index, "stopped");
-        None
+        Next::Rest
     }
 
     /// The hops that led a run to where it is: those of what started it, or those of the present instant.
-    fn hops(&self, index: usize, depth: u8) -> u8 {
+    pub(super) fn hops(&self, index: usize, depth: u8) -> u8 {
         self.customer.runs[index].event.as_ref().map_or(0, |event| event.depth).max(depth)
     }
 }

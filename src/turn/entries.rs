@@ -221,10 +221,13 @@ impl Turn<'_> {
             put_off: None,
             tried: 0,
             by: 0,
+            gifts: Vec::new(),
             best: None,
+            saga: None,
             results: BTreeMap::new(),
             goal: None,
             watch_until: None,
+            released: false,
             unknown: None,
         };
         self.runs.touched.insert(run.id);

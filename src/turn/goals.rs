@@ -45,7 +45,7 @@ impl Turn<'_> {
             let run = &mut self.customer.runs[index];
             run.goal = Some(at);
             if !goal.every {
-                run.watch_until = None;
+                run.watch_until = Self::gifts_until(run);
             }
             let number = self.customer.runs[index].id;
             self.runs.touched.insert(number);
@@ -119,7 +119,7 @@ impl Turn<'_> {
         let goal = self.definitions.funnel(&run.version).and_then(|funnel| funnel.goal.as_ref());
         let watching = goal.filter(|goal| goal.every || run.goal.is_none());
         let until = watching.map(|goal| run.entered.plus(goal.within, self.zone).plus_ms(LATE_MS));
-        run.watch_until = until.filter(|until| *until > now);
+        run.watch_until = until.max(Self::gifts_until(run)).filter(|until| *until > now);
         self.runs.touched.remove(&run.id);
         self.runs.ended.push((run.clone(), how, now));
         if run.watch_until.is_none() {
@@ -133,6 +133,14 @@ impl Turn<'_> {
         let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
         if let Some(funnel) = self.definitions.funnel(&self.customer.runs[index].version).cloned() {
             let step = funnel.steps.list.get(self.customer.runs[index].at as usize);
+            if let Some(step) = step.filter(|_| self.customer.runs[index].saga.is_some()) {
+                self.run_fact(index, &funnel, What::Withdrawn, step.id.clone(), "the run is over");
+                return self.give_up(index, step);
+            }
+            // What is told is told: it arrives all the same.
+            if step.is_some_and(|step| step.step.tells().is_some()) && self.effects.iter().all(|effect| effect.id != id) {
+                return;
+            }
             let message = step.and_then(|step| self.message_of(index, step));
             let about =
                 message.map_or_else(|| step.map_or_else(String::new, |step| step.id.clone()), |(name, _)| name.to_owned());

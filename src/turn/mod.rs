@@ -23,8 +23,9 @@
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
 //! reach    by which channel, and when
-//! settle   entries that are judged again
+//! settle   entries that are judged again       undo     what is taken back
 //! caps     who has a place among messages      stops    what was said about her addresses
+//! tell     what customers tell each other      saga     gifts to two
 //! ```
 
 use crate::account::{self, Account};
@@ -47,10 +48,14 @@ mod goals;
 mod inputs;
 mod reach;
 mod results;
+pub mod review;
+mod saga;
 mod segments;
 mod sending;
 mod settle;
 mod stops;
+mod tell;
+mod undo;
 pub mod view;
 mod waits;
 mod wake;
@@ -335,11 +340,15 @@ impl<'a> Turn<'a> {
             self.settle_marks();
         } else {
             self.goals(&pass);
+            self.undo(&pass);
             self.exits(&pass);
         }
         self.waits(&pass);
         if !pass.silent {
             self.entries(&pass);
+        } else if !pass.flips.is_empty() {
+            // Only segments that ask for it have flips here; nothing else of an import starts anything.
+            self.entries(&Pass { flips: std::mem::take(&mut pass.flips), depth: pass.depth, ..Pass::default() });
         }
         self.advance(pass.depth);
     }

@@ -19,6 +19,7 @@ impl Turn<'_> {
         let now = self.now;
         self.customer.runs.retain(|run| watched(run, now));
         self.end_ghosts();
+        let mut late: Vec<u64> = Vec::new();
         for index in 0..self.customer.runs.len() {
             if self.customer.runs[index].ghost {
                 continue;
@@ -27,7 +28,19 @@ impl Turn<'_> {
                 RunState::Waiting { until } => self.waiting(index, until, pass),
                 RunState::Held { until } if until <= self.now => self.customer.runs[index].state = RunState::Ready,
                 RunState::WaitingFor { until } => self.waiting_for(index, until, pass),
-                RunState::Held { .. } | RunState::Ready | RunState::Effect { .. } | RunState::Ended { .. } => {}
+                RunState::Review { until: Some(until), .. } if until <= self.now => {
+                    self.customer.runs[index].state = RunState::Ready
+                }
+                RunState::Effect { .. } => {
+                    late.extend(self.customer.runs[index].saga.as_ref().map(|_| self.customer.runs[index].id))
+                }
+                RunState::Review { .. } | RunState::Held { .. } | RunState::Ready | RunState::Ended { .. } => {}
+            }
+        }
+        // A gift that is given up may end its run, and so move the others.
+        for number in late {
+            if let Some(index) = self.customer.runs.iter().position(|run| run.id == number) {
+                self.saga_due(index);
             }
         }
     }
@@ -181,6 +194,7 @@ impl Turn<'_> {
         run.put_off = None;
         run.tried = 0;
         run.best = None;
+        run.released = false;
         run.state = RunState::Ready;
         self.runs.touched.insert(run.id);
     }

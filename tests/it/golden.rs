@@ -3,7 +3,9 @@
 
 pub mod stage;
 
+mod backfill;
 mod bounds;
+mod calls;
 mod caps;
 mod carts;
 mod channels;
@@ -13,10 +15,15 @@ mod effects;
 mod entry;
 mod holdout;
 mod loops;
+mod membership;
+mod modes;
+mod occasions;
 mod order;
 mod quiet;
 mod samples;
 mod series;
 mod suppression;
+mod tells;
 mod time_alone;
+mod undo;
 mod waits;

@@ -45,6 +45,7 @@ pub fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -156,8 +157,11 @@ impl FakeStore {
             put_off: None,
             tried: 0,
             by: 0,
+            gifts: Vec::new(),
             best: None,
+            released: false,
             unknown: Some("no answer".to_owned()),
+            saga: None,
             results: Default::default(),
             goal: None,
             watch_until: None,

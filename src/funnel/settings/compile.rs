@@ -25,7 +25,7 @@ pub const FIELDS: &[Field] = &[
     Field::optional(
         "membership_owner",
         Shape::Word(OWNERS),
-        "who says what membership a customer has: `events` (membership_* events, default) or `api`",
+        "who says what membership a customer has: `events` (membership_* events, default), `api`, or the engine itself with its steps (`account`)",
     ),
     Field::optional(
         "events",
@@ -67,6 +67,7 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::optional("providers", Shape::MapOf(&Shape::Ref("provider")), "what carries messages and remote grants, by name"),
     Field::optional("sources", Shape::MapOf(&Shape::Ref("source")), "who may deliver webhooks, by name"),
+    Field::optional("services", Shape::MapOf(&Shape::Ref("service")), "what steps may `call`, by name; they reach nothing else"),
 ];
 
 /// Fields of `quiet_hours`.
@@ -99,7 +100,7 @@ pub const CHANNEL_FIELDS: &[Field] = &[
 ];
 
 const UNKNOWN: &[&str] = &["create", "refuse"];
-const OWNERS: &[&str] = &["events", "api"];
+const OWNERS: &[&str] = &["events", "api", "account"];
 const PER: &[&str] = &["day", "week", "month"];
 const TYPES: &[&str] = &["text", "number", "bool", "date", "time"];
 
@@ -112,6 +113,8 @@ impl Settings {
         let zone = field("zone").and_then(|node| shape::zone(node, faults)).unwrap_or(chrono_tz::UTC);
         let currency = field("currency").and_then(|node| currency(node, faults)).unwrap_or_else(euro);
         let providers = nodes(field("providers"), "providers", faults);
+        let known: BTreeSet<String> =
+            providers.keys().map(String::as_str).chain([BUILT_IN_PROVIDER]).map(str::to_owned).collect();
         let options = TemplateOptions { currency, zone };
         let owner = field("membership_owner").and_then(|node| shape::word(node, OWNERS, faults));
         Settings {
@@ -120,7 +123,11 @@ impl Settings {
             currency,
             create_unknown: field("unknown").and_then(|node| shape::word(node, UNKNOWN, faults)) != Some("refuse"),
             profile: named(field("profile"), PROFILE_FIELDS_MAX, "profile fields", faults, profile_field),
-            membership_owner: if owner == Some("api") { MembershipOwner::Api } else { MembershipOwner::Events },
+            membership_owner: match owner {
+                Some("api") => MembershipOwner::Api,
+                Some("account") => MembershipOwner::Account,
+                _ => MembershipOwner::Events,
+            },
             events: named(field("events"), EVENTS_MAX, "custom events", faults, custom_event),
             keep: field("keep").and_then(|node| length(node, faults)).unwrap_or(Span::days(KEEP_DAYS_DEFAULT)),
             quiet_hours: field("quiet_hours").and_then(|node| quiet_hours(node, faults)),
@@ -134,6 +141,7 @@ impl Settings {
             provider_variables: variables(&providers, options, faults),
             providers,
             sources: nodes(field("sources"), "sources", faults),
+            services: services(field("services"), &known, faults),
         }
     }
 }
@@ -355,6 +363,17 @@ fn nodes(node: Option<&Node>, what: &str, faults: &mut Faults) -> BTreeMap<Strin
         }
         Some(node.clone())
     })
+}
+
+/// Services, as written. Rates, pauses and figures know a service by its name, so no provider has the same.
+fn services(node: Option<&Node>, providers: &BTreeSet<String>, faults: &mut Faults) -> BTreeMap<String, Node> {
+    let services = nodes(node, "services", faults);
+    for (name, node) in services.iter().filter(|(name, _)| providers.contains(*name)) {
+        faults
+            .error("reserved-name", &node.place, format!("a provider is called `{name}` already"))
+            .hint(format!("choose another name for the service, for example `{name}-api`"));
+    }
+    services
 }
 
 /// The name of a provider that there is.

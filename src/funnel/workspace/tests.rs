@@ -5,6 +5,7 @@ use super::*;
 use crate::lang::diag::Fault;
 use crate::lang::time::Span;
 
+mod blocks;
 mod language;
 
 fn samples() -> Files {
@@ -38,7 +39,7 @@ fn the_samples_compile_without_faults() {
     let workspace = compile(&samples(), &mut faults);
     let (list, _) = faults.into_sorted();
     assert_eq!(shown(&list), Vec::<String>::new());
-    assert_eq!(workspace.unwrap().funnels.len(), 6);
+    assert_eq!(workspace.unwrap().funnels.len(), 9);
 }
 
 const SETTINGS_TEXT: &str = "workspace: Shop\nzone: Europe/Berlin\ncurrency: EUR\nprofile: { roast: text, score: number, trial_ends: date }\nevents: { tasting_booked: { city: text } }\n";

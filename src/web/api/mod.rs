@@ -10,4 +10,5 @@ pub mod import;
 pub mod messages;
 pub mod pauses;
 pub mod quarantine;
+pub mod review;
 pub mod tokens;

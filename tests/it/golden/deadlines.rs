@@ -64,7 +64,8 @@ re_entry: always
 steps:
   - grant: 20 points
     id: points
-    on_error:
+    on_error: branch
+    failed:
       - email: { subject: Sorry, text: No points today }
   - email: { subject: Gift, text: Here you are }
     id: letter
@@ -78,13 +79,13 @@ steps:
     assert_snapshot!(her.story(), @"
     2027-03-01 10:00 entered gift#1 | go
     2027-03-01 10:00 failed gift#1 points | refused: asked for by the test
-    2027-03-01 10:00 branched gift#1 on_error | refused: asked for by the test
+    2027-03-01 10:00 branched gift#1 failed
     2027-03-01 10:00 sent gift#1 email inline:email_1
     2027-03-01 10:00 sent gift#1 email inline:letter
     2027-03-01 10:00 stopped gift#1 done
     2027-03-02 10:00 entered gift#2 | go
     2027-03-02 10:00 failed gift#2 points | dead after 1 attempts: asked for by the test
-    2027-03-02 10:00 branched gift#2 on_error | dead after 1 attempts: asked for by the test
+    2027-03-02 10:00 branched gift#2 failed
     2027-03-02 10:00 sent gift#2 email inline:email_1
     2027-03-02 10:00 failed gift#2 email inline:letter | refused: asked for by the test
     2027-03-02 10:00 stopped gift#2 letter | refused: asked for by the test

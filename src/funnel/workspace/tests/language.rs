@@ -51,8 +51,12 @@ fn every_fault_of_the_language_has_its_place_and_a_hint() {
         ("{ sms: hello, window: { from: \"18:00\", until: \"09:00\" } }", "{ from", "empty-window", "09:00"),
         ("{ sms: hello, window: { days: [mon, tus] } }", "tus", "unknown-word", "tue"),
         ("{ sms: hello, expires: 0h }", "0h", "expires-zero", ""),
-        ("{ grant: 5 points, on_error: [ { smz: hello } ] }", "smz", "unknown-step", "sms"),
-        ("{ grant: 5 points, on_error: never }", "never", "unknown-word", ""),
+        ("{ grant: 5 points, expires: 1h, if_expired: [ { smz: hello } ] }", "smz", "unknown-step", "sms"),
+        ("{ grant: 5 points, expires: 1h, to: event.source }", "1h", "no-deadline", "remove"),
+        ("{ grant: 5 points, undo_within: 1 day }", "1 day", "undo-form", "undo_on"),
+        ("{ grant: 5 points, to: event.source, undo_on: refund }", "refund", "undo-elsewhere", "remove"),
+        ("{ grant: 5 points, undo_on: { condition: purchases() > 1 } }", "{ cond", "watch-kind", "refund"),
+        ("{ split: { a: { weight: 1, steps: [] } }, winner: b }", "b }", "unknown-variant", "`a`"),
         ("{ wait: 1 day, if_expired: [] }", "if_exp", "unknown-field", ""),
         ("{ wait_for: [], up_to: 1 day }", "[]", "wait-for-list", "- event: purchase"),
         ("{ wait_for: [ purchase, review ], up_to: 1 day, then: [ { wait: 1h } ] }", "[ { wait", "arm-form", "move it"),
@@ -79,7 +83,8 @@ fn what_is_right_is_taken_as_it_is_written() {
     window: { days: [mon, fri], from: \"09:00\", until: \"18:00\", outside: skip }
     expires: 2 days
     if_expired: [ { stop: too late } ]
-    on_error: [ { stop: not sent } ]
+    on_error: branch
+    failed: [ { stop: not sent } ]
   - wait_for:
       - purchase
       - { event: review, where: event.rating > 3, then: [ { enter: by-hand, with: { from: { cel: run.key } } } ] }
@@ -116,4 +121,24 @@ fn a_funnel_that_enters_itself_is_warned_of() {
     let b = by_hand.replace("enter: by-hand", "emit: go");
     let back = by_hand.replace("trigger: manual", "trigger: go").replace("enter: by-hand", "enter: by-hand");
     assert_eq!(check(&[("by-hand.yaml", &other), ("b.yaml", &b), ("c.yaml", &back)]), ["b.yaml:4:27 emit-cycle"]);
+}
+
+#[test]
+fn a_membership_is_kept_by_one_owner() {
+    let catalog = "memberships:\n  club: { title: Club, term: 1 year, price: 10 }\n";
+    let fault = |owner: &str, step: &str| {
+        let settings = format!("{SETTINGS_TEXT}membership_owner: {owner}\n");
+        let text = funnel(&format!("trigger: signed_up\nsteps: [ {{ membership: {step} }} ]"));
+        check(&[(SETTINGS, &settings), (CATALOG, catalog), ("b.yaml", &text)]).join(" ")
+    };
+    assert_eq!(fault("account", "{ start: club, for: 1 month, auto_renew: true }"), "");
+    assert_eq!(fault("account", "{ extend: 1 month }"), "");
+    assert_eq!(fault("events", "{ extend: 1 month }"), "b.yaml:4:24 membership-owner");
+    assert_eq!(fault("api", "{ start: club }"), "b.yaml:4:24 membership-owner");
+    assert_eq!(fault("account", "{ start: clubb }"), "b.yaml:4:33 unknown-membership");
+    for step in
+        ["{ start: club, extend: 1 month }", "{ auto_renew: true }", "{ extend: 0 days }", "{ extend: 1 day, for: 1 day }"]
+    {
+        assert_eq!(fault("account", step), "b.yaml:4:24 membership-form", "{step}");
+    }
 }
