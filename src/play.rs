@@ -134,7 +134,7 @@ impl<'a> Player<'a> {
         let mut effects: VecDeque<Effect> = self.commit(inputs);
         for _ in 0..EFFECTS_MAX {
             let Some(effect) = effects.pop_front() else { break };
-            if !self.awaits(&effect.id) {
+            if !self.is_waited_for(&effect.id) {
                 // A word to another customer leaves all the same.
                 if is_errand(&effect.id) {
                     self.effects.push(effect);
@@ -150,7 +150,7 @@ impl<'a> Player<'a> {
     }
 
     /// Whether a run, or somebody who gives her points, waits for an effect.
-    fn awaits(&self, effect: &str) -> bool {
+    fn is_waited_for(&self, effect: &str) -> bool {
         let hers = |customer: &Customer| {
             customer.runs.iter().any(|run| run.waits_for(effect)) || customer.asked.iter().any(|asked| asked.booking == effect)
         };

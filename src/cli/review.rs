@@ -69,7 +69,7 @@ struct Which {
     #[arg(long, conflicts_with = "customer")]
     all: bool,
     /// With --all: only those of this funnel
-    #[arg(long, value_name = "NAME", requires = "all")]
+    #[arg(long, value_name = "NAME", conflicts_with = "customer")]
     funnel: Option<String>,
     /// Why, for the timeline
     #[arg(long, value_name = "TEXT")]
