@@ -217,7 +217,7 @@ fn lack(template: &Template, channel: &str) -> Option<&'static str> {
 
 impl Step for MessageStep {
     fn advance(&self, _cx: &StepCx<'_>) -> Flow {
-        Flow::Send(self.plan.clone())
+        Flow::Send(Box::new(self.plan.clone()))
     }
 
     fn template(&self) -> Option<(&str, &'static str)> {

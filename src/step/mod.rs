@@ -212,7 +212,7 @@ pub enum Flow {
         until: Time,
     },
     /// Send a message.
-    Send(MessagePlan),
+    Send(Box<MessagePlan>),
     /// Give points.
     Grant {
         /// Which.

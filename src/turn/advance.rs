@@ -112,7 +112,7 @@ impl Turn<'_> {
                 self.go(index, step, next_wait_until(funnel, step.next));
             }
             Flow::WaitFor { until } => return self.wait_for(index, funnel, step, until),
-            Flow::Send(plan) => return self.send(index, funnel, step, plan),
+            Flow::Send(plan) => return self.send(index, funnel, step, *plan),
             Flow::Grant { plan, to: None } => return self.grant(index, funnel, step, plan, false),
             Flow::Grant { plan, to: Some(to) } => return self.grant_other(index, funnel, step, plan, to),
             Flow::Both { own, others: _, to, within } => return self.both(index, funnel, step, (own, to), within),

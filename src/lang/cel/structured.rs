@@ -171,7 +171,7 @@ impl Reader<'_> {
     fn bounds(&mut self, node: &Node, entries: &[(Key, Node)], call: &str, whole: bool) -> Option<Piece> {
         let find = |name: &str| entries.iter().find(|(key, _)| key.text == name).map(|(_, value)| value);
         let call = match find("last") {
-            None if !call.ends_with(|c: char| c == '(' || c == ' ') => call.to_owned(),
+            None if !call.ends_with(['(', ' ']) => call.to_owned(),
             None => format!("{})", call.trim_end_matches(", ")),
             Some(window) => format!("{call}{})", quote(&self.duration(window)?)),
         };
