@@ -133,6 +133,10 @@ whats! {
     Granted = "granted",
     /// Points that were granted were taken back.
     Undone = "undone",
+    /// A grant waits: the loyalty store's programme is blocked.
+    Parked = "parked",
+    /// The loyalty store was asked what it knows.
+    LookedUp = "looked_up",
     /// An offer was made.
     Offered = "offered",
     /// Another customer was told something: an event, or points that are hers.

@@ -223,5 +223,6 @@ pub fn mirror(account: &Account, now: Time, old: &Loyalty) -> Loyalty {
         next_expiry,
         expiring: account.lots().filter(spendable).filter(soon).map(|lot| lot.left).sum(),
         offers,
+        store: old.store.clone(),
     }
 }

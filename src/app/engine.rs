@@ -99,6 +99,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         tools: Tools { client, store: store.clone() },
         meter: Arc::new(Meter::default()),
         traffic: Arc::default(),
+        budgets: Arc::default(),
     };
     let new_token = administrator(&*store, token).await?;
     let (stop, stopped) = watch::channel(false);
@@ -206,6 +207,7 @@ impl Running {
         for task in self.background {
             task.abort();
         }
+        self.engine.return_budgets(true).await;
         self.store.close().await;
     }
 

@@ -114,7 +114,14 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         None => Catalog::default(),
     };
     let names = nodes.iter().map(|(name, ..)| (*name).to_owned()).collect();
-    let cx = Context { base: &base, settings: &settings, catalog: &catalog, funnels: names, templates: &templates };
+    let cx = Context {
+        base: &base,
+        settings: &settings,
+        catalog: &catalog,
+        funnels: names,
+        templates: &templates,
+        segments: &segments,
+    };
     let mut funnels = BTreeMap::new();
     for (name, path, node) in &nodes {
         let Some(node) = node else { continue };
@@ -124,6 +131,7 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         }
     }
     faults.extend(broken.without_consequences(found));
+    budgets_of_funnels(&settings, &nodes, faults);
     let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
     linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)).report(faults);
@@ -170,6 +178,18 @@ fn put_blocks_in<'a>(
         faults.extend(found);
     }
     also
+}
+
+/// A budget of a funnel that there is not would hold nothing.
+fn budgets_of_funnels(settings: &Settings, nodes: &[(&str, &str, Option<Node>)], faults: &mut Faults) {
+    let known = || nodes.iter().map(|(name, _, _)| *name);
+    for budget in &settings.budgets {
+        if let Some(funnel) = budget.funnel.as_deref().filter(|funnel| known().all(|name| name != *funnel)) {
+            faults
+                .error("unknown-funnel", &budget.place, format!("there is no funnel `{}`", shown(funnel)))
+                .did_you_mean(funnel, known());
+        }
+    }
 }
 
 fn linted<'a>(

@@ -77,7 +77,8 @@ impl Step for BothStep {
     }
 
     fn results(&self) -> Vec<(String, Type)> {
-        vec![("points".to_owned(), Type::Number), ("state".to_owned(), Type::Text)]
+        let texts = ["state", "reason"].map(|name| (name.to_owned(), Type::Text));
+        texts.into_iter().chain([("points".to_owned(), Type::Number)]).collect()
     }
 
     fn needs(&self) -> Vec<Need> {

@@ -200,6 +200,7 @@ impl Step for GrantStep {
         vec![
             ("points".to_owned(), Type::Number),
             ("state".to_owned(), Type::Text),
+            ("reason".to_owned(), Type::Text),
             ("active_at".to_owned(), Type::Time),
             ("expires_at".to_owned(), Type::Time),
         ]

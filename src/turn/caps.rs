@@ -14,6 +14,10 @@ use chrono::{Datelike, Days, Months, NaiveTime};
 
 /// What caps call the making of an offer.
 pub(super) const OFFER_CHANNEL: &str = "$offer";
+/// What budgets call points; the tag is the funnel that gives them.
+const POINTS_CHANNEL: &str = "$points";
+/// What a budget refuses begins so.
+pub(super) const BUDGET: &str = "budget";
 /// The longest calendar period of a cap, with a day to spare.
 const CALENDAR_DAYS_MAX: u32 = 32;
 
@@ -86,7 +90,7 @@ impl Turn<'_> {
             };
             inside
                 && self.has_place(send, now)
-                && send.channel != OFFER_CHANNEL
+                && !send.channel.starts_with('$')
                 && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
                 && (cap.tag.is_none() || cap.tag == send.tag)
         };
@@ -97,6 +101,32 @@ impl Turn<'_> {
     pub(super) fn count_offers(&self, within: Span, now: Time) -> usize {
         let from = now.minus(within, self.zone);
         self.customer.sends.iter().filter(|send| send.channel == OFFER_CHANNEL && send.at > from).count()
+    }
+
+    /// The budget of her own that more points of a funnel would break.
+    pub(super) fn over_her_budget(&self, funnel: &str, points: i64) -> Option<String> {
+        let now = self.real_now.max(self.now);
+        let over = self.workspace.settings.budgets.iter().filter(|budget| budget.each_customer && budget.concerns(funnel));
+        let over = over.filter_map(|budget| {
+            let from = period_start(budget.per?, now, self.zone);
+            let counts = |send: &&Send| {
+                let concerned = send.channel == POINTS_CHANNEL && budget.concerns(send.tag.as_deref().unwrap_or_default());
+                concerned && send.at >= from && self.has_place(send, now)
+            };
+            let given: i64 = self.customer.sends.iter().filter(counts).map(|send| send.points).sum();
+            (given.saturating_add(points) > budget.points).then(|| format!("{BUDGET}: {}; she has had {given}", budget.sentence))
+        });
+        over.into_iter().next()
+    }
+
+    /// Points that are on their way to her count for her budgets.
+    pub(super) fn count_points(&mut self, funnel: &str, points: i64, effect: String) {
+        let own = |budget: &crate::funnel::settings::budget::Budget| budget.each_customer && budget.concerns(funnel);
+        if self.workspace.settings.budgets.iter().any(own) {
+            let at = self.real_now.max(self.now);
+            let (channel, tag) = (POINTS_CHANNEL.to_owned(), Some(funnel.to_owned()));
+            self.customer.sends.push(Send { at, channel, tag, effect: Some(effect), points });
+        }
     }
 
     /// Whether a message still has its place: it was accepted, or its run waits for its answer, or the run ended
@@ -116,7 +146,7 @@ impl Turn<'_> {
                 self.customer.sends[at].at = self.now;
                 self.customer.sends[at].effect = None;
             }
-            Outcome::Refused { .. } | Outcome::Dead { .. } => {
+            Outcome::Refused { .. } | Outcome::Dead { .. } | Outcome::Parked { .. } => {
                 self.customer.sends.remove(at);
             }
         }

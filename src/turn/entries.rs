@@ -223,6 +223,7 @@ impl Turn<'_> {
             by: 0,
             gifts: Vec::new(),
             best: None,
+            look: None,
             saga: None,
             results: BTreeMap::new(),
             goal: None,

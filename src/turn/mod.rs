@@ -25,6 +25,7 @@
 //! reach    by which channel, and when
 //! settle   entries that are judged again       undo     what is taken back
 //! caps     who has a place among messages      stops    what was said about her addresses
+//! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two
 //! ```
 
@@ -46,6 +47,7 @@ mod caps;
 mod entries;
 mod goals;
 mod inputs;
+mod parked;
 mod reach;
 mod results;
 pub mod review;
@@ -54,6 +56,7 @@ mod segments;
 mod sending;
 mod settle;
 mod stops;
+mod store;
 mod tell;
 mod undo;
 pub mod view;
@@ -372,6 +375,7 @@ impl<'a> Turn<'a> {
 
     fn mirror(&mut self) {
         self.customer.loyalty = account::mirror(&self.account, self.now, &self.customer.loyalty);
+        self.mirror_store();
     }
 
     fn finish(mut self) -> Turned {

@@ -14,7 +14,7 @@ use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARI
 use crate::event::Event;
 use crate::fact::What;
 use crate::funnel::Funnel;
-use crate::funnel::settings::QuietHours;
+use crate::funnel::settings::{QuietHours, STORE};
 use crate::lang::time::{HOUR_MS, Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
 use crate::step::message::MESSAGE_EXPIRES_HOURS;
@@ -88,6 +88,14 @@ impl Turn<'_> {
         let Some(way) = ways.into_iter().next() else {
             return self.over_cap(index, funnel, step, (&plan, first), over.unwrap_or_default(), now);
         };
+        let zone = self.zone;
+        let expires = plan.expires.unwrap_or(Span::ms(MESSAGE_EXPIRES_HOURS * HOUR_MS));
+        let run = &mut self.customer.runs[index];
+        run.by = u8::try_from(way.by).unwrap_or(0);
+        let deadline = *run.deadline.get_or_insert_with(|| now.plus(expires, zone));
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, Some(deadline));
+        }
         self.pass_over(index, funnel, step, &passed, way.by);
         let channel = way.channel;
         let provider = self.workspace.settings.channels.get(channel).cloned().unwrap_or_else(|| "inbox".to_owned());
@@ -97,11 +105,7 @@ impl Turn<'_> {
         };
         let topic = plan.topic.clone().or_else(|| funnel.topic.clone());
         let links = self.workspace.settings.links(channel, topic, transactional);
-        let zone = self.zone;
-        let run = &mut self.customer.runs[index];
-        run.by = u8::try_from(way.by).unwrap_or(0);
-        let expires = plan.expires.unwrap_or(Span::ms(MESSAGE_EXPIRES_HOURS * HOUR_MS));
-        let mut valid_until = *run.deadline.get_or_insert_with(|| now.plus(expires, zone));
+        let mut valid_until = deadline;
         if let Some(hours) = self.workspace.settings.quiet_hours.filter(|_| quiet != Quiet::Ignore) {
             valid_until = valid_until.min(hours.begin(now, self.zone));
         }
@@ -124,7 +128,7 @@ impl Turn<'_> {
             Err(next) => return next,
         };
         if !transactional {
-            self.customer.sends.push(Send { at: now, channel: channel.to_owned(), tag: send_tag, effect: Some(id) });
+            self.customer.sends.push(Send { at: now, channel: channel.to_owned(), tag: send_tag, effect: Some(id), points: 0 });
         }
         Next::Rest
     }
@@ -201,12 +205,19 @@ impl Turn<'_> {
             Ok(until) => until,
             Err(why) => return self.expired(index, funnel, step, "", why),
         };
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, None);
+        }
         let variables = match self.freeze(index, funnel) {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
         };
+        let points = plan.points;
+        if let Some(why) = self.over_her_budget(&funnel.name, points) {
+            return self.refuse(index, funnel, step, why);
+        }
         let kind = EffectKind::Grant(Grant {
-            points: plan.points,
+            points,
             reason: plan.reason,
             active_after: plan.active_after,
             expires_after: plan.expires_after,
@@ -217,6 +228,7 @@ impl Turn<'_> {
         match self.plan(index, funnel, step, kind, valid_until, OnUncertain::Hold) {
             Ok(id) => {
                 self.note_gift(index, step, &id);
+                self.count_points(&funnel.name, points, id);
                 Next::Rest
             }
             Err(next) => next,
@@ -249,10 +261,31 @@ impl Turn<'_> {
             self.go(index, step, NEXT);
             return Next::Again;
         }
-        let kind = EffectKind::Offer(Offer { bundle, valid_for });
-        match self.plan(index, funnel, step, kind, valid_until, OnUncertain::Hold) {
+        let offer = match self.workspace.settings.loyalty_store.as_ref().filter(|store| store.offers) {
+            None => Offer { bundle, valid_for, ..Offer::default() },
+            Some(_) if self.must_ask(index, funnel, step, |reads| reads.effect) => {
+                return self.ask_store(index, funnel, step, None);
+            }
+            Some(_) => {
+                let mut details = known.values(self.workspace.settings.currency);
+                details.insert("name".to_owned(), Value::from(bundle.as_str()));
+                details.insert("ends".to_owned(), Value::Time(now.plus(valid_for, self.zone)));
+                let variables = match self.freeze(index, funnel) {
+                    Ok(variables) => variables,
+                    Err(why) => return self.fail(index, funnel, step, why, step.on_error),
+                };
+                Offer { bundle, valid_for, provider: Some(STORE.to_owned()), details, variables }
+            }
+        };
+        match self.plan(index, funnel, step, EffectKind::Offer(offer), valid_until, OnUncertain::Hold) {
             Ok(id) => {
-                self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+                self.customer.sends.push(Send {
+                    at: now,
+                    channel: OFFER_CHANNEL.to_owned(),
+                    tag: None,
+                    effect: Some(id),
+                    points: 0,
+                });
                 Next::Rest
             }
             Err(next) => next,
@@ -307,6 +340,20 @@ impl Turn<'_> {
             Mode::Shadow => return Err(self.shadow(index, funnel, step, &kind)),
             Mode::Live | Mode::Review => {}
         }
+        Ok(self.leave(index, funnel, step, id, kind, (valid_until, on_uncertain)))
+    }
+
+    /// Puts an effect into the outbox, whatever the step's mode.
+    pub(super) fn leave(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        id: String,
+        kind: EffectKind,
+        (valid_until, on_uncertain): (Option<Time>, OnUncertain),
+    ) -> String {
+        let run = &self.customer.runs[index];
         self.effects.push(Effect {
             id: id.clone(),
             customer: self.customer.id.clone(),
@@ -322,7 +369,7 @@ impl Turn<'_> {
         });
         self.customer.runs[index].state = RunState::Effect { id: id.clone() };
         self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
-        Ok(id)
+        id
     }
 
     /// The id of an effect of a run's present step.
@@ -400,6 +447,9 @@ impl Turn<'_> {
         run.state = RunState::Ready;
         run.unknown = None;
         run.decision += 1;
+        if let Some(look) = &mut run.look {
+            look.asked = false;
+        }
         let version = run.version.clone();
         if let Some(funnel) = self.definitions.funnel(&version).cloned() {
             self.run_fact(index, &funnel, What::Redecided, "", why);

@@ -19,6 +19,7 @@ impl Turn<'_> {
         let now = self.now;
         self.customer.runs.retain(|run| watched(run, now));
         self.end_ghosts();
+        self.send_parked();
         let mut late: Vec<u64> = Vec::new();
         for index in 0..self.customer.runs.len() {
             if self.customer.runs[index].ghost {
@@ -194,6 +195,7 @@ impl Turn<'_> {
         run.put_off = None;
         run.tried = 0;
         run.best = None;
+        run.look = None;
         run.released = false;
         run.state = RunState::Ready;
         self.runs.touched.insert(run.id);

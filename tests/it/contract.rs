@@ -10,6 +10,7 @@ use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
 use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, Span, Time};
 use autofunnel::lang::value::{Fields, Value};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{KeptMessage, RunFilter};
 use autofunnel::store::sqlite::Mirror;
 use autofunnel::store::{
@@ -175,6 +176,7 @@ macro_rules! contract {
                 s54_the_third_soft_bounce_in_72_hours_is_a_hard_one,
                 whoever_comes_after_too_many_is_told,
                 a_reference_names_its_effect_and_the_link_key_stays,
+                a_quantity_is_never_exceeded,
                 a_closed_store_takes_nothing,
                 $($own),*
             ]

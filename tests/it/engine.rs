@@ -28,7 +28,8 @@ async fn run_samples(folder: &Path, clock: Clock) -> Running {
     run(&samples(), Place::File(folder.join("engine.db")), Roles::ALL, clock).await
 }
 
-async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running {
+/// An engine over a workspace.
+pub async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running {
     clock.go();
     let checked = workspace::check(files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
@@ -36,7 +37,8 @@ async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running
     start(Start { checked, store, roles, listen, clock, doors: Options::default(), token: Some(TOKEN.to_owned()) }).await.unwrap()
 }
 
-async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
+/// A request to its door.
+pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
     let request = Request {
         method,
         url: format!("http://{}{path}", running.address.unwrap()),
@@ -53,7 +55,7 @@ async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16
 }
 
 /// Waits until the customer's timeline satisfies a condition; the store says when to look again.
-async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {
+pub async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {
     let started = Instant::now();
     loop {
         let rows = running.store.timeline(customer.to_owned(), None, 500).await.unwrap();

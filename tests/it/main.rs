@@ -2,6 +2,7 @@
 
 mod bad;
 mod beside;
+mod budgets;
 mod cli;
 mod cluster;
 mod contract;
@@ -9,6 +10,7 @@ mod crash;
 mod engine;
 mod golden;
 mod laws;
+mod loyalty;
 mod matrix;
 mod migrate;
 mod mirror;

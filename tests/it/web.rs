@@ -48,9 +48,11 @@ fn settings() -> Settings {
         address: None,
         clicks: Vec::new(),
         loyalty: None,
+        loyalty_store: None,
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        budgets: Vec::new(),
         services: BTreeMap::new(),
     }
 }

@@ -17,6 +17,7 @@
 //!   tables that follow the fact streams (`follow`).
 
 use super::pause::{Pausable, Pause};
+use super::quantity::Quantity;
 use super::sqlite::Mirror;
 use super::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreError,
@@ -61,6 +62,7 @@ mod outbox;
 mod pause;
 mod plain;
 mod pump;
+mod quantity;
 mod reads;
 mod recent;
 mod record;
@@ -366,6 +368,14 @@ impl Store for RedisStore {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         Box::pin(self.inner.pauses())
+    }
+
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        Box::pin(self.inner.take_quantity(quantity, least, want))
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.inner.return_quantity(name, count))
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

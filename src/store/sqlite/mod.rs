@@ -19,6 +19,7 @@
 //! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
 
 use super::pause::{Pausable, Pause};
+use super::quantity::Quantity;
 use super::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreResult,
     TokenRow, Work, read,
@@ -56,6 +57,7 @@ mod mirror;
 mod outbox;
 mod pause;
 mod prune;
+mod quantity;
 mod reader;
 pub mod rebuild;
 mod recent;
@@ -302,6 +304,14 @@ impl Store for SqliteStore {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         self.readers.ask(pause::pauses)
+    }
+
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        Box::pin(self.thread.run(quantity::TAKE, (quantity, least, want), 1))
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.thread.run(quantity::RETURN, (name, count), 1))
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

@@ -144,6 +144,8 @@ pub struct Truth {
     /// Tokens.
     pub tokens: BTreeMap<Vec<u8>, TokenRow>,
     pauses: Pauses,
+    /// What was taken of quantities.
+    quantities: BTreeMap<String, i64>,
     definitions: Vec<(Bundle, Vec<(String, String)>)>,
     addresses: BTreeMap<Address, addresses::Known>,
     /// Effects by the providers' own ids.
@@ -174,6 +176,7 @@ impl Truth {
             quarantine: Vec::new(),
             tokens: BTreeMap::new(),
             pauses: Pauses::default(),
+            quantities: BTreeMap::new(),
             definitions: Vec::new(),
             addresses: BTreeMap::new(),
             references: BTreeMap::new(),
