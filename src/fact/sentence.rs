@@ -31,8 +31,11 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::SegmentEntered => format!("Entered the segment{about}"),
         What::SegmentLeft => format!("Left the segment{about}"),
         What::Entered => format!("Entered{}{}", funnel(fact), after(" by", &fact.about)),
+        What::HeldOut => format!("Held out of{}", funnel(fact)),
+        What::Settling => format!("May still enter{}", funnel(fact)),
         What::NotEntered => format!("Did not enter{}{}", funnel(fact), after(" by", &fact.about)),
         What::Waiting => format!("Waits{step} until {}", fact.about),
+        What::Restarted => format!("Waits anew{step}"),
         What::Resumed => format!("Goes on{step}{about}"),
         What::Skipped => format!("Skipped{}", about_or_step(fact)),
         What::Held => format!("Held{}", about_or_step(fact)),
@@ -46,6 +49,7 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::Redecided => format!("Decided anew{}", about_or_step(fact)),
         What::Sent => format!("Sent{}{}", about_or_step(fact), channel(fact)),
         What::Granted => format!("Granted{}", points(fact)),
+        What::Undone => format!("Took back{}", points(fact)),
         What::Parked => format!("Parked{}", points(fact)),
         What::LookedUp => format!("Asked the loyalty store{step}"),
         What::Offered => format!("Offered{about}"),
@@ -56,6 +60,7 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::Withdrawn => format!("Taken back{}{}", about_or_step(fact), channel(fact)),
         What::Set => format!("Set{about}"),
         What::Emitted => format!("Emitted{about}"),
+        What::PassedOn => format!("Passed on{}", after(" to", &fact.about)),
         What::Goal => format!(
             "Reached the goal{about}{}",
             fact.amount.map_or(String::new(), |minor| format!(" ({})", currency.show(minor)))

@@ -19,8 +19,10 @@ use settings::Settings;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub mod blocks;
 pub mod draft;
 mod fresh;
+pub mod holdout;
 mod keeps;
 mod lint;
 pub mod names;
@@ -82,6 +84,8 @@ pub struct Funnel {
     pub re_entry: ReEntry,
     /// Entry filter.
     pub only_if: Option<Cond>,
+    /// So long the entry filter is judged again.
+    pub settle: Option<Span>,
     /// Must hold for a run to go on.
     pub go_on_while: Option<Cond>,
     /// Ends a run at once.
@@ -90,6 +94,8 @@ pub struct Funnel {
     pub goal: Option<Goal>,
     /// Higher first.
     pub priority: i64,
+    /// This share is left alone and measured all the same; `None`: as the workspace says.
+    pub holdout: Option<holdout::Share>,
     /// Its messages are not marketing.
     pub transactional: bool,
     /// Whether what it does leaves.

@@ -40,9 +40,12 @@ pub const CUSTOMER: &str = "customer";
 /// The kinds of fact that a test lists. How a run waits and branches is left out: what comes of it is listed.
 pub const LISTED: &[What] = &[
     What::Entered,
+    What::HeldOut,
+    What::Settling,
     What::NotEntered,
     What::Sent,
     What::Granted,
+    What::Undone,
     What::Parked,
     What::Offered,
     What::Called,
@@ -56,6 +59,8 @@ pub const LISTED: &[What] = &[
     What::Variant,
     What::Set,
     What::Emitted,
+    What::PassedOn,
+    What::Restarted,
     What::Failed,
     What::Goal,
     What::Exited,

@@ -8,8 +8,9 @@ use crate::customer::Send;
 use crate::effect::Outcome;
 use crate::funnel::Workspace;
 use crate::funnel::settings::{Cap, Period};
+use crate::lang::cel::flip::Moving;
 use crate::lang::time::{DAY_MS, Span, Time, Zone, instant};
-use chrono::{Datelike, Days, NaiveTime};
+use chrono::{Datelike, Days, Months, NaiveTime};
 
 /// What caps call the making of an offer.
 pub(super) const OFFER_CHANNEL: &str = "$offer";
@@ -37,13 +38,15 @@ fn longest_memory(workspace: &Workspace) -> Span {
 }
 
 impl Turn<'_> {
-    /// The cap that a marketing message would break now.
-    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
-        let cap = self.workspace.settings.caps.iter().find(|cap| {
-            let concerns =
-                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-            concerns && self.count_sends(cap, now) >= cap.at_most as usize
-        })?;
+    /// The cap that a marketing message would break now, and from when on every cap that it would break has room
+    /// for it if nothing else is sent.
+    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<(String, Time)> {
+        let concerns =
+            |cap: &&Cap| cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+        let broken = |cap: &&Cap| self.counted(cap, now).len() >= cap.at_most as usize;
+        let mut caps = self.workspace.settings.caps.iter().filter(concerns).filter(broken).peekable();
+        let cap = *caps.peek()?;
+        let free = caps.map(|cap| self.room_at(cap, now)).max()?;
         let of = match (&cap.channel, &cap.tag) {
             (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
             (Some(channel), None) => channel.clone(),
@@ -56,10 +59,29 @@ impl Turn<'_> {
             Period::Week => "per week".to_owned(),
             Period::Month => "per month".to_owned(),
         };
-        Some(format!("cap: at most {} {of} {period}", cap.at_most))
+        Some((format!("cap: at most {} {of} {period}", cap.at_most), free))
     }
 
-    fn count_sends(&self, cap: &Cap, now: Time) -> usize {
+    /// From when on a full cap has room if nothing else is sent.
+    fn room_at(&self, cap: &Cap, now: Time) -> Time {
+        let today = now.date(self.zone);
+        let day = match cap.period {
+            Period::Within(span) => {
+                let mut times = self.counted(cap, now);
+                times.sort_unstable();
+                // So many of the oldest must have left that one less than the most is there.
+                let last = times.len().checked_sub(cap.at_most as usize).and_then(|at| times.get(at).copied());
+                return last.and_then(|last| Moving::ago(span).flip(now, self.zone, last)).unwrap_or(now.plus(span, self.zone));
+            }
+            Period::Day => today.checked_add_days(Days::new(1)),
+            Period::Week => today.checked_add_days(Days::new(7 - u64::from(today.weekday().num_days_from_monday()))),
+            Period::Month => today.with_day(1).and_then(|first| first.checked_add_months(Months::new(1))),
+        };
+        day.map_or(now, |day| instant(self.zone, day.and_time(NaiveTime::MIN)))
+    }
+
+    /// When the messages were sent that a cap counts.
+    fn counted(&self, cap: &Cap, now: Time) -> Vec<Time> {
         let from = period_start(cap.period, now, self.zone);
         let counts = |send: &&Send| {
             let inside = match cap.period {
@@ -72,7 +94,7 @@ impl Turn<'_> {
                 && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
                 && (cap.tag.is_none() || cap.tag == send.tag)
         };
-        self.customer.sends.iter().filter(counts).count()
+        self.customer.sends.iter().filter(counts).map(|send| send.at).collect()
     }
 
     /// Offers made within a span.

@@ -22,6 +22,8 @@
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
+//! reach    by which channel, and when
+//! settle   entries that are judged again       undo     what is taken back
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two
@@ -46,14 +48,17 @@ mod entries;
 mod goals;
 mod inputs;
 mod parked;
+mod reach;
 mod results;
 pub mod review;
 mod saga;
 mod segments;
 mod sending;
+mod settle;
 mod stops;
 mod store;
 mod tell;
+mod undo;
 pub mod view;
 mod waits;
 mod wake;
@@ -172,6 +177,13 @@ struct Turn<'a> {
 enum Pending {
     /// An event of the engine's own.
     Event(Event),
+    /// A step asks for a run of another funnel.
+    Enter {
+        /// Funnel, id of the request, what it reads as its event.
+        asked: (String, String, crate::lang::value::Fields),
+        /// Hops that led to it.
+        depth: u8,
+    },
     /// The profile changed: judge everything again.
     Look {
         /// Hops that led to it.
@@ -315,6 +327,7 @@ impl<'a> Turn<'a> {
             let mut pass = Pass::default();
             match pending {
                 Pending::Event(event) => self.take(InputBody::Event(event), &mut pass),
+                Pending::Enter { asked, depth } => pass = Pass { enrol: Some(asked), depth, ..pass },
                 Pending::Look { depth, under_way } => pass = Pass { profile: true, depth, under_way, ..pass },
             }
             self.pass(pass);
@@ -330,11 +343,15 @@ impl<'a> Turn<'a> {
             self.settle_marks();
         } else {
             self.goals(&pass);
+            self.undo(&pass);
             self.exits(&pass);
         }
         self.waits(&pass);
         if !pass.silent {
             self.entries(&pass);
+        } else if !pass.flips.is_empty() {
+            // Only segments that ask for it have flips here; nothing else of an import starts anything.
+            self.entries(&Pass { flips: std::mem::take(&mut pass.flips), depth: pass.depth, ..Pass::default() });
         }
         self.advance(pass.depth);
     }
