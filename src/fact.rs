@@ -125,6 +125,10 @@ whats! {
     Sent = "sent",
     /// Points were granted.
     Granted = "granted",
+    /// A grant waits: the loyalty store's programme is blocked.
+    Parked = "parked",
+    /// The loyalty store was asked what it knows.
+    LookedUp = "looked_up",
     /// An offer was made.
     Offered = "offered",
     /// Another customer was told something: an event, or points that are hers.

@@ -24,6 +24,7 @@ const ROWS: &[&[&str]] = &[
     &["store"],
     &["wire"],
     &["queue", "channel", "source"],
+    &["loyalty"],
     &["engine"],
     &["web"],
     &["app"],

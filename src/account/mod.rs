@@ -220,5 +220,6 @@ pub fn mirror(account: &Account, now: Time, old: &Loyalty) -> Loyalty {
         tier: old.tier.clone(),
         next_expiry: account.lots().filter(spendable).filter_map(|lot| lot.expires_at).min(),
         offers,
+        store: old.store.clone(),
     }
 }

@@ -297,6 +297,7 @@ fn the_mirror_shows_the_account_and_leaves_the_tier() {
         tier: "gold".into(),
         next_expiry: Some(after(30 * DAY_MS)),
         offers: [("starter".to_owned(), after(14 * DAY_MS))].into(),
+        store: Default::default(),
     };
     assert_eq!(seen, expected);
     let later = mirror(&account, after(DAY_MS), &old);

@@ -10,9 +10,11 @@ use crate::lang::value::{Fields, Value};
 use history::History;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use store::{Parked, StoreData};
 
 pub mod codec;
 pub mod history;
+pub mod store;
 
 /// Largest encoded document, in bytes. Beyond it history is folded and new runs are refused.
 pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -52,6 +54,9 @@ pub struct Customer {
     /// What the loyalty store says of her, mirrored.
     #[serde(default, skip_serializing_if = "is_default")]
     pub loyalty: Loyalty,
+    /// Grants that a blocked programme of the loyalty store has not booked yet, oldest first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parked: Vec<Parked>,
     /// What happened, by event name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub history: BTreeMap<String, History>,
@@ -162,6 +167,9 @@ pub struct Loyalty {
     /// The open offers: bundle, and until when it holds.
     #[serde(default, skip_serializing_if = "is_default")]
     pub offers: BTreeMap<String, Time>,
+    /// What a remote store says; nothing where the account is built in.
+    #[serde(default, skip_serializing_if = "StoreData::is_empty")]
+    pub store: StoreData,
 }
 
 /// One customer's way through one version of one funnel.
@@ -200,6 +208,9 @@ pub struct Run {
     /// Why nobody knows what became of its effect: it waits for a person's word.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown: Option<String>,
+    /// Its present step asks the loyalty store for fresh data.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub look: Option<Look>,
     /// A gift to two that is under way.
     #[serde(default, skip_serializing_if = "is_default")]
     pub saga: Option<Saga>,
@@ -212,6 +223,15 @@ pub struct Run {
     /// For an ended run: until when its goal is watched.
     #[serde(default, skip_serializing_if = "is_default")]
     pub watch_until: Option<Time>,
+}
+
+/// A step that cannot go on without fresh data of the loyalty store.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Look {
+    /// When it gives up.
+    pub until: Time,
+    /// The question is on its way: the effect that the run waits for.
+    pub asked: bool,
 }
 
 /// A gift to two: both are held, and both are given or none.

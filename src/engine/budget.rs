@@ -109,7 +109,8 @@ impl Engine {
         }
         match outcome {
             Outcome::Accepted { .. } | Outcome::Unknown { .. } => drop(self.budgets.held.lock().await.taken.remove(&effect.id)),
-            Outcome::Refused { .. } | Outcome::Dead { .. } => self.unreserved(effect).await,
+            // What is parked is sent again when that can be, and takes its points then.
+            Outcome::Refused { .. } | Outcome::Dead { .. } | Outcome::Parked { .. } => self.unreserved(effect).await,
         }
     }
 

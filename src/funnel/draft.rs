@@ -4,6 +4,7 @@
 //! then what is judged all along a run (`while`, `exit_on`, `goal`) can be checked against both. Every
 //! part is read even when another one is faulty.
 
+use super::fresh::store_reads;
 use super::names::{Base, Names, with_own};
 use super::settings::Settings;
 use super::{Funnel, Goal, ReEntry};
@@ -13,6 +14,7 @@ use crate::lang::diag::{Fault, Faults, Severity};
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Field, Object, Shape};
 use crate::lang::time::Span;
+use crate::segment::Segments;
 use crate::step::{self, Compiled, Mode, StepNames, StepResults, Steps};
 use crate::template::{Template, TemplateOptions};
 use crate::trigger::{self, DefaultReEntry, Interest, Trigger, TriggerNames};
@@ -90,6 +92,8 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// Templates of the workspace.
     pub templates: &'a BTreeMap<String, Arc<Template>>,
+    /// `segments.yaml`.
+    pub segments: &'a Segments,
 }
 
 /// Compiles the funnel `name`, whose file has this text. `None` when it has errors, which are then in
@@ -115,6 +119,7 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
     let goal = object.node("goal").and_then(|node| goal(node, &within, cx.base, faults));
     check_templates(name, &compiled, &within, faults);
     let frozen = frozen(&compiled.steps, &compiled.templates, cx.settings);
+    let store_reads = store_reads(&compiled.steps, &frozen, cx.settings, (cx.segments, cx.catalog), faults);
     let funnel = Funnel {
         name: name.to_owned(),
         version: version(text, &compiled.templates),
@@ -134,6 +139,7 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
         steps: compiled.steps,
         templates: compiled.templates,
         frozen,
+        store_reads,
         trigger: trigger?,
     };
     (faults.error_count() == errors).then_some(funnel)
@@ -314,6 +320,9 @@ fn frozen(steps: &Steps, templates: &BTreeMap<String, Arc<Template>>, settings: 
                 paths
             }
             (None, Some(_)) => of_provider(settings.loyalty.as_ref()),
+            (None, None) if at.step.offers().is_some() && settings.loyalty_store.as_ref().is_some_and(|store| store.offers) => {
+                of_provider(settings.loyalty.as_ref())
+            }
             (None, None) => continue,
         };
         paths.sort();

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Reasons of bonuses that a customer is to get from one funnel only.
 const SINGLE_BONUSES: &[&str] = &["welcome", "birthday"];
 
+/// What can come of a grant.
+const GRANT_RESULTS: &[&str] = &["active", "pending", "parked", "refused", "unknown", "dead", "skipped"];
+
 /// What a workspace is looked through for.
 pub struct Linted<'a> {
     /// The funnels that compiled.
@@ -33,6 +36,7 @@ impl Linted<'_> {
             self.no_goal(funnel, faults);
             unreachable_steps(funnel, faults);
             offers_of_nobody(funnel, faults);
+            words_of_grants(funnel, faults);
             self.way_out(funnel, faults);
         }
         self.same_bonus(faults);
@@ -223,6 +227,46 @@ fn unreachable_steps(funnel: &Funnel, faults: &mut Faults) {
                 .hint("every way ends before it; move it, or remove it");
         }
     }
+}
+
+/// A grant has results of its own: a condition that asks for another word would never hold.
+fn words_of_grants(funnel: &Funnel, faults: &mut Faults) {
+    let grants: Vec<String> = funnel
+        .steps
+        .list
+        .iter()
+        // What another customer gets is said by her own turn.
+        .filter(|at| at.step.grants().is_some() && at.step.tells().is_none())
+        .map(|at| at.id.clone())
+        .collect();
+    for at in &funnel.steps.list {
+        for condition in at.step.conditions().into_iter().chain(&at.only_if) {
+            for grant in &grants {
+                for word in words_asked(&condition.text.text, grant).filter(|word| !GRANT_RESULTS.contains(word)) {
+                    faults
+                        .error(
+                            "unknown-result",
+                            &condition.text.place,
+                            format!("the grant `{grant}` never has the result `{word}`"),
+                        )
+                        .did_you_mean(word, GRANT_RESULTS.iter().copied())
+                        .hint_if_none(format!("its result is one of: {}", GRANT_RESULTS.join(", ")));
+                }
+            }
+        }
+    }
+}
+
+/// The words that a condition compares the result of a step with.
+fn words_asked<'c>(condition: &'c str, step: &str) -> impl Iterator<Item = &'c str> {
+    let asked = format!("steps.{step}.result");
+    let after: Vec<&str> = condition.match_indices(&asked).filter_map(|(at, _)| condition.get(at + asked.len()..)).collect();
+    after.into_iter().filter_map(|rest| {
+        let rest = rest.trim_start();
+        let rest = rest.strip_prefix("==").or_else(|| rest.strip_prefix("!="))?.trim_start();
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        rest.get(1..)?.split(quote).next()
+    })
 }
 
 /// A message about an offer in a funnel that makes none can never be rendered in full.

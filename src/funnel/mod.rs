@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub mod draft;
+mod fresh;
 mod keeps;
 mod lint;
 pub mod names;
@@ -27,6 +28,7 @@ pub mod schema;
 pub mod settings;
 pub mod workspace;
 
+pub use fresh::StoreReads;
 pub use workspace::Documents;
 
 /// The files of a workspace: path relative to its folder (with `/`) → text.
@@ -102,6 +104,8 @@ pub struct Funnel {
     pub templates: BTreeMap<String, Arc<Template>>,
     /// For each step that renders: the paths to freeze into its effect. By step index.
     pub frozen: HashMap<u32, Vec<Vec<String>>>,
+    /// The steps that read what a remote loyalty store says, by index.
+    pub store_reads: HashMap<u32, StoreReads>,
 }
 
 /// How often a customer may enter.

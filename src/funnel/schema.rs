@@ -44,6 +44,7 @@ pub const GIVEN_FIELDS: &[Field] = &[
     Field::optional("customer", Shape::MapOf(&Shape::Data), "profile fields; without `zone` she lives in the workspace's zone"),
     Field::optional("consent", Shape::Ref("test_consent"), "consent given before the test begins"),
     Field::optional("membership", Shape::Object(MEMBERSHIP_FIELDS), "her membership"),
+    Field::optional("store", Shape::Object(STORE_FIELDS), "what the remote loyalty store says of her and does with grants"),
     Field::optional(
         "history",
         Shape::List(&Shape::Ref("test_history")),
@@ -66,6 +67,21 @@ pub const MEMBERSHIP_FIELDS: &[Field] = &[
     Field::optional("cancelled", Shape::Bool, "whether she has cancelled it (default: false)"),
 ];
 
+/// Fields of a remote loyalty store in a test. What it is not told to say of points comes from a ledger of its own, in
+/// which it books the grants of the test.
+pub const STORE_FIELDS: &[Field] = &[
+    Field::optional("grants", Shape::Word(STORE_GRANTS), "what it does with grants (default: active)"),
+    Field::optional("reason", Shape::Text, "why it parks or refuses them"),
+    Field::optional("down", Shape::Bool, "it does not answer any more (default: false)"),
+    Field::optional("balance", Shape::Number, "points that she can spend"),
+    Field::optional("pending", Shape::Number, "points that wait for activation"),
+    Field::optional("tier", Shape::Text, "her tier"),
+    Field::optional("next_expiry", Shape::Text, "when points run out next"),
+    Field::optional("programmes", Shape::Data, "as `customer.programmes`"),
+    Field::optional("memberships", Shape::Data, "as `customer.memberships`"),
+    Field::optional("offers", Shape::Data, "as `customer.offers`"),
+];
+
 /// Fields of `state`.
 pub const STATE_FIELDS: &[Field] = &[
     Field::optional("segments", Shape::List(&Shape::Name("segment")), "exactly the segments that she is in"),
@@ -84,6 +100,7 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         Field::optional("properties", Shape::MapOf(&Shape::Data), "can be read as `event.<name>` in the run"),
         AT,
     ],
+    &[Field::required("store", Shape::Object(STORE_FIELDS), "the remote loyalty store says or does something else"), AT],
     &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
     &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[
@@ -120,6 +137,8 @@ const EVENT_FIELDS: &[Field] =
 const AT: Field = Field::optional("at", Shape::Phrase(MOMENT), "when it happens; `+3 days` counts from what stands before");
 const MOMENT: &str = "A time such as 2027-03-01 10:00, in the customer's zone, or 2027-03-01T10:00:00Z.";
 const FAILURES: &[&str] = &["refused", "dead", "silent"];
+/// What a store of a test can do with grants.
+pub const STORE_GRANTS: &[&str] = &["active", "parked", "refused"];
 
 /// Kinds of facts that `expect` lists, each with what it says.
 pub const FACT_KINDS: &[(&str, &str)] = &[
@@ -127,6 +146,7 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("not_entered", "the trigger fired and no run began"),
     ("sent", "a message was sent"),
     ("granted", "points were granted"),
+    ("parked", "a grant waits for a blocked programme"),
     ("offered", "an offer was made"),
     ("told", "another customer was told of an event, or got points"),
     ("called", "a service was called and answered as expected"),
@@ -147,12 +167,22 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("withdrawn", "what was planned was taken back"),
 ];
 
+/// The schemas of `loyalty_store` and of its requests; their tables stand in a higher layer.
+pub struct Store {
+    /// The store itself.
+    pub store: Json,
+    /// A request that books something.
+    pub booking: Json,
+    /// A lookup.
+    pub lookup: Json,
+}
+
 /// All schemas with their file names. `provider` is the schema of one entry of `providers`, `source` that of one
 /// entry of `sources`, `service` that of one entry of `services`; their registries stand in higher layers.
-pub fn all(provider: Json, source: Json, service: Json) -> Vec<(&'static str, Json)> {
+pub fn all(provider: Json, source: Json, service: Json, store: Store) -> Vec<(&'static str, Json)> {
     vec![
         ("funnel.schema.json", funnel_schema()),
-        ("settings.schema.json", settings_schema(provider, source, service)),
+        ("settings.schema.json", settings_schema(provider, source, service, store)),
         ("segments.schema.json", segments_schema()),
         ("catalog.schema.json", catalog_schema()),
         ("tests.schema.json", tests_schema()),
@@ -177,9 +207,16 @@ pub fn funnel_schema() -> Json {
 }
 
 /// The schema of `autofunnel.yaml`; see [`all`] for the arguments.
-pub fn settings_schema(provider: Json, source: Json, service: Json) -> Json {
-    let defs = [("provider", provider), ("source", source), ("service", service)];
-    let defs = Map::from_iter(defs.map(|(name, schema)| (name.to_owned(), schema)));
+pub fn settings_schema(provider: Json, source: Json, service: Json, store: Store) -> Json {
+    let defs = [
+        ("provider", provider),
+        ("source", source),
+        ("service", service),
+        ("store", store.store),
+        ("store_booking", store.booking),
+        ("store_lookup", store.lookup),
+    ];
+    let defs = Map::from_iter(defs.map(|(name, def)| (name.to_owned(), def)));
     document("Settings", "The settings of a workspace.", object_schema(&[settings::FIELDS]), defs)
 }
 

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub mod budget;
 mod compile;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -42,12 +43,15 @@ pub const PROVIDERS_MAX: usize = 100;
 pub const PROVIDER_TEMPLATES_MAX: usize = 500;
 /// The value of `loyalty` that means the built-in account.
 pub const ACCOUNT: &str = "account";
+/// The name of the remote loyalty store among the providers.
+pub const STORE: &str = "loyalty_store";
 /// The provider that is there without being declared.
 pub const BUILT_IN_PROVIDER: &str = "inbox";
 /// Profile fields that every customer has room for.
 pub const BUILT_IN_PROFILE: &[&str] = &["name", "email", "phone", "zone", "language", "birthday", "chat", "push"];
 /// Names below `customer.` that are no profile fields, so that none may be called so.
-pub const RESERVED_PROFILE: &[&str] = &["id", "created", "tier", "balance", "pending", "membership", "consent", "segments"];
+pub const RESERVED_PROFILE: &[&str] =
+    &["id", "created", "tier", "balance", "pending", "membership", "consent", "segments", "programmes", "memberships", "offers"];
 
 /// The settings of a workspace.
 #[derive(Clone, Debug)]
@@ -82,6 +86,8 @@ pub struct Settings {
     pub clicks: Vec<String>,
     /// Provider of grants; `None`: the built-in account.
     pub loyalty: Option<String>,
+    /// The remote loyalty store; `None`: the built-in account, or a provider that only books grants.
+    pub loyalty_store: Option<LoyaltyStore>,
     /// Providers as written; checked by the registry of channels.
     pub providers: BTreeMap<String, Node>,
     /// By provider: the dotted paths (`["customer", "email"]`) that its templates read, to be frozen into its effects.
@@ -102,6 +108,21 @@ impl Settings {
         let clicks = !transactional && self.clicks.iter().any(|counted| counted == channel);
         Some(Links { address, topic, clicks })
     }
+}
+
+/// A loyalty store over HTTP.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoyaltyStore {
+    /// As written; its requests are checked in a higher layer.
+    pub node: Node,
+    /// It makes offers too; otherwise the built-in account does.
+    pub offers: bool,
+    /// What it says of a customer when it is asked, among `customer::store::STORE_NAMES`; none: it cannot be asked.
+    pub names: Vec<String>,
+    /// How old that may be where it is used, in milliseconds.
+    pub max_age_ms: i64,
+    /// How often a parked grant is sent again, in milliseconds.
+    pub ask_again_ms: i64,
 }
 
 /// Who says what membership a customer has.
@@ -157,7 +178,7 @@ fn currency_shown(money: Dec, currency: Currency) -> String {
 pub const CHANNELS: &[&str] = &["email", "sms", "chat", "push"];
 
 /// Roots of a provider's templates that come from the effect itself and need not be frozen.
-const EFFECT_ROOTS: &[&str] = &["effect", "message", "grant"];
+const EFFECT_ROOTS: &[&str] = &["effect", "message", "grant", "bundle"];
 
 /// What the templates in each provider read. Their faults are left to the registry of channels, which knows what
 /// each of them is for; here only too many of them are one.

@@ -109,7 +109,7 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         Some(node) => Catalog::compile(node, &plain, settings.currency, &mut found),
         None => Catalog::default(),
     };
-    let cx = Context { base: &base, settings: &settings, catalog: &catalog, templates: &templates };
+    let cx = Context { base: &base, settings: &settings, catalog: &catalog, templates: &templates, segments: &segments };
     let mut funnels = BTreeMap::new();
     for (name, path, node) in &nodes {
         let Some(node) = node else { continue };

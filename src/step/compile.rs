@@ -25,6 +25,11 @@ pub const COMMON: &[Field] = &[
          `retry` (calls only) takes no for an answer only when it expires; messages skip, grants, offers and calls stop",
     ),
     Field::optional(
+        "max_age",
+        Shape::Duration,
+        "how old what it reads of a remote loyalty store may be; otherwise it is asked first; as `loyalty_store` says if not given",
+    ),
+    Field::optional(
         "mode",
         Shape::Word(Mode::WORDS),
         "`live`; `hold_for_review`: it waits for a person's release; `shadow`: nothing leaves; if not given, as the funnel says",
@@ -175,6 +180,7 @@ impl<'a> Compiler<'a> {
         let id = self.id(kind, &object, faults);
         let only_if = object.node("if").and_then(|node| self.condition(node, faults));
         let on_error = on_error(kind.name, &object, faults);
+        let max_age = object.span("max_age", faults);
         let mode = object.word("mode", Mode::WORDS, faults).map(Mode::of);
         if self.out.steps.list.len() >= STEPS_MAX {
             faults.error("too-many-steps", &node.place, format!("a funnel has at most {STEPS_MAX} steps"));
@@ -186,6 +192,7 @@ impl<'a> Compiler<'a> {
             kind: kind.name,
             only_if,
             on_error,
+            max_age,
             mode,
             step: Box::new(Reserved),
             next: END,

@@ -76,6 +76,10 @@ impl Step for EmitStep {
         Some(&self.name)
     }
 
+    fn expressions(&self) -> Vec<&Expr> {
+        self.properties.iter().filter_map(|(_, source)| source.expression()).collect()
+    }
+
     fn tells(&self) -> Option<String> {
         self.to.as_ref().map(|_| self.name.clone())
     }

@@ -5,7 +5,7 @@
 //! what it wants ([`Flow`]); whether it may (consent, quiet hours, caps, limits) is decided by the turn.
 
 use crate::customer::{Customer, Run};
-use crate::lang::cel::{Cond, Need, Scope, Text};
+use crate::lang::cel::{Cond, Expr, Need, Scope, Text};
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::Node;
 use crate::lang::shape::{Field, Object};
@@ -96,6 +96,8 @@ pub struct StepAt {
     pub only_if: Option<Cond>,
     /// What happens when its effect fails.
     pub on_error: OnError,
+    /// How old what it reads of a remote loyalty store may be; `None`: as the settings say.
+    pub max_age: Option<Span>,
     /// Whether what it does leaves; `None`: as the funnel says.
     pub mode: Option<Mode>,
     /// What it does.
@@ -358,6 +360,10 @@ pub trait Step: Debug + Send + Sync {
     }
     /// Conditions and expressions inside, for what must be kept and frozen.
     fn conditions(&self) -> Vec<&Cond> {
+        Vec::new()
+    }
+    /// Expressions inside.
+    fn expressions(&self) -> Vec<&Expr> {
         Vec::new()
     }
     /// What its conditions and expressions need to be kept in the history.

@@ -45,7 +45,12 @@ impl Step for OfferStep {
     }
 
     fn results(&self) -> Vec<(String, Type)> {
-        vec![("bundle".to_owned(), Type::Text), ("code".to_owned(), Type::Text), ("ends".to_owned(), Type::Time)]
+        vec![
+            ("bundle".to_owned(), Type::Text),
+            ("code".to_owned(), Type::Text),
+            ("ends".to_owned(), Type::Time),
+            ("reason".to_owned(), Type::Text),
+        ]
     }
 
     fn offers(&self) -> Option<&str> {

@@ -46,6 +46,7 @@ impl Reader<'_> {
                 }
                 change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
             }
+            "store" => self.store(value, faults).map(Act::Store),
             "enrol" => self.enrol(&object, faults),
             "release" => Some(Act::Review(self.step_named(kind, value, faults)?, true)),
             "reject" => Some(Act::Review(self.step_named(kind, value, faults)?, false)),

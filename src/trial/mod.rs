@@ -8,6 +8,7 @@
 //! read       the test as written → a script        line   one expected line, and whether a fact is meant by it
 //! happening  what may happen beside events         diff   expected beside actual
 //! data       values and events as the doors take   moment instants as a test writes them
+//! store      what a remote loyalty store says and does
 //! ```
 
 use crate::fact::{Fact, What};
@@ -26,6 +27,7 @@ mod happening;
 mod line;
 mod moment;
 mod read;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +43,7 @@ pub const LISTED: &[What] = &[
     What::NotEntered,
     What::Sent,
     What::Granted,
+    What::Parked,
     What::Offered,
     What::Called,
     What::Told,
@@ -93,6 +96,9 @@ pub fn run(definitions: &Definitions, funnel: &str, node: &Node, faults: &mut Fa
 }
 
 fn play(player: &mut Player<'_>, script: &Script) {
+    if let Some(change) = &script.store {
+        change.clone().apply(&mut player.store);
+    }
     for (step, answer) in &script.answers {
         player.answer_with(step, answer.clone());
     }
@@ -110,6 +116,10 @@ fn play(player: &mut Player<'_>, script: &Script) {
             Act::Fail(step, failure) => {
                 player.run_until(*at);
                 player.fail_next(step, *failure);
+            }
+            Act::Store(change) => {
+                player.run_until(*at);
+                change.clone().apply(&mut player.store);
             }
         }
     }

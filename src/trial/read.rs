@@ -1,5 +1,6 @@
 //! From the test as written to a script: what is given, what happens when, what is expected.
 
+use super::store::StoreChange;
 use super::{CUSTOMER, Expected, State, data, happening, line, moment};
 use crate::event::{Event, Input, InputBody, ProfileChange};
 use crate::funnel::Workspace;
@@ -27,6 +28,7 @@ pub struct Script {
     pub(super) zone: Zone,
     pub(super) start: Time,
     pub(super) given: Vec<Input>,
+    pub(super) store: Option<StoreChange>,
     /// What services answer from the start, by step.
     pub(super) answers: Vec<(String, Answer)>,
     pub(super) acts: Vec<(Time, Act)>,
@@ -40,6 +42,7 @@ pub struct Script {
 pub(super) enum Act {
     Input(InputBody),
     Fail(String, Failure),
+    Store(StoreChange),
     /// A person's word on what a step holds for review: it may go.
     Review(String, bool),
     Answer(String, Answer),
@@ -74,6 +77,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
         }
         return None;
     };
+    let store = given.and_then(|given| given.node("store")).and_then(|node| reader.store(node, faults));
     let answers = given.and_then(|given| given.node("answers")).map(|node| reader.answers(node, faults)).unwrap_or_default();
     let given = reader.given(given, profile, start, faults);
     let last = acts.last().map_or(start, |(at, _)| *at);
@@ -96,7 +100,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     let sound = faults.error_count() == errors && workspace.funnels.contains_key(funnel);
     let place = object.place.clone();
     let (name, until) = (name?.text, until?);
-    sound.then_some(Script { name, place, customer, zone, start, given, answers, acts, until, expect, state })
+    sound.then_some(Script { name, place, customer, zone, start, given, store, answers, acts, until, expect, state })
 }
 
 /// Her id and her profile.

@@ -71,6 +71,9 @@ impl Turn<'_> {
             self.end_run(index, "stopped");
             return Next::Rest;
         }
+        if self.must_ask(index, &funnel, step, |reads| reads.conditions) {
+            return self.ask_store(index, &funnel, step, None);
+        }
         if let Some(condition) = &step.only_if {
             let run = &self.customer.runs[index];
             let verdict = condition.judge(&View { event: run.event.as_ref(), run: Some(run), ..self.view() });

@@ -124,7 +124,7 @@ impl Turn<'_> {
                 self.customer.sends[at].at = self.now;
                 self.customer.sends[at].effect = None;
             }
-            Outcome::Refused { .. } | Outcome::Dead { .. } => {
+            Outcome::Refused { .. } | Outcome::Dead { .. } | Outcome::Parked { .. } => {
                 self.customer.sends.remove(at);
             }
         }

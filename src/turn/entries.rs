@@ -204,6 +204,7 @@ impl Turn<'_> {
             iteration: 1,
             decision: 0,
             deadline: None,
+            look: None,
             saga: None,
             results: BTreeMap::new(),
             goal: None,

@@ -128,6 +128,9 @@ impl Turn<'_> {
     /// answer still comes.
     fn take_back(&mut self, index: usize) {
         let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
+        if self.is_parked(&id) {
+            return;
+        }
         if let Some(funnel) = self.definitions.funnel(&self.customer.runs[index].version).cloned() {
             let step = funnel.steps.list.get(self.customer.runs[index].at as usize);
             if let Some(step) = step.filter(|_| self.customer.runs[index].saga.is_some()) {

@@ -7,7 +7,7 @@ use crate::account::{self, Command, Reply};
 use crate::customer::history::Keep;
 use crate::customer::{Consent, Membership};
 use crate::effect;
-use crate::event::{ConsentChange, Event, InputBody, MembershipChange, ProfileChange};
+use crate::event::{ConsentChange, Event, InputBody, MembershipChange, ProfileChange, words};
 use crate::fact::{RunRef, What};
 use crate::funnel::settings::MembershipOwner;
 use crate::lang::time::Time;
@@ -58,6 +58,8 @@ impl Turn<'_> {
         }
         self.record(&event);
         self.membership_event(&event);
+        pass.points |= matches!(event.name.as_str(), words::STORE_UPDATED | words::STORE_UNBLOCKED);
+        self.store_event(&event);
         let order = match event.property("order_id") {
             Some(Value::Text(order)) => order.clone(),
             _ => event.id.clone(),

@@ -23,6 +23,7 @@
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
 //! caps     who has a place among messages      stops    what was said about her addresses
+//! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two
 //! ```
 
@@ -44,12 +45,14 @@ mod caps;
 mod entries;
 mod goals;
 mod inputs;
+mod parked;
 mod results;
 pub mod review;
 mod saga;
 mod segments;
 mod sending;
 mod stops;
+mod store;
 mod tell;
 pub mod view;
 mod waits;
@@ -355,6 +358,7 @@ impl<'a> Turn<'a> {
 
     fn mirror(&mut self) {
         self.customer.loyalty = account::mirror(&self.account, self.now, &self.customer.loyalty);
+        self.mirror_store();
     }
 
     fn finish(mut self) -> Turned {

@@ -100,9 +100,18 @@ impl Turn<'_> {
 
     /// The highest tier whose condition holds.
     fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool, depth: u8) -> bool {
+        // Where a remote store says what tier she has, the catalog does not.
+        if self.workspace.settings.loyalty_store.as_ref().is_some_and(|store| store.says("tier")) {
+            return false;
+        }
         let verdict = self.workspace.catalog.judge_tier(&self.view());
         earlier(until, verdict.until);
         let (tier, seen) = (verdict.tier.map(|tier| tier.name.clone()).unwrap_or_default(), verdict.seen);
+        self.tier_is(tier, seen, (facts, silent), depth)
+    }
+
+    /// Her tier is this one now; false: it was before.
+    pub(super) fn tier_is(&mut self, tier: String, seen: Vec<(String, Value)>, (facts, silent): (bool, bool), depth: u8) -> bool {
         if tier == self.customer.loyalty.tier {
             return false;
         }

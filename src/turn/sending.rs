@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::event::address::field_of;
 use crate::fact::What;
 use crate::funnel::Funnel;
-use crate::funnel::settings::QuietHours;
+use crate::funnel::settings::{QuietHours, STORE};
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
 use crate::step::{Flow, GrantPlan, MessagePlan, Mode, NEXT, Quiet, StepAt};
@@ -102,6 +102,11 @@ impl Turn<'_> {
             self.end_run(index, "exited");
             return Next::Rest;
         }
+        let zone = self.zone;
+        let deadline = *self.customer.runs[index].deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, Some(deadline));
+        }
         let provider = self.workspace.settings.channels.get(plan.channel).cloned().unwrap_or_else(|| "inbox".to_owned());
         let variables = match self.freeze(index, funnel) {
             Ok(variables) => variables,
@@ -109,9 +114,7 @@ impl Turn<'_> {
         };
         let topic = plan.topic.clone().or_else(|| funnel.topic.clone());
         let links = self.workspace.settings.links(plan.channel, topic, transactional);
-        let zone = self.zone;
-        let run = &mut self.customer.runs[index];
-        let mut valid_until = *run.deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
+        let mut valid_until = deadline;
         if let Some(hours) = hours {
             valid_until = valid_until.min(hours.begin(now, self.zone));
         }
@@ -189,6 +192,9 @@ impl Turn<'_> {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, None);
+        }
         let variables = match self.freeze(index, funnel) {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
@@ -236,8 +242,23 @@ impl Turn<'_> {
             self.go(index, step, NEXT);
             return Next::Again;
         }
-        let kind = EffectKind::Offer(Offer { bundle, valid_for });
-        match self.plan(index, funnel, step, kind, None, OnUncertain::Hold) {
+        let offer = match self.workspace.settings.loyalty_store.as_ref().filter(|store| store.offers) {
+            None => Offer { bundle, valid_for, ..Offer::default() },
+            Some(_) if self.must_ask(index, funnel, step, |reads| reads.effect) => {
+                return self.ask_store(index, funnel, step, None);
+            }
+            Some(_) => {
+                let mut details = known.values(self.workspace.settings.currency);
+                details.insert("name".to_owned(), Value::from(bundle.as_str()));
+                details.insert("ends".to_owned(), Value::Time(now.plus(valid_for, self.zone)));
+                let variables = match self.freeze(index, funnel) {
+                    Ok(variables) => variables,
+                    Err(why) => return self.fail(index, funnel, step, why, step.on_error),
+                };
+                Offer { bundle, valid_for, provider: Some(STORE.to_owned()), details, variables }
+            }
+        };
+        match self.plan(index, funnel, step, EffectKind::Offer(offer), None, OnUncertain::Hold) {
             Ok(id) => {
                 self.customer.sends.push(Send {
                     at: now,
@@ -300,6 +321,20 @@ impl Turn<'_> {
             Mode::Shadow => return Err(self.shadow(index, funnel, step, &kind)),
             Mode::Live | Mode::Review => {}
         }
+        Ok(self.leave(index, funnel, step, id, kind, (valid_until, on_uncertain)))
+    }
+
+    /// Puts an effect into the outbox, whatever the step's mode.
+    pub(super) fn leave(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        id: String,
+        kind: EffectKind,
+        (valid_until, on_uncertain): (Option<Time>, OnUncertain),
+    ) -> String {
+        let run = &self.customer.runs[index];
         self.effects.push(Effect {
             id: id.clone(),
             customer: self.customer.id.clone(),
@@ -315,7 +350,7 @@ impl Turn<'_> {
         });
         self.customer.runs[index].state = RunState::Effect { id: id.clone() };
         self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
-        Ok(id)
+        id
     }
 
     /// The id of an effect of a run's present step.
@@ -391,6 +426,9 @@ impl Turn<'_> {
         run.state = RunState::Ready;
         run.unknown = None;
         run.decision += 1;
+        if let Some(look) = &mut run.look {
+            look.asked = false;
+        }
         let version = run.version.clone();
         if let Some(funnel) = self.definitions.funnel(&version).cloned() {
             self.run_fact(index, &funnel, What::Redecided, "", why);

@@ -146,8 +146,18 @@ impl Turn<'_> {
     /// What came of a booking that another customer's run has asked for; false: none has.
     pub(super) fn asked_result(&mut self, effect: &str, outcome: &Outcome) -> bool {
         let Some(at) = self.customer.asked.iter().position(|asked| asked.booking == effect) else { return false };
+        if let Outcome::Parked { why, grant, alert } = outcome {
+            self.keep_parked((**grant).clone(), why.clone(), *alert);
+            return true;
+        }
+        // One that was parked is hers, or nobody's, by its last answer.
+        if self.waits_on(effect, outcome) {
+            return true;
+        }
         let asked = self.customer.asked[at].clone();
         match outcome {
+            // Kept above, until the store books it.
+            Outcome::Parked { .. } => return true,
             Outcome::Accepted { data, .. } if asked.held => {
                 let points = points_of(data);
                 self.gift_fact(What::Promised, &asked, points);

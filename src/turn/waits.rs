@@ -17,6 +17,7 @@ impl Turn<'_> {
         let watched = |run: &Run, now: Time| run.is_live() || run.watch_until.is_some_and(|until| until >= now);
         let now = self.now;
         self.customer.runs.retain(|run| watched(run, now));
+        self.send_parked();
         let mut late: Vec<u64> = Vec::new();
         for index in 0..self.customer.runs.len() {
             match self.customer.runs[index].state {
@@ -111,6 +112,7 @@ impl Turn<'_> {
         run.iteration += 1;
         run.decision = 0;
         run.deadline = None;
+        run.look = None;
         run.released = false;
         run.state = RunState::Ready;
         self.runs.touched.insert(run.id);

@@ -18,6 +18,7 @@ impl Turn<'_> {
     pub(super) fn next_due(&self) -> Option<Time> {
         let mut due = self.customer.judged_until;
         earlier(&mut due, account::next_due(&self.account));
+        earlier(&mut due, self.parked_due());
         for run in &self.customer.runs {
             // A window that closes at an instant is open in it: the run is let go a moment later.
             let run_due = if run.is_live() { run.due() } else { run.watch_until.map(|until| until.plus_ms(1)) };

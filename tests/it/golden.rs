@@ -15,6 +15,7 @@ mod order;
 mod quiet;
 mod samples;
 mod series;
+mod store;
 mod suppression;
 mod tells;
 mod time_alone;

@@ -10,6 +10,7 @@ mod crash;
 mod engine;
 mod golden;
 mod laws;
+mod loyalty;
 mod matrix;
 mod migrate;
 mod mirror;

@@ -149,6 +149,8 @@ pub struct Call {
     pub process: String,
     /// Its body.
     pub body: String,
+    /// When it came.
+    pub at: Instant,
     /// What it got.
     pub reply: Reply,
     /// Something happened because of it: a message reached somebody.
@@ -300,7 +302,7 @@ impl Desk {
         if let Some(text) = body.split(r#""text":""#).nth(1).and_then(|rest| rest.split('"').next()) {
             self.texts.lock().unwrap().insert(text.to_owned());
         }
-        calls.push(Call { path: path.to_owned(), key, process, body, reply, effect });
+        calls.push(Call { path: path.to_owned(), key, process, body, at: Instant::now(), reply, effect });
         drop((keys, calls));
         self.bell.ring();
         reply

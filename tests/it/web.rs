@@ -47,6 +47,7 @@ fn settings() -> Settings {
         address: None,
         clicks: Vec::new(),
         loyalty: None,
+        loyalty_store: None,
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),

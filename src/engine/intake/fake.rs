@@ -42,6 +42,7 @@ pub fn settings() -> Settings {
         address: None,
         clicks: Vec::new(),
         loyalty: None,
+        loyalty_store: None,
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
@@ -154,6 +155,7 @@ impl FakeStore {
             iteration: 1,
             decision: 0,
             deadline: None,
+            look: None,
             released: false,
             unknown: Some("no answer".to_owned()),
             saga: None,
@@ -190,6 +192,13 @@ impl ReadSide for FakeStore {
 
     fn facts_after(&self, _after: u64, _max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>> {
         self.nothing()
+    }
+
+    fn members(&self, segment: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.read(|rows| {
+            let inside = rows.customers.iter().filter(|row| row.segments.contains(&segment));
+            inside.map(|row| row.id.clone()).collect()
+        })
     }
 
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {

@@ -60,6 +60,11 @@ pub const FIELDS: &[Field] = &[
         Shape::Name("provider"),
         "who keeps the points: `account`, which is built in (default), or a provider of kind http",
     ),
+    Field::optional(
+        "loyalty_store",
+        Shape::Either(&[Shape::Word(&["built_in"]), Shape::Ref("store")]),
+        "who keeps the points and says what a customer has: `built_in` (default), or a store over HTTP",
+    ),
     Field::optional("providers", Shape::MapOf(&Shape::Ref("provider")), "what carries messages and remote grants, by name"),
     Field::optional("sources", Shape::MapOf(&Shape::Ref("source")), "who may deliver webhooks, by name"),
     Field::optional(
@@ -119,7 +124,7 @@ impl Settings {
         let point_value = field("point_value").and_then(|node| shape::number(node, faults));
         let options = TemplateOptions { currency, zone };
         let owner = field("membership_owner").and_then(|node| shape::word(node, OWNERS, faults));
-        Settings {
+        let mut settings = Settings {
             workspace: field("workspace").and_then(|node| title(node, faults)).unwrap_or_default(),
             zone,
             currency,
@@ -137,10 +142,18 @@ impl Settings {
             loyalty: field("loyalty").and_then(|node| loyalty(node, &providers, faults)),
             provider_variables: variables(&providers, options, faults),
             providers,
+            loyalty_store: None,
             sources: nodes(field("sources"), "sources", faults),
             budgets: field("budgets").map(|node| budget::budgets(node, point_value, currency, faults)).unwrap_or_default(),
             services: services(field("services"), &known, faults),
+        };
+        settings.loyalty_store = field("loyalty_store").and_then(|node| LoyaltyStore::read(node, &settings, faults));
+        if let Some(store) = &settings.loyalty_store {
+            settings.loyalty = Some(STORE.to_owned());
+            let node = BTreeMap::from([(STORE.to_owned(), store.node.clone())]);
+            settings.provider_variables.extend(variables(&node, options, faults));
         }
+        settings
     }
 }
 
@@ -355,8 +368,8 @@ fn offers(node: &Node, faults: &mut Faults) -> Option<(u32, Span)> {
 fn nodes(node: Option<&Node>, what: &str, faults: &mut Faults) -> BTreeMap<String, Node> {
     named(node, PROVIDERS_MAX, what, faults, |key, node, faults| {
         let name = key_name(key, faults)?;
-        if name.text == ACCOUNT {
-            faults.error("reserved-name", &name.place, "`account` is the built-in account of points").hint("choose another name");
+        if let Some(why) = store::reserved(&name.text) {
+            faults.error("reserved-name", &name.place, why).hint("choose another name");
             return None;
         }
         Some(node.clone())

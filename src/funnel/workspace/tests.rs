@@ -318,6 +318,11 @@ fn funnels_are_looked_through_together() {
         (&[("a.yaml", &grants("welcome")), ("b.yaml", &grants("welcome"))], &["b.yaml:3:10 same-bonus"]),
         (&[("a.yaml", &grants("welcome")), ("b.yaml", &grants("birthday"))], &[]),
         (&[("a.yaml", &grants("review")), ("b.yaml", &grants("review"))], &[]),
+        (
+            &[("a.yaml", &plain("[ { grant: 5, id: g }, { email: hello, if: steps.g.result == \"accepted\" } ]"))],
+            &["a.yaml:4:51 unknown-result"],
+        ),
+        (&[("a.yaml", &plain("[ { grant: 5, id: g }, { email: hello, if: steps.g.result != 'parked' } ]"))], &[]),
         (&[("a.yaml", &plain("[ { stop: x }, { wait: 1 day }, { wait: 2 days } ]"))], &["a.yaml:4:23 unreachable-step"]),
         (&[("a.yaml", &plain("[ { stop: x, if: customer.balance > 1 }, { wait: 1 day } ]"))], &[]),
         (

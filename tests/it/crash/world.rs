@@ -241,6 +241,15 @@ impl World {
         println!("store and logs are kept in {} ({copied:?})", to.display());
     }
 
+    /// The provider of mails takes so many in one second, for engines that start from now on.
+    pub fn limit_mail(&self, rate: usize) {
+        let path = self.folder.path().join("funnels/autofunnel.yaml");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        let mail = "  mail:                      # takes a key: sent again after every doubt\n";
+        assert!(settings.contains(mail));
+        std::fs::write(path, settings.replace(mail, &format!("{mail}    rate: {rate}/s\n"))).unwrap();
+    }
+
     /// Adds a funnel to the workspace, for engines that start from now on.
     pub fn add_funnel(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join("funnels").join(name), text).unwrap();

@@ -357,6 +357,10 @@ impl ReadSide for Faulty {
         self.store.facts_after(after, max)
     }
 
+    fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.store.members(segment, max)
+    }
+
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
         self.store.customers(query, after, max)
     }

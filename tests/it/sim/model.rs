@@ -269,6 +269,13 @@ impl ReadSide for ModelStore {
         })
     }
 
+    fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.ask(|truth| {
+            let inside = truth.rows.iter().filter(|(_, row)| row.index.segments.contains(&segment));
+            page(inside.map(|(id, _)| id.clone()).collect(), false, max)
+        })
+    }
+
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
         self.ask(|truth| {
             let query = query.to_lowercase();

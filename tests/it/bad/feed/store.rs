@@ -49,6 +49,10 @@ impl ReadSide for Sink {
         never()
     }
 
+    fn members(&self, _segment: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        never()
+    }
+
     fn customers(&self, _query: String, _after: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
         never()
     }
