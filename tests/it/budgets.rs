@@ -9,6 +9,7 @@ use autofunnel::engine::clock::Clock;
 use autofunnel::fact::What;
 use autofunnel::funnel::Files;
 use autofunnel::store::pause::Pausable;
+use autofunnel::store::read::TimelineRow;
 use autofunnel::wire::Method;
 use std::time::{Duration, Instant};
 
@@ -131,10 +132,9 @@ async fn grants_one_after_the_other_use_a_budget_up() {
     for n in 0..4 {
         let event = format!(r#"{{"id":"e{n}","event":"go","customer":"c{n}"}}"#);
         assert_eq!(call(&running, Method::Post, "/v1/events", &event).await.0, 202);
-        let rows = until(&running, &format!("c{n}"), |rows| {
-            rows.iter().any(|row| matches!(row.fact.what, What::Finished | What::Stopped))
-        });
-        let refused = rows.await.iter().any(|row| row.fact.why.starts_with("refused: budget"));
+        let ended = |rows: &[TimelineRow]| rows.iter().any(|row| matches!(row.fact.what, What::Finished | What::Stopped));
+        let rows = until(&running, &format!("c{n}"), ended).await;
+        let refused = rows.iter().any(|row| row.fact.why.starts_with("refused: budget"));
         assert_eq!(refused, n == 3, "{n}");
     }
     assert_eq!(given(&running).await, (30, 1, 1));
