@@ -164,10 +164,6 @@ impl Turn<'_> {
         if matches!(name, "refused" | "dead") && self.tries_next_channel(index, funnel, step) {
             return;
         }
-        let reason = match why.starts_with(&format!("refused: {BUDGET}:")) {
-            true => [("reason".to_owned(), Value::from(BUDGET))].into(),
-            false => reason,
-        };
         self.result_of(index, step, name, reason);
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
@@ -208,6 +204,7 @@ pub(super) fn booked(data: &Fields) -> &'static str {
 /// Why an effect failed, for later steps.
 fn reason(outcome: &Outcome) -> Fields {
     match outcome {
+        Outcome::Refused { why } if why.starts_with(&format!("{BUDGET}:")) => [("reason".to_owned(), Value::from(BUDGET))].into(),
         Outcome::Refused { why } | Outcome::Unknown { why } | Outcome::Dead { why, .. } => {
             [("reason".to_owned(), Value::from(why.as_str()))].into()
         }

@@ -4,9 +4,9 @@
 //! sleeps. Dropping a store without closing it stands for a process that was killed.
 
 use crate::redis::{Disk, Look, Server};
-use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome};
+use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome, Word};
 use autofunnel::event::address::StopKind;
-use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
+use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange, Told};
 use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, Span, Time};
 use autofunnel::lang::value::{Fields, Value};
