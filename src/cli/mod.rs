@@ -31,6 +31,7 @@ mod runs;
 mod schema;
 mod send;
 mod serve;
+mod simulate;
 mod term;
 mod test;
 mod timeline;
@@ -77,6 +78,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Test(test::Test),
+    Simulate(simulate::Simulate),
     Preview(preview::Preview),
     Schema(schema::Schema),
     /// Run the engine until it is told to stop
@@ -108,6 +110,7 @@ impl Command {
             Command::Init(command) => command.run(term),
             Command::Check(command) => command.run(term),
             Command::Test(command) => command.run(term),
+            Command::Simulate(command) => command.run(term),
             Command::Preview(command) => command.run(term),
             Command::Schema(command) => command.run(term),
             Command::Serve(args) => ended(serve::run(args, term.color)),
