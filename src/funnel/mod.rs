@@ -19,10 +19,12 @@ use settings::Settings;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub mod diagram;
 pub mod draft;
 mod keeps;
 mod lint;
 pub mod names;
+pub mod plan;
 pub mod schema;
 pub mod settings;
 pub mod workspace;
@@ -88,6 +90,10 @@ pub struct Funnel {
     pub goal: Option<Goal>,
     /// Higher first.
     pub priority: i64,
+    /// What happens to its live runs when another version of it is applied.
+    pub on_change: OnChange,
+    /// Steps of earlier versions by what they are called now.
+    pub renamed: BTreeMap<String, String>,
     /// Its messages are not marketing.
     pub transactional: bool,
     /// Consent topic.
@@ -100,6 +106,18 @@ pub struct Funnel {
     pub templates: BTreeMap<String, Arc<Template>>,
     /// For each step that renders: the paths to freeze into its effect. By step index.
     pub frozen: HashMap<u32, Vec<Vec<String>>>,
+}
+
+/// What happens to the live runs of earlier versions of a funnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnChange {
+    /// They stay on the version that they entered.
+    #[default]
+    Pin,
+    /// They go on in this version, at the step of the same id.
+    Migrate,
+    /// They stay, and who has one does not enter this version before it is over.
+    Drain,
 }
 
 /// How often a customer may enter.

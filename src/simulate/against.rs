@@ -37,9 +37,9 @@ pub struct Changed {
     pub customer: String,
     /// The funnels in which she does.
     pub funnels: Vec<String>,
-    /// All of hers together before.
+    /// These funnels together before.
     pub before: Outcome,
-    /// All of hers together after.
+    /// These funnels together after.
     pub after: Outcome,
 }
 
@@ -99,8 +99,9 @@ fn differing(before: [(&'static str, i64); 15], after: [(&'static str, i64); 15]
 fn changed(id: &str, before: &BTreeMap<String, Outcome>, after: &BTreeMap<String, Outcome>) -> Option<Changed> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let funnels: Vec<String> = names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+    // Of the funnels that differ; the others are the same on both sides.
     let together = |outcomes: &BTreeMap<String, Outcome>| {
-        outcomes.values().fold(Outcome::default(), |sum, one| Outcome {
+        funnels.iter().filter_map(|name| outcomes.get(name)).fold(Outcome::default(), |sum, one| Outcome {
             entered: sum.entered + one.entered,
             sent: sum.sent + one.sent,
             points: sum.points + one.points,

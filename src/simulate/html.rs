@@ -4,6 +4,7 @@
 use super::MODEL;
 use super::against::Comparison;
 use super::report::{Day, Figures, Report};
+use crate::funnel::diagram::escape;
 use chrono::NaiveDate;
 use std::fmt::Write as _;
 
@@ -50,22 +51,6 @@ pub fn page(report: &Report, comparison: Option<&Comparison>) -> String {
     funnels(&mut out, report);
     segments(&mut out, report);
     out.push_str("</body></html>\n");
-    out
-}
-
-/// A text that stands in HTML or in an attribute.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
     out
 }
 
@@ -150,7 +135,8 @@ fn chart(out: &mut String, title: &str, labels: &[String], series: &[Series]) {
         return;
     }
     let title = escape(title);
-    let _ = writeln!(out, "<h2>{title}</h2>\n<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{title}\">", HEIGHT + BELOW);
+    let _ =
+        writeln!(out, "<h2>{title}</h2>\n<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{title}\">", HEIGHT + BELOW);
     let step = (WIDTH - LEFT) / labels.len() as f64;
     let y = |value: i64| HEIGHT - (value as f64 / top as f64) * (HEIGHT - 14.0);
     for mark in [0, top / 2, top] {
@@ -183,14 +169,26 @@ fn chart(out: &mut String, title: &str, labels: &[String], series: &[Series]) {
         }
     }
     for i in [0, labels.len() / 2, labels.len() - 1] {
-        let anchor = if i == 0 { "start" } else if i + 1 == labels.len() { "end" } else { "middle" };
+        let anchor = if i == 0 {
+            "start"
+        } else if i + 1 == labels.len() {
+            "end"
+        } else {
+            "middle"
+        };
         let x = LEFT + step * (i as f64 + if i + 1 == labels.len() { 1.0 } else { 0.0 });
-        let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{}\" font-size=\"12\" text-anchor=\"{anchor}\">{}</text>", HEIGHT + 16.0, labels[i]);
+        let _ = writeln!(
+            out,
+            "<text x=\"{x:.1}\" y=\"{}\" font-size=\"12\" text-anchor=\"{anchor}\">{}</text>",
+            HEIGHT + 16.0,
+            labels[i]
+        );
     }
     out.push_str("</svg>\n<p class=\"key\">");
     for (k, (name, values)) in series.iter().enumerate() {
         let colour = COLOURS[k % COLOURS.len()];
-        let _ = write!(out, "<span><i style=\"background:{colour}\"></i>{} ({})</span>", escape(name), values.iter().sum::<i64>());
+        let _ =
+            write!(out, "<span><i style=\"background:{colour}\"></i>{} ({})</span>", escape(name), values.iter().sum::<i64>());
     }
     out.push_str("</p>\n");
 }

@@ -34,7 +34,8 @@ impl Tally {
         }
         // What is judged silently leaves no fact.
         let hers = player.customer.as_ref().map(|customer| &customer.segments);
-        let same = hers.is_some_and(|hers| hers.len() == self.segments.len() && hers.keys().all(|name| self.segments.contains(name)));
+        let same =
+            hers.is_some_and(|hers| hers.len() == self.segments.len() && hers.keys().all(|name| self.segments.contains(name)));
         if !same {
             self.segments = hers.map(|hers| hers.keys().cloned().collect()).unwrap_or_default();
         }
@@ -159,21 +160,11 @@ impl Figures {
 }
 
 /// The kinds of fact whose reasons are counted.
-const WHY_NOT: &[What] =
-    &[What::NotEntered, What::Skipped, What::Held, What::Capped, What::Failed, What::Exited, What::Stopped];
+const WHY_NOT: &[What] = &[What::NotEntered, What::Skipped, What::Held, What::Capped, What::Failed, What::Exited, What::Stopped];
 
 /// What a customer can notice of a funnel, or what others see of her in it.
-const OUTWARD: &[What] = &[
-    What::Entered,
-    What::Sent,
-    What::Granted,
-    What::Offered,
-    What::Set,
-    What::Emitted,
-    What::Failed,
-    What::Goal,
-    What::Exited,
-];
+const OUTWARD: &[What] =
+    &[What::Entered, What::Sent, What::Granted, What::Offered, What::Set, What::Emitted, What::Failed, What::Goal, What::Exited];
 
 /// A reason without dates, times and counts, so that the same reason is counted once.
 fn without_numbers(why: &str) -> String {

@@ -91,6 +91,10 @@ fn figures_are_the_sums_of_what_single_customers_see() {
         player.run_until(until());
         sent += player.count(What::Sent);
         capped += player.count(What::Capped);
+        // What the cap counted is told with its instant: the one message before.
+        let sent_at = player.facts.iter().find(|fact| fact.what == What::Sent).map(|fact| fact.at).unwrap();
+        let refused = player.facts.iter().find(|fact| fact.what == What::Capped).unwrap();
+        assert_eq!(refused.seen, [("counted email".to_owned(), Value::Time(sent_at))]);
         held += player.count(What::Held);
         goals += player.count(What::Goal);
         points += player.customer.as_ref().map_or(0, |customer| customer.loyalty.balance);

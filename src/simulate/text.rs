@@ -59,7 +59,16 @@ pub fn report(report: &Report) -> String {
         .iter()
         .map(|(name, s)| {
             let n = |n: u64| n.to_string();
-            vec![name.clone(), n(s.entered), n(s.left), n(s.members), n(s.entries), n(s.sent), s.points.to_string(), money(s.money)]
+            vec![
+                name.clone(),
+                n(s.entered),
+                n(s.left),
+                n(s.members),
+                n(s.entries),
+                n(s.sent),
+                s.points.to_string(),
+                money(s.money),
+            ]
         })
         .collect();
     if !segments.is_empty() {
@@ -149,7 +158,11 @@ pub fn comparison(comparison: &Comparison, report: &Report) -> String {
     for one in comparison.customers.iter().take(CUSTOMERS_SHOWN_MAX) {
         let side = |o: &super::report::Outcome| format!("{} runs, {} messages, {} points", o.entered, o.sent, o.points);
         let (before, after) = (side(&one.before), side(&one.after));
-        let what = if before == after { format!("{after}, at other times or with other contents") } else { format!("{before} → {after}") };
+        let what = if before == after {
+            format!("{after}, at other times or with other contents")
+        } else {
+            format!("{before} → {after}")
+        };
         out.push_str(&format!("  {}: {} ({what})\n", one.customer, one.funnels.join(", ")));
     }
     let more = comparison.customers.len().saturating_sub(CUSTOMERS_SHOWN_MAX);

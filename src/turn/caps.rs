@@ -9,6 +9,7 @@ use crate::effect::Outcome;
 use crate::funnel::Workspace;
 use crate::funnel::settings::{Cap, Period};
 use crate::lang::time::{DAY_MS, Span, Time, Zone, instant};
+use crate::lang::value::Value;
 use chrono::{Datelike, Days, NaiveTime};
 
 /// What caps call the making of an offer.
@@ -19,6 +20,9 @@ const CALENDAR_DAYS_MAX: u32 = 32;
 /// How long a message whose run is over keeps its place when nothing is heard of it, in milliseconds: it may
 /// have been under way when the run ended, or have been taken back in time.
 const UNHEARD_MS_MAX: i64 = DAY_MS;
+
+/// Most messages that a fact names which a cap counted; the newest.
+const COUNTED_SHOWN_MAX: usize = 10;
 
 /// How long sends are remembered: the longest period that any cap counts.
 fn longest_memory(workspace: &Workspace) -> Span {
@@ -35,11 +39,7 @@ fn longest_memory(workspace: &Workspace) -> Span {
 impl Turn<'_> {
     /// The cap that a marketing message would break now.
     pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
-        let cap = self.workspace.settings.caps.iter().find(|cap| {
-            let concerns =
-                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-            concerns && self.count_sends(cap, now) >= cap.at_most as usize
-        })?;
+        let cap = self.full_cap(channel, tag, now)?;
         let of = match (&cap.channel, &cap.tag) {
             (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
             (Some(channel), None) => channel.clone(),
@@ -55,9 +55,22 @@ impl Turn<'_> {
         Some(format!("cap: at most {} {of} {period}", cap.at_most))
     }
 
+    /// The first cap that concerns a message and has no place left.
+    fn full_cap(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<&Cap> {
+        self.workspace.settings.caps.iter().find(|cap| {
+            let concerns =
+                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+            concerns && self.count_sends(cap, now) >= cap.at_most as usize
+        })
+    }
+
     fn count_sends(&self, cap: &Cap, now: Time) -> usize {
+        self.counted_sends(cap, now).count()
+    }
+
+    fn counted_sends<'t>(&'t self, cap: &'t Cap, now: Time) -> impl DoubleEndedIterator<Item = &'t Send> {
         let from = period_start(cap.period, now, self.zone);
-        let counts = |send: &&Send| {
+        let counts = move |send: &&Send| {
             let inside = match cap.period {
                 Period::Within(_) => send.at > from,
                 Period::Day | Period::Week | Period::Month => send.at >= from,
@@ -68,7 +81,14 @@ impl Turn<'_> {
                 && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
                 && (cap.tag.is_none() || cap.tag == send.tag)
         };
-        self.customer.sends.iter().filter(counts).count()
+        self.customer.sends.iter().filter(counts)
+    }
+
+    /// The messages that a full cap counted, each with its channel and instant, for those who ask why.
+    pub(super) fn counted(&self, channel: &str, tag: Option<&str>, now: Time) -> Vec<(String, Value)> {
+        let Some(cap) = self.full_cap(channel, tag, now) else { return Vec::new() };
+        let newest = self.counted_sends(cap, now).rev().take(COUNTED_SHOWN_MAX);
+        newest.map(|send| (format!("counted {}", send.channel), Value::Time(send.at))).collect()
     }
 
     /// Offers made within a span.

@@ -22,6 +22,7 @@
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
+//! versions runs that go on in another version
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! ```
 
@@ -47,6 +48,7 @@ mod results;
 mod segments;
 mod sending;
 mod stops;
+mod versions;
 pub mod view;
 mod waits;
 mod wake;
@@ -95,6 +97,8 @@ pub struct Turned {
 pub struct RunChanges {
     /// Numbers of runs that began.
     pub began: BTreeSet<u64>,
+    /// Runs that go on in another version of their funnel: the funnel, the version before, the version now.
+    pub moved: Vec<(String, String, String)>,
     /// Numbers of runs that began or changed.
     pub touched: BTreeSet<u64>,
     /// Runs that ended: as they were, and `finished`, `exited` or `stopped`.
@@ -130,6 +134,9 @@ pub fn turn_until(
     let mut turn = Turn::new(definitions, customer, account, now);
     turn.more_from = more_from;
     turn.meet(first, known, &inputs);
+    if turn.move_runs() {
+        turn.instant(turn.now, None);
+    }
     turn.walk(inputs.into());
     turn.finish()
 }

@@ -92,14 +92,7 @@ impl Turn<'_> {
         }
         let tag = plan.tag.clone().or_else(|| funnel.tag.clone());
         if !transactional && let Some(why) = self.capped(plan.channel, tag.as_deref(), now) {
-            if !plan.exit_on_cap {
-                return self.not_sent(index, funnel, step, &plan, What::Capped, why);
-            }
-            let fact = self.run_fact(index, funnel, What::Capped, plan.template.clone(), why.clone());
-            set_variant(fact, plan.channel);
-            self.run_fact(index, funnel, What::Exited, "cap", why);
-            self.end_run(index, "exited");
-            return Next::Rest;
+            return self.over_cap(index, funnel, step, &plan, (tag.as_deref(), now), why);
         }
         let provider = self.workspace.settings.channels.get(plan.channel).cloned().unwrap_or_else(|| "inbox".to_owned());
         let variables = match self.freeze(index, funnel) {
@@ -129,6 +122,32 @@ impl Turn<'_> {
         if !transactional {
             self.customer.sends.push(Send { at: now, channel: plan.channel.to_owned(), tag: send_tag, effect: Some(id) });
         }
+        Next::Rest
+    }
+
+    /// A message that a cap does not let out. What the cap counted stands in the fact.
+    fn over_cap(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        plan: &MessagePlan,
+        (tag, now): (Option<&str>, Time),
+        why: String,
+    ) -> Next {
+        let counted = self.counted(plan.channel, tag, now);
+        if !plan.exit_on_cap {
+            let next = self.not_sent(index, funnel, step, plan, What::Capped, why);
+            if let Some(fact) = self.facts.last_mut() {
+                fact.seen = counted;
+            }
+            return next;
+        }
+        let fact = self.run_fact(index, funnel, What::Capped, plan.template.clone(), why.clone());
+        fact.seen = counted;
+        set_variant(fact, plan.channel);
+        self.run_fact(index, funnel, What::Exited, "cap", why);
+        self.end_run(index, "exited");
         Next::Rest
     }
 

@@ -13,6 +13,7 @@ use autofunnel::web::Options;
 use autofunnel::wire::secrets::Placeholders;
 use autofunnel::wire::{Client, Method, Reach, Request};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The token of these tests.
@@ -28,15 +29,16 @@ async fn run_samples(folder: &Path, clock: Clock) -> Running {
     run(&samples(), Place::File(folder.join("engine.db")), Roles::ALL, clock).await
 }
 
-async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running {
+pub async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running {
     clock.go();
     let checked = workspace::check(files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
     let listen = Some("127.0.0.1:0".parse().unwrap());
-    start(Start { checked, store, roles, listen, clock, doors: Options::default(), token: Some(TOKEN.to_owned()) }).await.unwrap()
+    let (token, secrets) = (Some(TOKEN.to_owned()), Arc::new(Placeholders));
+    start(Start { checked, store, roles, listen, clock, doors: Options::default(), token, secrets }).await.unwrap()
 }
 
-async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
+pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
     let request = Request {
         method,
         url: format!("http://{}{path}", running.address.unwrap()),
@@ -53,7 +55,7 @@ async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16
 }
 
 /// Waits until the customer's timeline satisfies a condition; the store says when to look again.
-async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {
+pub async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {
     let started = Instant::now();
     loop {
         let rows = running.store.timeline(customer.to_owned(), None, 500).await.unwrap();
@@ -67,7 +69,7 @@ async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRow]) 
     }
 }
 
-fn has(rows: &[TimelineRow], what: What, about: &str) -> bool {
+pub fn has(rows: &[TimelineRow], what: What, about: &str) -> bool {
     rows.iter().any(|row| row.fact.what == what && row.fact.about == about)
 }
 

@@ -11,3 +11,4 @@ pub mod messages;
 pub mod pauses;
 pub mod quarantine;
 pub mod tokens;
+pub mod workspace;

@@ -11,6 +11,7 @@ use autofunnel::event::address::Address;
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{MINUTE_MS, Time};
+use autofunnel::store::applied::Applied;
 use autofunnel::store::pause::Pauses;
 use autofunnel::store::read::{KeptMessage, QuarantineRow};
 use autofunnel::store::{
@@ -145,6 +146,8 @@ pub struct Truth {
     pub tokens: BTreeMap<Vec<u8>, TokenRow>,
     pauses: Pauses,
     definitions: Vec<(Bundle, Vec<(String, String)>)>,
+    /// What was applied, oldest first.
+    pub applied: Vec<Applied>,
     addresses: BTreeMap<Address, addresses::Known>,
     /// Effects by the providers' own ids.
     pub references: BTreeMap<Address, String>,
@@ -175,6 +178,7 @@ impl Truth {
             tokens: BTreeMap::new(),
             pauses: Pauses::default(),
             definitions: Vec::new(),
+            applied: Vec::new(),
             addresses: BTreeMap::new(),
             references: BTreeMap::new(),
         }
