@@ -6,7 +6,10 @@
 
 use crate::lang::time::{Span, Time};
 use crate::lang::value::Fields;
+use call::Call;
 use serde::{Deserialize, Serialize};
+
+pub mod call;
 
 /// Largest frozen variables of one effect, in bytes of their JSON.
 pub const VARIABLES_BYTES_MAX: usize = 8 * 1024;
@@ -39,12 +42,13 @@ pub struct Effect {
 }
 
 impl Effect {
-    /// Who is called for it; `None`: nobody, the built-in account books it.
+    /// Who is called for it, a provider or a service; `None`: nobody, the engine does it by itself.
     pub fn provider(&self) -> Option<&str> {
         match &self.kind {
             EffectKind::Message(message) => Some(&message.provider),
             EffectKind::Grant(grant) => grant.provider.as_deref(),
-            EffectKind::Offer(_) => None,
+            EffectKind::Call(call) => Some(&call.service),
+            EffectKind::Offer(_) | EffectKind::Tell(_) => None,
         }
     }
 }
@@ -71,6 +75,10 @@ pub enum EffectKind {
     Grant(Grant),
     /// Make an offer from the catalog.
     Offer(Offer),
+    /// Call a service.
+    Call(Call),
+    /// Tell another customer something.
+    Tell(Tell),
 }
 
 impl EffectKind {
@@ -80,6 +88,8 @@ impl EffectKind {
             EffectKind::Message(_) => "message",
             EffectKind::Grant(_) => "grant",
             EffectKind::Offer(_) => "offer",
+            EffectKind::Call(_) => "call",
+            EffectKind::Tell(_) => "tell",
         }
     }
 }
@@ -134,6 +144,63 @@ pub struct Grant {
     pub provider: Option<String>,
     /// Everything a remote store's request may name, frozen.
     pub variables: Fields,
+    /// They are neither seen nor spent until it is said that they are hers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+}
+
+/// A word to another customer: it goes into her inbox, and her own turn judges it. It is known again by the
+/// effect's id, so it may be told any number of times.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Tell {
+    /// Her id.
+    pub to: String,
+    /// What she is told.
+    pub word: Word,
+}
+
+/// What one customer can tell another.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Word {
+    /// Something happened to her.
+    Event {
+        /// Its name.
+        name: String,
+        /// Its properties.
+        properties: Fields,
+        /// Hops that led to it.
+        depth: u8,
+    },
+    /// Points are to be hers. The effect waits for her answer.
+    Grant {
+        /// The points.
+        grant: Grant,
+        /// Hops that led to it.
+        depth: u8,
+    },
+    /// The points that were held for this effect are hers now.
+    Confirm {
+        /// The effect that asked for them.
+        of: String,
+    },
+    /// The points that are or will be held for this effect are not to be hers.
+    Cancel {
+        /// The effect that asked for them.
+        of: String,
+    },
+    /// The answer to what she had told.
+    Answer {
+        /// The effect by which she had.
+        of: String,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}
+
+/// Whether an effect is the engine's own errand between customers, of which no run hears: its step's name has a
+/// character that no step can have.
+pub fn is_errand(id: &str) -> bool {
+    id.rsplit('/').nth(1).is_some_and(|step| step.contains(':'))
 }
 
 /// An offer to book.

@@ -90,6 +90,19 @@ pub enum InputBody {
         /// Why it was not sent.
         why: String,
     },
+    /// A person's word on what waits for one.
+    Review {
+        /// The effect that it would be.
+        effect: String,
+        /// It may go; else the step is skipped.
+        release: bool,
+        /// Who says so.
+        by: String,
+        /// Why, or empty.
+        why: String,
+    },
+    /// Another customer's run has told her something.
+    Told(Told),
     /// The customer is to be forgotten.
     Erase,
     /// Something was said about an address: it concerns her if it is hers.
@@ -110,6 +123,21 @@ pub enum InputBody {
         /// Who said so.
         source: String,
     },
+}
+
+/// A word of another customer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// The effect by which it came.
+    pub effect: String,
+    /// Who told it.
+    pub from: String,
+    /// The funnel of the run that told it.
+    pub funnel: String,
+    /// Hash of the funnel's version.
+    pub version: String,
+    /// What.
+    pub word: crate::effect::Word,
 }
 
 impl InputBody {

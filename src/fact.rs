@@ -105,6 +105,12 @@ whats! {
     Skipped = "skipped",
     /// A message was held back by quiet hours.
     Held = "held",
+    /// What a step would do waits for a person.
+    Review = "review",
+    /// A person let it go.
+    Released = "released",
+    /// What a step would have done; its funnel or step only tries.
+    Shadowed = "shadowed",
     /// A message was not sent because of a cap.
     Capped = "capped",
     /// A branch was taken.
@@ -121,6 +127,12 @@ whats! {
     Granted = "granted",
     /// An offer was made.
     Offered = "offered",
+    /// Another customer was told something: an event, or points that are hers.
+    Told = "told",
+    /// Points are held: nobody sees or spends them before it is certain that they are hers.
+    Promised = "promised",
+    /// A service was called and answered as expected.
+    Called = "called",
     /// An effect was refused, died, or its result is unknown.
     Failed = "failed",
     /// An effect was taken back before it began.

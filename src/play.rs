@@ -5,15 +5,16 @@
 //! others by accepting, unless a failure was asked for.
 
 use crate::account::Account;
-use crate::customer::Customer;
-use crate::effect::{Effect, EffectKind, Message, Outcome};
+use crate::customer::{Customer, RunState};
+use crate::effect::call::Call;
+use crate::effect::{Effect, EffectKind, Outcome, is_errand};
 use crate::event::{Input, InputBody};
 use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::turn::{self, book};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Most wakes that one call of [`Player::run_until`] plays.
 pub const WAKES_MAX: usize = 10_000;
@@ -41,6 +42,16 @@ pub struct Player<'a> {
     /// Her next wake.
     pub wake: Option<Time>,
     failures: Vec<(String, Failure)>,
+    answers: BTreeMap<String, Answer>,
+}
+
+/// What a service answers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body, if that is JSON.
+    pub body: Option<Value>,
 }
 
 /// How an effect is to fail.
@@ -52,6 +63,8 @@ pub enum Failure {
     Dead,
     /// Nobody knows.
     Unknown,
+    /// Nobody answers.
+    Silent,
 }
 
 impl<'a> Player<'a> {
@@ -67,12 +80,30 @@ impl<'a> Player<'a> {
             effects: Vec::new(),
             wake: None,
             failures: Vec::new(),
+            answers: BTreeMap::new(),
         }
+    }
+
+    /// From now on calls of that step are answered so; without it they are answered 200 with no body.
+    pub fn answer_with(&mut self, step: &str, answer: Answer) {
+        self.answers.insert(step.to_owned(), answer);
     }
 
     /// The next effect of that step fails.
     pub fn fail_next(&mut self, step: &str, failure: Failure) {
         self.failures.push((step.to_owned(), failure));
+    }
+
+    /// A person's word on what a step holds for review at that instant.
+    pub fn review(&mut self, at: Time, step: &str, release: bool) {
+        self.run_until(at.plus_ms(-1));
+        let mut runs = self.customer.iter().flat_map(|customer| &customer.runs);
+        let held = runs.find_map(|run| match &run.state {
+            RunState::Review { id, .. } if id.rsplit('/').nth(1) == Some(step) => Some(id.clone()),
+            _ => None,
+        });
+        let effect = held.unwrap_or_else(|| step.to_owned());
+        self.input(at, InputBody::Review { effect, release, by: "a person".to_owned(), why: String::new() });
     }
 
     /// Plays up to `at`, then delivers an input there, before what is due at that very instant.
@@ -103,16 +134,27 @@ impl<'a> Player<'a> {
         let mut effects: VecDeque<Effect> = self.commit(inputs);
         for _ in 0..EFFECTS_MAX {
             let Some(effect) = effects.pop_front() else { break };
-            let waiting =
-                self.customer.as_ref().is_some_and(|customer| customer.runs.iter().any(|run| run.waits_for(&effect.id)));
-            if !waiting {
+            if !self.is_waited_for(&effect.id) {
+                // A word to another customer leaves all the same.
+                if is_errand(&effect.id) {
+                    self.effects.push(effect);
+                }
                 continue;
             }
             let outcome = self.answer(&effect);
             self.effects.push(effect.clone());
+            let Some(outcome) = outcome else { continue };
             let result = InputBody::Result { effect: effect.id, outcome };
             effects.extend(self.commit(vec![Input { accepted_at: self.now, body: result }]));
         }
+    }
+
+    /// Whether a run, or somebody who gives her points, waits for an effect.
+    fn is_waited_for(&self, effect: &str) -> bool {
+        let hers = |customer: &Customer| {
+            customer.runs.iter().any(|run| run.waits_for(effect)) || customer.asked.iter().any(|asked| asked.booking == effect)
+        };
+        self.customer.as_ref().is_some_and(hers)
     }
 
     fn commit(&mut self, inputs: Vec<Input>) -> VecDeque<Effect> {
@@ -126,24 +168,50 @@ impl<'a> Player<'a> {
         turned.effects.into()
     }
 
-    fn answer(&mut self, effect: &Effect) -> Outcome {
-        if let Some(at) = self.failures.iter().position(|(step, _)| *step == effect.step) {
+    /// What comes of an effect; `None`: nobody answers. A word to another customer, and points for her, are taken.
+    fn answer(&mut self, effect: &Effect) -> Option<Outcome> {
+        if let Some(at) = self.failures.iter().position(|(step, _)| *step == self.named(effect)) {
             let (_, failure) = self.failures.remove(at);
             let why = "asked for by the test".to_owned();
-            return match failure {
+            return Some(match failure {
+                Failure::Silent => return None,
                 Failure::Refused => Outcome::Refused { why },
                 Failure::Dead => Outcome::Dead { why, attempts: 1 },
                 Failure::Unknown => Outcome::Unknown { why },
-            };
+            });
         }
         let workspace = &self.definitions.current;
         if let Some(customer) = &self.customer
             && let Some((account, outcome)) = book::book(workspace, customer, &self.account, effect, self.now)
         {
             self.account = account;
-            return outcome;
+            return Some(outcome);
         }
-        self.render(effect)
+        Some(match &effect.kind {
+            EffectKind::Call(call) => self.called(&effect.step, call),
+            _ => self.render(effect),
+        })
+    }
+
+    /// How a test names an effect: by its step, with `.other` for what a gift to two asks of the other.
+    fn named(&self, effect: &Effect) -> String {
+        match is_errand(&effect.id) {
+            true => format!("{}.other", effect.step),
+            false => effect.step.clone(),
+        }
+    }
+
+    /// The answer of a service, judged as it would be live; what live is tried again is dead here.
+    fn called(&self, step: &str, call: &Call) -> Outcome {
+        let answer = self.answers.get(step).cloned().unwrap_or(Answer { status: 200, body: None });
+        let why = format!("the receiver answered {}", answer.status);
+        match answer.status {
+            status if call.expects(status) => {
+                Outcome::Accepted { reference: None, data: call.read(status, answer.body.as_ref()) }
+            }
+            408 | 425 | 429 | 500.. => Outcome::Dead { why, attempts: 1 },
+            _ => Outcome::Refused { why },
+        }
     }
 
     /// A message is rendered for real: a template that cannot be rendered fails here as it would live.
@@ -153,7 +221,7 @@ impl<'a> Player<'a> {
         let funnel = self.definitions.funnel(&effect.version);
         match funnel.and_then(|funnel| funnel.templates.get(&message.template)) {
             None => Outcome::Refused { why: format!("there is no template `{}`", message.template) },
-            Some(template) => match template.render(&with_way_out(message)) {
+            Some(template) => match template.render(&turn::review::with_way_out(message)) {
                 Ok(_) => accepted,
                 Err(why) => Outcome::Refused { why: why.to_string() },
             },
@@ -169,13 +237,4 @@ impl<'a> Player<'a> {
     pub fn count(&self, what: What) -> usize {
         self.facts.iter().filter(|fact| fact.what == what).count()
     }
-}
-
-/// The variables of a message with a way out that leads nowhere: links are signed with a key that only a store has.
-fn with_way_out(message: &Message) -> Fields {
-    let mut variables = message.variables.clone();
-    if let Some(links) = &message.links {
-        variables.insert("unsubscribe_url".to_owned(), Value::Text(format!("{}/u/preview", links.address)));
-    }
-    variables
 }

@@ -1,7 +1,7 @@
 //! How a command moves an account: heard before → the first reply; else checked as a whole, then booked.
 
 use super::command::{Command, Reply};
-use super::record::{Booked, Booking, Line, LineKind, Lot, LotState, Offer, OfferState, Return, Spend};
+use super::record::{Booked, Booking, Hold, Line, LineKind, Lot, LotState, Offer, OfferState, Return, Spend};
 use super::{Account, POINTS_MAX, RECORDS_MAX, tick};
 use crate::lang::time::{Span, Time, Zone};
 use sha2::{Digest, Sha256};
@@ -33,6 +33,9 @@ pub fn apply(account: &Account, command: &Command, now: Time, zone: Zone) -> (Ac
     let booked = match command {
         Command::Grant { points, reason, active_after, expires_after, .. } => {
             grant(&next, *points, reason, now, now.plus(*active_after, zone), *expires_after, zone)
+        }
+        Command::Hold { points, reason, active_after, expires_after, .. } => {
+            grant(&next, *points, reason, now, now.plus(*active_after, zone), *expires_after, zone).map(held)
         }
         Command::Offer { key, bundle, valid_for } => Ok(offer(key, bundle, now.plus(*valid_for, zone))),
         Command::UseOffer { offer, order, at } => use_offer(&mut next, offer, order, *at),
@@ -68,7 +71,8 @@ fn grant(
     expires_after: Option<Span>,
     zone: Zone,
 ) -> Result<Booked, String> {
-    let granted = account.granted();
+    // What is held may become hers.
+    let granted: i64 = account.lots().map(|lot| lot.points).sum();
     if granted.checked_add(points).is_none_or(|sum| sum > POINTS_MAX) {
         return Err(format!("{points} more points on top of {granted} granted so far would exceed {POINTS_MAX}; grant fewer"));
     }
@@ -78,9 +82,18 @@ fn grant(
         gone: 0,
         reason: reason.to_owned(),
         state: if pending { LotState::Pending } else { LotState::Active },
+        hold: Hold::None,
         active_at: pending.then_some(active_at),
         expires_at: expires_after.map(|span| active_at.plus(span, zone)),
     }))
+}
+
+/// The same grant, held.
+fn held(booked: Booked) -> Booked {
+    match booked {
+        Booked::Grant(lot) => Booked::Grant(Lot { state: LotState::Held, hold: Hold::Open, ..lot }),
+        other => other,
+    }
 }
 
 fn offer(key: &str, bundle: &str, ends: Time) -> Booked {
@@ -161,7 +174,11 @@ impl Account {
         match what {
             Booked::Grant(lot) => Reply::Granted {
                 points: lot.points,
-                state: if lot.active_at.is_some() { LotState::Pending } else { LotState::Active },
+                state: match (lot.hold, lot.active_at) {
+                    (Hold::None, Some(_)) => LotState::Pending,
+                    (Hold::None, None) => LotState::Active,
+                    _ => LotState::Held,
+                },
                 active_at: lot.active_at.unwrap_or(at),
                 expires_at: lot.expires_at,
             },
@@ -184,7 +201,7 @@ impl Account {
         }
     }
 
-    fn lot_mut(&mut self, index: u32) -> Option<&mut Lot> {
+    pub(super) fn lot_mut(&mut self, index: u32) -> Option<&mut Lot> {
         match &mut self.bookings.get_mut(index as usize)?.what {
             Booked::Grant(lot) => Some(lot),
             _ => None,
@@ -226,6 +243,7 @@ impl Account {
         let index = u32::try_from(self.bookings.len()).unwrap_or(u32::MAX);
         let at = booking.at;
         match &booking.what {
+            Booked::Grant(lot) if lot.state == LotState::Held => self.line(at, index, 0, LineKind::Held),
             Booked::Grant(lot) if lot.state == LotState::Pending => self.line(at, index, 0, LineKind::Promised),
             Booked::Grant(lot) => self.line(at, index, lot.points, LineKind::Granted),
             Booked::Spend(spend) => {

@@ -23,6 +23,19 @@ pub enum Command {
         /// They run out this span after activation; `None`: never.
         expires_after: Option<Span>,
     },
+    /// Hold points: they are booked, and neither seen nor spent until [`super::confirm`] or [`super::cancel`].
+    Hold {
+        /// The effect's id, or the caller's own.
+        key: String,
+        /// How many, at least 1.
+        points: i64,
+        /// Why.
+        reason: String,
+        /// They can be spent after this span from now on, but not before they are confirmed.
+        active_after: Span,
+        /// They run out this span after activation; `None`: never.
+        expires_after: Option<Span>,
+    },
     /// Make an offer.
     Offer {
         /// The effect's id, or the caller's own.
@@ -109,6 +122,13 @@ impl Command {
     pub fn from_effect(effect: &Effect) -> Option<Command> {
         let key = effect.id.clone();
         match &effect.kind {
+            EffectKind::Grant(grant) if grant.provider.is_none() && grant.held => Some(Command::Hold {
+                key,
+                points: grant.points,
+                reason: grant.reason.clone(),
+                active_after: grant.active_after,
+                expires_after: grant.expires_after,
+            }),
             EffectKind::Grant(grant) if grant.provider.is_none() => Some(Command::Grant {
                 key,
                 points: grant.points,
@@ -126,6 +146,7 @@ impl Command {
     pub(super) fn key(&self) -> String {
         match self {
             Command::Grant { key, .. }
+            | Command::Hold { key, .. }
             | Command::Offer { key, .. }
             | Command::Spend { key, .. }
             | Command::Return { key, .. } => key.clone(),
@@ -137,9 +158,11 @@ impl Command {
     pub(super) fn digest(&self) -> u32 {
         let span = |span: &Span| format!("{}.{}.{}", span.months, span.days, span.ms);
         let body = match self {
-            Command::Grant { points, reason, active_after, expires_after, .. } => {
+            Command::Grant { points, reason, active_after, expires_after, .. }
+            | Command::Hold { points, reason, active_after, expires_after, .. } => {
                 let expires = expires_after.as_ref().map_or_else(|| "never".to_owned(), span);
-                format!("grant {points} {} {expires} {reason}", span(active_after))
+                let word = if matches!(self, Command::Hold { .. }) { "hold" } else { "grant" };
+                format!("{word} {points} {} {expires} {reason}", span(active_after))
             }
             Command::Offer { bundle, valid_for, .. } => format!("offer {} {bundle}", span(valid_for)),
             Command::UseOffer { .. } => "use".to_owned(),
@@ -153,7 +176,8 @@ impl Command {
     /// What is wrong with the command itself, whatever the account.
     pub(super) fn validate(&self) -> Result<(), String> {
         match self {
-            Command::Grant { key, points, reason, expires_after, .. } => {
+            Command::Grant { key, points, reason, expires_after, .. }
+            | Command::Hold { key, points, reason, expires_after, .. } => {
                 check_text("key", key, KEY_BYTES_MAX)?;
                 check_points(*points)?;
                 if reason.len() > TEXT_BYTES_MAX {

@@ -14,12 +14,13 @@
 use crate::customer::Loyalty;
 use crate::customer::codec::{self, CodecError};
 use crate::lang::time::Time;
-use record::{Booked, Booking, Line};
+use record::{Booked, Booking, Hold, Line};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 mod apply;
 mod command;
+mod hold;
 mod purchase;
 mod record;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tick;
 
 pub use apply::apply;
 pub use command::{Command, Reply};
+pub use hold::{cancel, confirm};
 pub use purchase::match_purchase;
 pub use record::{LineKind, LotState, OfferState};
 pub use tick::{Change, ChangeKind, next_due, tick};
@@ -137,9 +139,13 @@ impl Account {
         self.lots().filter(|lot| lot.state == state).map(|lot| lot.left).sum()
     }
 
-    /// Points ever granted, whatever became of them.
+    /// Points ever granted, whatever became of them; what is held is not.
     pub fn granted(&self) -> i64 {
-        self.lots().map(|lot| lot.points).sum()
+        let certain = |booking: &Booking| match &booking.what {
+            Booked::Grant(lot) if matches!(lot.hold, Hold::None | Hold::Kept) => Some(lot.points),
+            _ => None,
+        };
+        self.bookings.iter().filter_map(certain).sum()
     }
 
     /// All grants, oldest first.

@@ -49,6 +49,8 @@ pub(super) struct Lot {
     pub(super) reason: String,
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub(super) state: LotState,
+    #[serde(rename = "h", default, skip_serializing_if = "is_default")]
+    pub(super) hold: Hold,
     /// `None`: spendable from the booking on.
     #[serde(rename = "a", default, skip_serializing_if = "is_default")]
     pub(super) active_at: Option<Time>,
@@ -67,6 +69,24 @@ impl Lot {
         (self.gone, self.state) = (self.points, state);
         left
     }
+}
+
+/// Whether a grant was held first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) enum Hold {
+    /// It was not.
+    #[default]
+    #[serde(rename = "n")]
+    None,
+    /// It is.
+    #[serde(rename = "o")]
+    Open,
+    /// It was, and was confirmed.
+    #[serde(rename = "k")]
+    Kept,
+    /// It was, and was taken back.
+    #[serde(rename = "d")]
+    Dropped,
 }
 
 /// Points given away, and out of which lots, so that a return finds its way back.
@@ -125,6 +145,9 @@ pub enum LotState {
     /// Taken back.
     #[serde(rename = "c")]
     Cancelled,
+    /// Neither seen nor spent: it is not certain yet that they are hers.
+    #[serde(rename = "h")]
+    Held,
 }
 
 impl LotState {
@@ -136,6 +159,7 @@ impl LotState {
             LotState::Expired => "expired",
             LotState::Spent => "spent",
             LotState::Cancelled => "cancelled",
+            LotState::Held => "held",
         }
     }
 }
@@ -208,6 +232,9 @@ pub enum LineKind {
     /// Taken back, because the grant was undone.
     #[serde(rename = "c")]
     Cancelled,
+    /// Held: the balance does not move yet.
+    #[serde(rename = "h")]
+    Held,
 }
 
 impl LineKind {
@@ -222,6 +249,7 @@ impl LineKind {
             LineKind::Returned => "returned",
             LineKind::Lapsed => "lapsed",
             LineKind::Cancelled => "cancelled",
+            LineKind::Held => "held",
         }
     }
 }

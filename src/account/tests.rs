@@ -349,6 +349,7 @@ fn an_effect_is_a_command_under_its_own_id_and_the_reply_is_its_outcome() {
         expires_after: Some(Span::days(30)),
         provider: None,
         variables: Fields::new(),
+        held: false,
     };
     let mut effect = Effect {
         id: "c-1/7/grant_1/0".into(),

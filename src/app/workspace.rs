@@ -131,6 +131,11 @@ fn make_channels(workspace: &Workspace, secrets: &dyn Secrets, faults: &mut Faul
             channels.insert(name.clone(), channel);
         }
     }
+    for (name, node) in &workspace.settings.services {
+        if let Some(service) = channel::service(name, node, setup, faults) {
+            channels.insert(name.clone(), service);
+        }
+    }
     channels.entry(channel::DEFAULT_PROVIDER.to_owned()).or_insert_with(channel::default_provider);
     channels
 }

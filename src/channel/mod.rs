@@ -187,16 +187,26 @@ pub const DEFAULT_PROVIDER: &str = "inbox";
 const KIND_NAMES: &[&str] =
     &["inbox", "http", "smtp", "postmark", "sendgrid", "slack", "telegram", "twilio", "vonage", "whatsapp", "whatsapp-template"];
 
-/// The field that every provider has.
-pub const COMMON_FIELDS: &[Field] = &[
-    Field::required("kind", Shape::Word(KIND_NAMES), "the kind of provider"),
-    Field::optional(
-        "rate",
-        Shape::Phrase("a rate such as 10/s or 600/minute"),
-        "most effects that it takes; more wait their turn",
-    ),
-    Field::optional("at_once", Shape::Int(1, 128), "most calls to it at the same time; default 96"),
-];
+const RATE: Field = Field::optional(
+    "rate",
+    Shape::Phrase("a rate such as 10/s or 600/minute"),
+    "most effects that it takes; more wait their turn",
+);
+const AT_ONCE: Field = Field::optional("at_once", Shape::Int(1, 128), "most calls to it at the same time; default 96");
+
+/// The fields that every provider has.
+pub const COMMON_FIELDS: &[Field] = &[Field::required("kind", Shape::Word(KIND_NAMES), "the kind of provider"), RATE, AT_ONCE];
+
+/// How much a service takes.
+const LIMIT_FIELDS: &[Field] = &[RATE, AT_ONCE];
+
+/// The fields of a service.
+pub const SERVICE_FIELDS: &[&[Field]] = &[LIMIT_FIELDS, http::service::FIELDS];
+
+/// Compiles the service `name` from the settings; `None` when there is an error, which is then in `faults`.
+pub fn service(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Arc<dyn Channel>> {
+    http::service::compile(name, node, setup, faults)
+}
 
 /// The provider that is there without being declared.
 pub fn default_provider() -> Arc<dyn Channel> {

@@ -59,6 +59,7 @@ pub(super) fn grant() -> Effect {
         expires_after: None,
         provider: Some("p".to_owned()),
         variables: Fields::new(),
+        held: false,
     }))
 }
 

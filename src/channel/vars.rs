@@ -45,7 +45,11 @@ pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<
             let own = fields(vec![("points", Value::from(grant.points)), ("reason", Value::from(grant.reason.as_str()))]);
             (grant.variables.clone(), ("grant", own))
         }
-        EffectKind::Offer(_) => return Err("a provider carries messages and grants, not offers".to_owned()),
+        EffectKind::Call(call) => {
+            let own = fields(vec![("service", Value::from(call.service.as_str()))]);
+            (Fields::new(), ("call", own))
+        }
+        EffectKind::Offer(_) | EffectKind::Tell(_) => return Err("a provider carries messages and grants only".to_owned()),
     };
     let about = fields(vec![
         ("id", Value::from(effect.id.as_str())),

@@ -30,6 +30,7 @@ mod quarantine;
 mod remote;
 mod render;
 mod report;
+mod review;
 mod runs;
 mod schema;
 mod send;
@@ -99,6 +100,7 @@ enum Command {
     Runs(runs::Runs),
     Inbox(inbox::Inbox),
     Effects(effects::Effects),
+    Review(review::Review),
     Pause(pause::Pause),
     Resume(pause::Resume),
     Quarantine(quarantine::Quarantine),
@@ -132,6 +134,7 @@ impl Command {
             Command::Runs(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
             Command::Effects(command) => command.run(term),
+            Command::Review(command) => command.run(term),
             Command::Pause(command) => command.run(term),
             Command::Resume(command) => command.run(term),
             Command::Quarantine(command) => command.run(term),

@@ -68,7 +68,8 @@ fn all() -> Vec<(&'static str, Json)> {
         one["properties"]["kind"] = json!({ "const": kind.name });
         one
     });
-    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]))
+    let service = object_schema(channel::SERVICE_FIELDS);
+    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]), service)
 }
 
 /// Writes the schemas into a folder; they are made anew each time. The paths written.

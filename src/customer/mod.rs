@@ -79,6 +79,35 @@ pub struct Customer {
     /// Funnels' occurrences judged so far: date, schedule and inactivity triggers look only after this.
     #[serde(default, skip_serializing_if = "is_default")]
     pub watched: BTreeMap<String, Watched>,
+    /// Points that other customers have asked to give her, whose booking is on its way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub asked: Vec<Asked>,
+}
+
+/// Points that another customer's run gives her.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// Her own effect that books them.
+    pub booking: String,
+    /// The effect that asked, and waits for the answer.
+    pub effect: String,
+    /// Whose effect that is.
+    pub from: String,
+    /// The funnel of the run that gives them.
+    pub funnel: String,
+    /// Hash of the funnel's version.
+    pub version: String,
+    /// Why.
+    pub reason: String,
+    /// They are held until it is said that they are hers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub held: bool,
+    /// Why nobody knows whether they were booked: it waits for a person's word.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unknown: Option<String>,
+    /// Hops that led to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub depth: u8,
 }
 
 /// Whether a field can be left out of the stored document.
@@ -165,9 +194,15 @@ pub struct Run {
     /// When the present step's message expires, set at its first decision; a later decision keeps it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deadline: Option<Time>,
+    /// A person has released its present step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub released: bool,
     /// Why nobody knows what became of its effect: it waits for a person's word.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown: Option<String>,
+    /// A gift to two that is under way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub saga: Option<Saga>,
     /// Results of steps by their id: readable as `steps.<id>.<name>`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub results: BTreeMap<String, Value>,
@@ -177,6 +212,20 @@ pub struct Run {
     /// For an ended run: until when its goal is watched.
     #[serde(default, skip_serializing_if = "is_default")]
     pub watch_until: Option<Time>,
+}
+
+/// A gift to two: both are held, and both are given or none.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Saga {
+    /// The effect that holds her own.
+    pub own: String,
+    /// The effect that holds the other's; `None`: her own is not held yet.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub other: Option<String>,
+    /// The other customer.
+    pub to: String,
+    /// When both are given up.
+    pub deadline: Time,
 }
 
 /// What a run is doing.
@@ -193,6 +242,13 @@ pub enum RunState {
     Held {
         /// Until when.
         until: Time,
+    },
+    /// What its current step would do waits for a person.
+    Review {
+        /// The effect that it would be.
+        id: String,
+        /// When it is too late; `None`: never.
+        until: Option<Time>,
     },
     /// Waiting for an event, a segment or a condition.
     WaitingFor {
@@ -322,8 +378,10 @@ impl Run {
     pub fn due(&self) -> Option<Time> {
         match self.state {
             RunState::Waiting { until } | RunState::Held { until } | RunState::WaitingFor { until } => Some(until),
+            RunState::Review { until, .. } => until,
             RunState::Ended { .. } => self.watch_until,
-            RunState::Ready | RunState::Effect { .. } => None,
+            RunState::Effect { .. } => self.saga.as_ref().map(|saga| saga.deadline),
+            RunState::Ready => None,
         }
     }
 }

@@ -72,6 +72,9 @@ impl Engine {
         if book_is_for(&delivery.effect) {
             return self.book(&live, delivery).await;
         }
+        if let EffectKind::Tell(tell) = &delivery.effect.kind {
+            return self.tell(&live, delivery, tell).await;
+        }
         let (channel, prepared) = match prepare(&live, delivery) {
             Ok(ready) => ready,
             Err(outcome) => return self.settle(&live, delivery, outcome).await,
@@ -125,7 +128,7 @@ impl Engine {
         let provider = effect.provider().unwrap_or_default();
         let urgent = match &effect.kind {
             EffectKind::Message(message) => message.transactional,
-            EffectKind::Grant(_) | EffectKind::Offer(_) => true,
+            EffectKind::Grant(_) | EffectKind::Offer(_) | EffectKind::Call(_) | EffectKind::Tell(_) => true,
         };
         let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
         let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
@@ -174,7 +177,7 @@ impl Engine {
         self.put_back(delivery, now.plus_ms(pause), failed.why, failed.ambiguous).await
     }
 
-    async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
+    pub(super) async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
         let retry = Retry { effect: delivery.effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
     }
@@ -189,7 +192,7 @@ impl Engine {
     }
 
     /// Returns an answer to the customer: at once if she is free, else through her inbox.
-    async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
+    pub(super) async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
         failpoint("settle.before");
         let effect = &delivery.effect;
         if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
@@ -273,7 +276,7 @@ fn book_is_for(effect: &Effect) -> bool {
     match &effect.kind {
         EffectKind::Grant(grant) => grant.provider.is_none(),
         EffectKind::Offer(_) => true,
-        EffectKind::Message(_) => false,
+        EffectKind::Message(_) | EffectKind::Call(_) | EffectKind::Tell(_) => false,
     }
 }
 
@@ -315,11 +318,14 @@ fn settle_turn(
 fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepared), Outcome> {
     let effect = &delivery.effect;
     let refused = |why: String| Outcome::Refused { why };
-    let (provider, template) = match &effect.kind {
-        EffectKind::Message(message) => (message.provider.as_str(), Some(message)),
-        EffectKind::Grant(grant) => (grant.provider.as_deref().unwrap_or_default(), None),
-        EffectKind::Offer(_) => return Err(refused("offers are made by the built-in account only".to_owned())),
+    let template = match &effect.kind {
+        EffectKind::Message(message) => Some(message),
+        EffectKind::Grant(_) | EffectKind::Call(_) => None,
+        EffectKind::Offer(_) | EffectKind::Tell(_) => {
+            return Err(refused("it is done by the engine itself, not by a provider".to_owned()));
+        }
     };
+    let provider = effect.provider().unwrap_or_default();
     let channel = live.channels.get(provider).cloned();
     let channel = channel.ok_or_else(|| refused(format!("there is no provider `{provider}` any more")))?;
     let rendered = match template {
@@ -344,8 +350,12 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
     Ok((channel, prepared))
 }
 
-/// What is to be done when nobody knows: grants are held whatever the provider says of messages.
+/// What is to be done when nobody knows: grants are held whatever the provider says of messages, and a question
+/// is asked again.
 fn uncertain(channel: &dyn Channel, effect: &Effect) -> OnUncertain {
+    if matches!(&effect.kind, EffectKind::Call(call) if call.is_safe()) {
+        return OnUncertain::Resend;
+    }
     match effect.on_uncertain {
         OnUncertain::Hold => OnUncertain::Hold,
         OnUncertain::Resend => channel.on_uncertain(),

@@ -6,6 +6,7 @@
 //! deliver   effects ─► begin ─► provider ─► settle   (a queue calls it)
 //! traffic   rates, rests and lanes of providers
 //! caretaker the scan after a change of definitions, and pruning
+//! tell      words from one customer to another
 //! versions  what workers beside have begun under other definitions
 //! ```
 
@@ -23,6 +24,7 @@ pub mod deliver;
 pub mod intake;
 pub mod link;
 pub mod record;
+mod tell;
 pub mod traffic;
 pub mod turner;
 mod versions;

@@ -124,7 +124,8 @@ fn row(definitions: &Definitions, customer: &str, run: &Run) -> RunRow {
     let step = definitions.funnel(&run.version).and_then(|funnel| funnel.steps.list.get(run.at as usize));
     let state = match run.state {
         RunState::Held { .. } => "held",
-        RunState::Effect { .. } if run.unknown.is_some() => "held",
+        RunState::Effect { .. } if run.unknown.is_some() => "unresolved",
+        RunState::Review { .. } => "review",
         RunState::Effect { .. } => "sending",
         RunState::Ready | RunState::Waiting { .. } | RunState::WaitingFor { .. } | RunState::Ended { .. } => "waiting",
     };

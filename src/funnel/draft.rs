@@ -13,7 +13,7 @@ use crate::lang::diag::{Fault, Faults, Severity};
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Field, Object, Shape};
 use crate::lang::time::Span;
-use crate::step::{self, Compiled, StepNames, StepResults, Steps};
+use crate::step::{self, Compiled, Mode, StepNames, StepResults, Steps};
 use crate::template::{Template, TemplateOptions};
 use crate::trigger::{self, DefaultReEntry, Interest, Trigger, TriggerNames};
 use crate::watch::{self, Watch, WatchNames};
@@ -55,6 +55,12 @@ pub const FIELDS: &[Field] = &[
         "transactional",
         Shape::Bool,
         "true: its messages are not marketing; consent, quiet hours and caps do not apply",
+    ),
+    Field::optional(
+        "mode",
+        Shape::Word(Mode::WORDS),
+        "`live`; `hold_for_review`: messages, grants and offers wait for a person's release; `shadow`: runs go on as if they \
+         had left, and nothing does",
     ),
     Field::optional("topic", Shape::Name("topic"), "consent topic that its messages ask for beside the channel"),
     Field::optional("tag", Shape::Name("tag"), "tag of its messages, for caps by tag"),
@@ -138,6 +144,7 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
         renamed: renamed(&object, &compiled.steps, faults),
         priority: object.int("priority", -PRIORITY_MAX, PRIORITY_MAX, faults).unwrap_or(0),
         transactional: object.bool("transactional", false, faults),
+        mode: object.word("mode", Mode::WORDS, faults).map(Mode::of).unwrap_or_default(),
         topic: object.node("topic").and_then(|node| shape::name(node, faults)).map(|text| text.text),
         tag: object.node("tag").and_then(|node| shape::name(node, faults)).map(|text| text.text),
         steps: compiled.steps,
@@ -190,9 +197,11 @@ fn compile_steps(name: &str, node: &Node, outside: &Names<'_>, cx: &Context<'_>,
         templates: cx.templates,
         options: TemplateOptions { currency: cx.settings.currency, zone: cx.settings.zone },
         memberships: cx.catalog.memberships.keys().cloned().collect(),
+        services: cx.settings.services.keys().cloned().collect(),
         zone: cx.settings.zone,
         funnel: name,
         points_expire: cx.catalog.bonus_expires_after,
+        points_elsewhere: cx.settings.loyalty.is_some(),
     };
     step::steps(node, &names, faults)
 }

@@ -211,7 +211,7 @@ fn unreachable_steps(funnel: &Funnel, faults: &mut Faults) {
             continue;
         };
         let own = (at.only_if.is_some() || at.step.goes_on()).then_some(NEXT);
-        let targets = at.step.arms().into_iter().map(|(_, to)| to).chain(own);
+        let targets = at.arms().into_iter().map(|(_, to)| to).chain(own);
         open.extend(
             targets.map(|to| if to == NEXT { at.next } else { to }).filter(|to| *to != END && (*to as usize) < list.len()),
         );

@@ -11,7 +11,7 @@ use crate::lang::diag::Faults;
 use crate::lang::node::Node;
 use crate::lang::time::Span;
 use crate::segment::Segments;
-use crate::step::Steps;
+use crate::step::{Mode, Steps};
 use crate::template::Template;
 use crate::trigger::Trigger;
 use crate::watch::Watch;
@@ -96,6 +96,8 @@ pub struct Funnel {
     pub renamed: BTreeMap<String, String>,
     /// Its messages are not marketing.
     pub transactional: bool,
+    /// Whether what it does leaves.
+    pub mode: Mode,
     /// Consent topic.
     pub topic: Option<String>,
     /// Default tag of its messages.

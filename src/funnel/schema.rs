@@ -49,6 +49,11 @@ pub const GIVEN_FIELDS: &[Field] = &[
         Shape::List(&Shape::Ref("test_history")),
         "earlier events: they fill her history and fire nothing",
     ),
+    Field::optional(
+        "answers",
+        Shape::MapOf(&Shape::Object(ANSWER_FIELDS)),
+        "what services answer, by the id of the step that calls (default: 200 without a body)",
+    ),
     Field::optional("at", Shape::Phrase(MOMENT), "the time at which the test begins"),
 ];
 
@@ -79,11 +84,33 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         Field::optional("properties", Shape::MapOf(&Shape::Data), "can be read as `event.<name>` in the run"),
         AT,
     ],
+    &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
+    &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[
-        Field::required("fail", Shape::Name("step"), "the next effect of this step, or with this template, fails"),
-        Field::optional("with", Shape::Word(FAILURES), "how it fails: `refused` by the receiver, or `dead` after all attempts"),
+        Field::required(
+            "fail",
+            Shape::Name("step"),
+            "the next effect of this step, or with this template, fails; `STEP.other`: what a step `both` asks of the other",
+        ),
+        Field::optional(
+            "with",
+            Shape::Word(FAILURES),
+            "how it fails: `refused` by the receiver (default), `dead` after all attempts, or `silent`: nobody answers",
+        ),
         AT,
     ],
+    &[
+        Field::required("answer", Shape::Name("step"), "from now on calls of this step are answered so"),
+        Field::optional("status", Shape::Int(100, 599), "the status (default: 200)"),
+        Field::optional("body", Shape::Data, "the JSON body (default: none)"),
+        AT,
+    ],
+];
+
+/// Fields of an answer in `given`.
+pub const ANSWER_FIELDS: &[Field] = &[
+    Field::optional("status", Shape::Int(100, 599), "the status (default: 200)"),
+    Field::optional("body", Shape::Data, "the JSON body (default: none)"),
 ];
 
 /// An event of a test; its properties stand beside these fields.
@@ -92,7 +119,7 @@ const EVENT_FIELDS: &[Field] =
 
 const AT: Field = Field::optional("at", Shape::Phrase(MOMENT), "when it happens; `+3 days` counts from what stands before");
 const MOMENT: &str = "A time such as 2027-03-01 10:00, in the customer's zone, or 2027-03-01T10:00:00Z.";
-const FAILURES: &[&str] = &["refused", "dead"];
+const FAILURES: &[&str] = &["refused", "dead", "silent"];
 
 /// Kinds of facts that `expect` lists, each with what it says.
 pub const FACT_KINDS: &[(&str, &str)] = &[
@@ -101,8 +128,13 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("sent", "a message was sent"),
     ("granted", "points were granted"),
     ("offered", "an offer was made"),
+    ("told", "another customer was told of an event, or got points"),
+    ("called", "a service was called and answered as expected"),
     ("skipped", "a step was skipped"),
     ("held", "a message waits for the end of quiet hours"),
+    ("review", "a step waits for a person's release"),
+    ("released", "a person released it"),
+    ("shadowed", "what a step would have done, where nothing leaves"),
     ("capped", "a cap stood against a message"),
     ("variant", "a split chose"),
     ("set", "a profile field was set"),
@@ -116,11 +148,11 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
 ];
 
 /// All schemas with their file names. `provider` is the schema of one entry of `providers`, `source` that of one
-/// entry of `sources`; their registries stand in higher layers.
-pub fn all(provider: Json, source: Json) -> Vec<(&'static str, Json)> {
+/// entry of `sources`, `service` that of one entry of `services`; their registries stand in higher layers.
+pub fn all(provider: Json, source: Json, service: Json) -> Vec<(&'static str, Json)> {
     vec![
         ("funnel.schema.json", funnel_schema()),
-        ("settings.schema.json", settings_schema(provider, source)),
+        ("settings.schema.json", settings_schema(provider, source, service)),
         ("segments.schema.json", segments_schema()),
         ("catalog.schema.json", catalog_schema()),
         ("tests.schema.json", tests_schema()),
@@ -145,8 +177,9 @@ pub fn funnel_schema() -> Json {
 }
 
 /// The schema of `autofunnel.yaml`; see [`all`] for the arguments.
-pub fn settings_schema(provider: Json, source: Json) -> Json {
-    let defs = Map::from_iter([("provider".to_owned(), provider), ("source".to_owned(), source)]);
+pub fn settings_schema(provider: Json, source: Json, service: Json) -> Json {
+    let defs = [("provider", provider), ("source", source), ("service", service)];
+    let defs = Map::from_iter(defs.map(|(name, schema)| (name.to_owned(), schema)));
     document("Settings", "The settings of a workspace.", object_schema(&[settings::FIELDS]), defs)
 }
 

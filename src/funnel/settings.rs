@@ -87,6 +87,8 @@ pub struct Settings {
     pub provider_variables: BTreeMap<String, Vec<Vec<String>>>,
     /// Sources as written; checked by the registry of sources.
     pub sources: BTreeMap<String, Node>,
+    /// Services that steps call, as written; checked where channels are.
+    pub services: BTreeMap<String, Node>,
 }
 
 impl Settings {

@@ -43,6 +43,23 @@ pub enum Value {
     Map(Fields),
 }
 
+/// Puts a value at a path of names, with the maps on the way to it.
+pub fn put(fields: &mut Fields, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [name] => {
+            // A longer path may have been there first: the whole map holds it too.
+            fields.insert(name.clone(), value);
+        }
+        [name, below @ ..] => {
+            let inner = fields.entry(name.clone()).or_insert_with(|| Value::Map(Fields::new()));
+            if let Value::Map(inner) = inner {
+                put(inner, below, value);
+            }
+        }
+    }
+}
+
 /// Why JSON was refused as a [`Value`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {

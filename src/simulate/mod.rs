@@ -29,8 +29,9 @@ pub mod text;
 pub use report::Report;
 
 /// How results come about where nobody is called.
-pub const MODEL: &str = "every message is rendered and accepted at once, every grant is booked at once; nothing bounces, is \
-opened, clicked or bought that the events do not tell of";
+pub const MODEL: &str = "every message is rendered and accepted at once, every grant is booked and every call answered at once; \
+nothing bounces, is opened, clicked or bought that the events do not tell of; what one customer tells another is counted and does \
+not reach her; what waits for a person's word waits on";
 
 /// A simulation of some customers.
 pub struct Simulation<'a> {

@@ -3,7 +3,7 @@
 //! A step is emitted first, then the lists below it, then what follows it. The last step of a list below
 //! goes on where the step above goes on; while that is not known its `next` is an open end.
 
-use super::{END, KINDS, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
+use super::{END, FAILED, KINDS, Mode, NEXT, OnError, STEPS_MAX, Step, StepAt, StepKind, Steps, list_node};
 use crate::lang::cel::{Cond, Expr, Schema, Text, Type};
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::Node;
@@ -20,10 +20,20 @@ pub const COMMON: &[Field] = &[
     Field::optional("if", Shape::Condition, "only if this holds; otherwise the step is skipped"),
     Field::optional(
         "on_error",
-        Shape::Word(&["stop", "skip"]),
-        "what happens when the step fails for good: `stop` ends the run, `skip` goes on; messages skip, grants and offers stop",
+        Shape::Word(ON_ERROR),
+        "what happens when the step fails for good: `stop` ends the run, `skip` goes on, `branch` does the steps of `failed`, \
+         `retry` (calls only) takes no for an answer only when it expires; messages skip, grants, offers and calls stop",
     ),
+    Field::optional(
+        "mode",
+        Shape::Word(Mode::WORDS),
+        "`live`; `hold_for_review`: it waits for a person's release; `shadow`: nothing leaves; if not given, as the funnel says",
+    ),
+    Field::optional(FAILED, Shape::Ref("steps"), "steps when the step has failed, with `on_error: branch`"),
 ];
+
+/// Words of `on_error`.
+const ON_ERROR: &[&str] = &["stop", "skip", "branch", "retry"];
 
 /// Results of the steps so far: step id → names and types below `steps.<id>`.
 pub type StepResults = Vec<(String, Vec<(String, Type)>)>;
@@ -48,12 +58,16 @@ pub struct StepNames<'a> {
     pub options: TemplateOptions,
     /// Memberships in the catalog.
     pub memberships: Vec<String>,
+    /// Services in the settings.
+    pub services: Vec<String>,
     /// The workspace's zone.
     pub zone: Zone,
     /// The funnel's name.
     pub funnel: &'a str,
     /// How long points last when a grant does not say.
     pub points_expire: Option<Span>,
+    /// Points are kept by a provider, not by the built-in account.
+    pub points_elsewhere: bool,
 }
 
 /// What came of compiling a list of steps.
@@ -160,12 +174,8 @@ impl<'a> Compiler<'a> {
         let object = Object::read(node, &[kind.fields, COMMON], &format!("the step `{}`", kind.name), faults)?;
         let id = self.id(kind, &object, faults);
         let only_if = object.node("if").and_then(|node| self.condition(node, faults));
-        let on_error = match object.word("on_error", &["stop", "skip"], faults) {
-            Some("stop") => OnError::Stop,
-            Some(_) => OnError::Skip,
-            None if matches!(kind.name, "grant" | "offer") => OnError::Stop,
-            None => OnError::Skip,
-        };
+        let on_error = on_error(kind.name, &object, faults);
+        let mode = object.word("mode", Mode::WORDS, faults).map(Mode::of);
         if self.out.steps.list.len() >= STEPS_MAX {
             faults.error("too-many-steps", &node.place, format!("a funnel has at most {STEPS_MAX} steps"));
             return None;
@@ -176,6 +186,7 @@ impl<'a> Compiler<'a> {
             kind: kind.name,
             only_if,
             on_error,
+            mode,
             step: Box::new(Reserved),
             next: END,
             depth: self.depth,
@@ -188,10 +199,20 @@ impl<'a> Compiler<'a> {
             self.results.push((id, Vec::new()));
             return None;
         };
+        let leaves = step.template().is_some() || step.grants().is_some() || step.offers().is_some() || step.calls().is_some();
+        if mode.is_some() && !leaves && kind.name != "emit" {
+            let what = format!("`mode` says whether something leaves, and `{}` sends and books nothing", kind.name);
+            faults.error("mode-without-effect", &object.place("mode"), what).hint("leave it out here, or write it in the funnel");
+        }
         let mut results = vec![("result".to_owned(), Type::Text)];
         results.extend(step.results());
         self.results.push((id, results));
         self.out.steps.list[index].step = step;
+        if let (OnError::Branch(_), Some(steps)) = (on_error, object.node(FAILED)) {
+            let (first, ends) = self.arm(FAILED, steps, faults);
+            below.extend(ends);
+            self.out.steps.list[index].on_error = OnError::Branch(if first == END { NEXT } else { first });
+        }
         // A step with arms goes on after itself too: when its `if` is false, or an arm is missing.
         below.push(index);
         Some(below)
@@ -212,6 +233,11 @@ impl<'a> Compiler<'a> {
             faults.error("step-id", &written.place, format!("another step has the id `{}`", written.text));
         }
         written.text
+    }
+
+    /// Names that a step of the present place may use.
+    pub fn schema(&self) -> Box<dyn Schema + 'a> {
+        (self.names.schema)(&self.results)
     }
 
     /// Reads a condition that a step of the present place may use.
@@ -280,6 +306,38 @@ impl<'c, 'a> Below<'c, 'a> {
     /// Where this step stands.
     pub fn place(&self) -> Place {
         self.compiler.out.steps.list[self.index].place.clone()
+    }
+}
+
+/// What a step does when it fails.
+fn on_error(kind: &str, object: &Object<'_>, faults: &mut Faults) -> OnError {
+    let written = object.word("on_error", ON_ERROR, faults);
+    match (written, object.node(FAILED)) {
+        (Some("branch"), None) => {
+            faults
+                .error("no-failed", &object.place("on_error"), "`on_error: branch` needs the steps that are done then")
+                .hint("add `failed:` with a list of steps");
+        }
+        (Some("branch"), Some(_)) | (_, None) => {}
+        (_, Some(node)) => {
+            faults
+                .error("no-branch", &node.place, "these steps would never be done")
+                .hint("add `on_error: branch` to the step, or remove `failed`");
+        }
+    }
+    match written {
+        Some("stop") => OnError::Stop,
+        Some("branch") => OnError::Branch(NEXT),
+        Some("retry") if kind == "call" => OnError::Stop,
+        Some("retry") => {
+            faults
+                .error("bad-on-error", &object.place("on_error"), format!("`{kind}` cannot be tried again after a no"))
+                .hint("a receiver that cannot be reached is tried again anyway; write `stop`, `skip` or `branch`");
+            OnError::Stop
+        }
+        Some(_) => OnError::Skip,
+        None if matches!(kind, "grant" | "both" | "offer" | "call") => OnError::Stop,
+        None => OnError::Skip,
     }
 }
 

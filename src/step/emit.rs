@@ -1,8 +1,10 @@
-//! `emit`: an event of the customer's own, seen by every funnel as the next input of the same turn.
+//! `emit`: an event of the customer's own, seen by every funnel as the next input of the same turn; or one of another
+//! customer's, which goes into her inbox.
 
+use super::grant::{TO, id, other};
 use super::set::Source;
 use super::{Below, Flow, Step, StepCx, StepKind, compile, main_text};
-use crate::lang::cel::Need;
+use crate::lang::cel::{Expr, Need};
 use crate::lang::diag::Faults;
 use crate::lang::shape::{Field, Object, Shape};
 use crate::lang::value::Fields;
@@ -15,6 +17,7 @@ pub static KIND: StepKind = StepKind {
     fields: &[
         Field::required("emit", Shape::Name("event"), "the event's name"),
         Field::optional("properties", Shape::MapOf(&Shape::Data), "its properties: data, or `{ cel: <expression> }`"),
+        TO,
     ],
     compile: compile_emit,
 };
@@ -23,6 +26,7 @@ pub static KIND: StepKind = StepKind {
 struct EmitStep {
     name: String,
     properties: Vec<(String, Source)>,
+    to: Option<Expr>,
 }
 
 fn compile_emit(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
@@ -33,6 +37,7 @@ fn compile_emit(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, fault
             .error("emit-money", &name.place, format!("a funnel cannot emit `{}`: it would count as money", name.text))
             .hint("emit an event with a name of its own");
     }
+    let to = other(object, below, faults)?;
     let mut properties = Vec::new();
     if let Some(node) = object.node("properties") {
         match node.map() {
@@ -48,7 +53,7 @@ fn compile_emit(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, fault
             }
         }
     }
-    Some(Box::new(EmitStep { name: name.text, properties }))
+    Some(Box::new(EmitStep { name: name.text, properties, to }))
 }
 
 impl Step for EmitStep {
@@ -60,18 +65,28 @@ impl Step for EmitStep {
                 Err(what) => return Flow::Missing { what },
             };
         }
-        Flow::Emit { name: self.name.clone(), properties }
+        let to = match self.to.as_ref().map(|to| id(to, cx)).transpose() {
+            Ok(to) => to,
+            Err(flow) => return flow,
+        };
+        Flow::Emit { name: self.name.clone(), properties, to }
     }
 
     fn emits(&self) -> Option<&str> {
         Some(&self.name)
     }
 
+    fn tells(&self) -> Option<String> {
+        self.to.as_ref().map(|_| self.name.clone())
+    }
+
     fn needs(&self) -> Vec<Need> {
-        self.properties.iter().flat_map(|(_, source)| source.needs()).collect()
+        let properties = self.properties.iter().flat_map(|(_, source)| source.needs());
+        properties.chain(self.to.iter().flat_map(Expr::needs)).collect()
     }
 
     fn sentence(&self) -> String {
-        format!("emit {}", self.name)
+        let to = self.to.as_ref().map(|to| format!(" to {}", to.text.text)).unwrap_or_default();
+        format!("emit {}{to}", self.name)
     }
 }

@@ -1,10 +1,11 @@
 //! `grant`: bonus points, booked under the effect's own key, so never twice.
 
 use super::{Below, Flow, GrantPlan, Step, StepCx, StepKind};
-use crate::lang::cel::Type;
+use crate::lang::cel::{Expr, Need, Type};
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
 use crate::lang::shape::{self, Field, Object, Shape};
+use crate::lang::value::Value;
 
 /// Most points of one grant.
 pub const GRANT_POINTS_MAX: i64 = 1_000_000_000;
@@ -27,22 +28,62 @@ pub static KIND: StepKind = StepKind {
         ),
         Field::optional("active_after", Shape::Duration, "they can be spent only after this time"),
         Field::optional("expires_after", Shape::Duration, "they run out this long after they became spendable"),
+        TO,
     ],
     compile,
 };
 
+/// Whom it is for.
+pub(super) const TO: Field = Field::optional(
+    "to",
+    Shape::Expr,
+    "another customer's id, such as `event.friend`, who gets it instead; her own turn judges it",
+);
+
 #[derive(Debug)]
 struct GrantStep {
     plan: GrantPlan,
+    to: Option<Expr>,
 }
 
 fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
+    let (plan, to) = read(object, below, faults)?;
+    Some(Box::new(GrantStep { plan, to }))
+}
+
+/// Reads points, and whom they are for.
+pub(super) fn read(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<(GrantPlan, Option<Expr>)> {
+    let to = other(object, below, faults)?;
     let points = object.node("grant").and_then(|node| points(node, faults));
     let reason = object.text("reason", faults).map(|t| t.text);
     let active_after = object.span("active_after", faults).unwrap_or_default();
     let expires_after = object.span("expires_after", faults).or(below.names().points_expire);
     let reason = reason.unwrap_or_else(|| below.names().funnel.to_owned());
-    Some(Box::new(GrantStep { plan: GrantPlan { points: points?, reason, active_after, expires_after } }))
+    Some((GrantPlan { points: points?, reason, active_after, expires_after }, to))
+}
+
+/// Reads whom something is for; the outer `None`: it is wrong.
+pub(super) fn other(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Option<Expr>> {
+    if object.node("to").is_none() {
+        return Some(None);
+    }
+    let expr = object.text("to", faults).and_then(|text| below.compiler().expr(&text, faults))?;
+    if !matches!(expr.ty, Type::Text | Type::Any) {
+        faults
+            .error("wrong-type", &expr.text.place, "`to` must be a customer's id, which is a text")
+            .hint("for example `to: event.friend`");
+        return None;
+    }
+    Some(Some(expr))
+}
+
+/// The id of another customer now.
+pub(super) fn id(expr: &Expr, cx: &StepCx<'_>) -> Result<String, Flow> {
+    match expr.eval(cx.scope).0 {
+        Ok(Value::Text(id)) => Ok(id),
+        Ok(value) => Err(Flow::Impossible { why: format!("to: {value} is no customer's id") }),
+        Err(what) => Err(Flow::Missing { what }),
+    }
 }
 
 /// Reads `200 points`, `1 point` or `200`.
@@ -75,8 +116,20 @@ fn points(node: &Node, faults: &mut Faults) -> Option<i64> {
 }
 
 impl Step for GrantStep {
-    fn advance(&self, _cx: &StepCx<'_>) -> Flow {
-        Flow::Grant(self.plan.clone())
+    fn advance(&self, cx: &StepCx<'_>) -> Flow {
+        match self.to.as_ref().map(|to| id(to, cx)) {
+            None => Flow::Grant { plan: self.plan.clone(), to: None },
+            Some(Ok(to)) => Flow::Grant { plan: self.plan.clone(), to: Some(to) },
+            Some(Err(flow)) => flow,
+        }
+    }
+
+    fn tells(&self) -> Option<String> {
+        self.to.as_ref().map(|_| format!("{} points", self.plan.points))
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        self.to.iter().flat_map(Expr::needs).collect()
     }
 
     fn results(&self) -> Vec<(String, Type)> {
@@ -93,6 +146,7 @@ impl Step for GrantStep {
     }
 
     fn sentence(&self) -> String {
-        format!("grant {} points ({})", self.plan.points, self.plan.reason)
+        let to = self.to.as_ref().map(|to| format!(" to {}", to.text.text)).unwrap_or_default();
+        format!("grant {} points{to} ({})", self.plan.points, self.plan.reason)
     }
 }

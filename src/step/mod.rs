@@ -14,7 +14,9 @@ use crate::lang::value::Value;
 use crate::watch::Watch;
 use std::fmt::Debug;
 
+pub mod both;
 pub mod branch;
+pub mod call;
 pub mod compile;
 pub mod emit;
 pub mod grant;
@@ -36,7 +38,9 @@ pub const KINDS: &[&StepKind] = &[
     &message::CHAT,
     &message::PUSH,
     &grant::KIND,
+    &both::KIND,
     &offer::KIND,
+    &call::KIND,
     &wait::KIND,
     &wait_until::KIND,
     &wait_for::KIND,
@@ -53,6 +57,9 @@ pub const STEPS_MAX: usize = 500;
 pub const END: u32 = u32::MAX;
 /// Target that means "the step after this one".
 pub const NEXT: u32 = u32::MAX - 1;
+
+/// The field with the steps that are done when a step has failed.
+pub const FAILED: &str = "failed";
 
 /// A kind of step.
 pub struct StepKind {
@@ -89,6 +96,8 @@ pub struct StepAt {
     pub only_if: Option<Cond>,
     /// What happens when its effect fails.
     pub on_error: OnError,
+    /// Whether what it does leaves; `None`: as the funnel says.
+    pub mode: Option<Mode>,
     /// What it does.
     pub step: Box<dyn Step>,
     /// The step after it; [`END`] if none.
@@ -101,6 +110,32 @@ pub struct StepAt {
     pub place: Place,
 }
 
+/// Whether what a step does leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Live,
+    /// When a person has released it.
+    Review,
+    /// Never: the run goes on as if it had.
+    Shadow,
+}
+
+impl Mode {
+    /// What it is called in funnels.
+    pub const WORDS: &[&str] = &["live", "hold_for_review", "shadow"];
+
+    /// The mode that a word stands for.
+    pub fn of(word: &str) -> Mode {
+        match word {
+            "hold_for_review" => Mode::Review,
+            "shadow" => Mode::Shadow,
+            _ => Mode::Live,
+        }
+    }
+}
+
 /// What happens to the run when a step's effect fails for good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnError {
@@ -108,6 +143,8 @@ pub enum OnError {
     Stop,
     /// The run goes on with the next step.
     Skip,
+    /// The run goes on with the steps of `failed`; [`NEXT`]: there are none.
+    Branch(u32),
 }
 
 /// What a step looks at.
@@ -169,13 +206,36 @@ pub enum Flow {
     /// Send a message.
     Send(MessagePlan),
     /// Give points.
-    Grant(GrantPlan),
+    Grant {
+        /// Which.
+        plan: GrantPlan,
+        /// Another customer who gets them.
+        to: Option<String>,
+    },
+    /// Give points to her and to another, or to neither.
+    Both {
+        /// Her own.
+        own: GrantPlan,
+        /// The other's.
+        others: GrantPlan,
+        /// Who that is.
+        to: String,
+        /// Both must be accepted within this.
+        within: Span,
+    },
     /// Make an offer.
     Offer {
         /// Bundle in the catalog.
         bundle: String,
         /// Validity.
         valid_for: Span,
+    },
+    /// Call a service.
+    Call {
+        /// The request.
+        call: crate::effect::call::Call,
+        /// It must not be made later than this after its decision.
+        expires: Option<Span>,
     },
     /// Set profile fields.
     Set(Vec<(String, Value)>),
@@ -185,6 +245,8 @@ pub enum Flow {
         name: String,
         /// Its properties.
         properties: crate::lang::value::Fields,
+        /// Another customer to whom it happens.
+        to: Option<String>,
     },
     /// End the run.
     Stop {
@@ -195,6 +257,11 @@ pub enum Flow {
     Missing {
         /// What.
         what: String,
+    },
+    /// What the step wants cannot be done.
+    Impossible {
+        /// Why, as a sentence without a full stop.
+        why: String,
     },
 }
 
@@ -305,6 +372,14 @@ pub trait Step: Debug + Send + Sync {
     fn grants(&self) -> Option<&str> {
         None
     }
+    /// What it tells another customer, if it does, in words.
+    fn tells(&self) -> Option<String> {
+        None
+    }
+    /// The service that it calls.
+    fn calls(&self) -> Option<&str> {
+        None
+    }
     /// The bundle that it offers.
     fn offers(&self) -> Option<&str> {
         None
@@ -315,6 +390,19 @@ pub trait Step: Debug + Send + Sync {
     }
     /// In words: "wait 3 days", "e-mail “welcome”".
     fn sentence(&self) -> String;
+}
+
+impl StepAt {
+    /// The steps that it can go to beside the next one, with their names.
+    pub fn arms(&self) -> Vec<(String, u32)> {
+        let mut arms = self.step.arms();
+        if let OnError::Branch(to) = self.on_error
+            && to != NEXT
+        {
+            arms.push((FAILED.to_owned(), to));
+        }
+        arms
+    }
 }
 
 /// Text of a step's main value when it must be a name.

@@ -204,7 +204,7 @@ pub struct RunRow {
     pub funnel: String,
     /// Full hash of the funnel's version.
     pub version: String,
-    /// `waiting`, `held`, `sending`, `finished`, `exited`, `stopped`.
+    /// `waiting`, `held`, `sending`, `review`, `unresolved`, `finished`, `exited`, `stopped`.
     pub state: String,
     /// The step it is at.
     pub step: String,

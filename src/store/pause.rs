@@ -24,7 +24,7 @@ pub enum Pausable {
     Workspace,
     /// A funnel, in all its versions.
     Funnel(String),
-    /// A provider of messages or of the loyalty store.
+    /// A provider of messages or of the loyalty store, or a service.
     Provider(String),
 }
 

@@ -7,15 +7,16 @@ use crate::event::{ConsentChange, InputBody, MembershipChange, ProfileChange};
 use crate::funnel::schema::MEMBERSHIP_FIELDS;
 use crate::funnel::settings::{CHANNELS, MembershipOwner};
 use crate::lang::cel::Text;
-use crate::lang::diag::Faults;
+use crate::lang::diag::{Faults, Place};
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Field, Object};
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
-use crate::play::Failure;
+use crate::play::{Answer, Failure};
+use crate::step::{StepAt, both};
 
 /// How an effect can be made to fail.
-const FAILURES: &[&str] = &["refused", "dead"];
+const FAILURES: &[&str] = &["refused", "dead", "silent"];
 
 impl Reader<'_> {
     /// One entry of `events` of a kind other than `event`.
@@ -46,6 +47,13 @@ impl Reader<'_> {
                 change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
             }
             "enrol" => self.enrol(&object, faults),
+            "release" => Some(Act::Review(self.step_named(kind, value, faults)?, true)),
+            "reject" => Some(Act::Review(self.step_named(kind, value, faults)?, false)),
+            "answer" => {
+                let step = self.calling(text_of(value), &value.place, faults);
+                let answer = answer(&object, faults);
+                Some(Act::Answer(step?, answer?))
+            }
             _ => self.fail(value, &object, faults),
         }
     }
@@ -123,11 +131,38 @@ impl Reader<'_> {
         Some(Act::Input(InputBody::Enrol { funnel: self.funnel.to_owned(), id, properties }))
     }
 
-    /// The next effect of a step fails; the step is named by its id, or by the template that it alone uses.
+    /// The id of a step that calls a service.
+    pub(super) fn calling(&self, named: Option<Text>, place: &Place, faults: &mut Faults) -> Option<String> {
+        let steps = self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
+        let known: Vec<&str> = steps.filter(|at| at.step.calls().is_some()).map(|at| at.id.as_str()).collect();
+        let named = named.unwrap_or_else(|| Text { text: String::new(), place: place.clone() });
+        if known.contains(&named.text.as_str()) {
+            return Some(named.text);
+        }
+        faults
+            .error("unknown-step", &named.place, format!("the funnel has no step `{}` that calls a service", named.text))
+            .did_you_mean(&named.text, known);
+        None
+    }
+
+    /// The next effect of a step fails.
     fn fail(&self, node: &Node, object: &Object<'_>, faults: &mut Faults) -> Option<Act> {
+        let step = self.step_named("fail", node, faults)?;
+        let failure = match object.node("with").map_or(Some("refused"), |node| shape::word(node, FAILURES, faults))? {
+            "dead" => Failure::Dead,
+            "silent" => Failure::Silent,
+            _ => Failure::Refused,
+        };
+        Some(Act::Fail(step, failure))
+    }
+
+    /// A step named by its id, or by the template that it alone uses.
+    fn step_named(&self, kind: &str, node: &Node, faults: &mut Faults) -> Option<String> {
         let named = text_of(node).filter(|step| !step.text.is_empty());
         let Some(named) = named else {
-            faults.error("wrong-type", &node.place, "`fail` wants the id of a step").hint("write for example `fail: email_1`");
+            faults
+                .error("wrong-type", &node.place, format!("`{kind}` wants the id of a step"))
+                .hint(format!("write for example `{kind}: email_1`"));
             return None;
         };
         let steps = || self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
@@ -135,7 +170,12 @@ impl Reader<'_> {
             .filter(|step| step.step.template().is_some_and(|(template, _)| template == named.text))
             .map(|step| step.id.as_str())
             .collect();
-        let by_id = steps().map(|step| step.id.as_str()).find(|id| *id == named.text);
+        let (id, other) = match named.text.strip_suffix(".other") {
+            Some(id) => (id, ".other"),
+            None => (named.text.as_str(), ""),
+        };
+        let fits = |step: &&StepAt| step.id == id && (other.is_empty() || step.kind == both::KIND.name);
+        let by_id = steps().find(fits).map(|step| step.id.as_str());
         let step = match (by_id, by_template.as_slice()) {
             (Some(id), _) => id,
             (None, [only]) => only,
@@ -148,10 +188,19 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let failure = match object.node("with").map_or(Some("refused"), |node| shape::word(node, FAILURES, faults))? {
-            "dead" => Failure::Dead,
-            _ => Failure::Refused,
-        };
-        Some(Act::Fail(step.to_owned(), failure))
+        Some(format!("{step}{other}"))
     }
+}
+
+/// What a service answers.
+pub(super) fn answer(object: &Object<'_>, faults: &mut Faults) -> Option<Answer> {
+    let status = match object.node("status") {
+        None => Some(200),
+        Some(_) => object.int("status", 100, 599, faults).and_then(|status| u16::try_from(status).ok()),
+    };
+    let body = match object.node("body") {
+        None => Some(None),
+        Some(node) => shape::data(node, faults).map(Some),
+    };
+    Some(Answer { status: status?, body: body? })
 }

@@ -45,8 +45,13 @@ pub const LISTED: &[What] = &[
     What::Sent,
     What::Granted,
     What::Offered,
+    What::Called,
+    What::Told,
     What::Skipped,
     What::Held,
+    What::Review,
+    What::Released,
+    What::Shadowed,
     What::Capped,
     What::Variant,
     What::Set,
@@ -93,12 +98,20 @@ pub fn run(definitions: &Definitions, funnel: &str, node: &Node, faults: &mut Fa
 }
 
 fn play(player: &mut Player<'_>, script: &Script) {
+    for (step, answer) in &script.answers {
+        player.answer_with(step, answer.clone());
+    }
     if !script.given.is_empty() {
         player.backlog(script.given.clone(), script.start);
     }
     for (at, act) in &script.acts {
         match act {
             Act::Input(body) => player.input(*at, body.clone()),
+            Act::Review(step, release) => player.review(*at, step, *release),
+            Act::Answer(step, answer) => {
+                player.run_until(*at);
+                player.answer_with(step, answer.clone());
+            }
             Act::Fail(step, failure) => {
                 player.run_until(*at);
                 player.fail_next(step, *failure);

@@ -1,16 +1,16 @@
 //! From the test as written to a script: what is given, what happens when, what is expected.
 
-use super::{CUSTOMER, Expected, State, data, line, moment};
+use super::{CUSTOMER, Expected, State, data, happening, line, moment};
 use crate::event::{Event, Input, InputBody, ProfileChange};
 use crate::funnel::Workspace;
-use crate::funnel::schema::{GIVEN_FIELDS, HAPPENING_FIELDS, STATE_FIELDS, TEST_FIELDS};
+use crate::funnel::schema::{ANSWER_FIELDS, GIVEN_FIELDS, HAPPENING_FIELDS, STATE_FIELDS, TEST_FIELDS};
 use crate::lang::cel::Text;
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::{Key, Node, NodeKind};
 use crate::lang::shape::{self, Object};
 use crate::lang::time::{Span, Time, Zone};
 use crate::lang::value::Fields;
-use crate::play::Failure;
+use crate::play::{Answer, Failure};
 use std::collections::BTreeSet;
 
 /// Most days after the last event that a test without `until` is played.
@@ -27,6 +27,8 @@ pub struct Script {
     pub(super) zone: Zone,
     pub(super) start: Time,
     pub(super) given: Vec<Input>,
+    /// What services answer from the start, by step.
+    pub(super) answers: Vec<(String, Answer)>,
     pub(super) acts: Vec<(Time, Act)>,
     pub(super) until: Time,
     pub(super) expect: Option<Vec<Expected>>,
@@ -38,6 +40,9 @@ pub struct Script {
 pub(super) enum Act {
     Input(InputBody),
     Fail(String, Failure),
+    /// A person's word on what a step holds for review: it may go.
+    Review(String, bool),
+    Answer(String, Answer),
 }
 
 /// What reading an entry needs.
@@ -69,6 +74,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
         }
         return None;
     };
+    let answers = given.and_then(|given| given.node("answers")).map(|node| reader.answers(node, faults)).unwrap_or_default();
     let given = reader.given(given, profile, start, faults);
     let last = acts.last().map_or(start, |(at, _)| *at);
     let until = match object.node("until") {
@@ -89,7 +95,8 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     }
     let sound = faults.error_count() == errors && workspace.funnels.contains_key(funnel);
     let place = object.place.clone();
-    sound.then_some(Script { name: name?.text, place, customer, zone, start, given, acts, until: until?, expect, state })
+    let (name, until) = (name?.text, until?);
+    sound.then_some(Script { name, place, customer, zone, start, given, answers, acts, until, expect, state })
 }
 
 /// Her id and her profile.
@@ -134,6 +141,18 @@ fn items<'n>(node: &'n Node, what: &str, faults: &mut Faults) -> &'n [Node] {
 }
 
 impl Reader<'_> {
+    /// What services answer from the start.
+    fn answers(&self, node: &Node, faults: &mut Faults) -> Vec<(String, Answer)> {
+        let mut out = Vec::new();
+        for (key, node) in entries(node, "`answers`", faults) {
+            let step = self.calling(Some(Text { text: key.text.clone(), place: key.place.clone() }), &key.place, faults);
+            let object = Object::read(node, &[ANSWER_FIELDS], "an answer", faults);
+            let answer = object.and_then(|object| happening::answer(&object, faults));
+            out.extend(step.zip(answer));
+        }
+        out
+    }
+
     /// What is known at the start: an import, so that it fires nothing.
     fn given(&mut self, given: Option<&Object<'_>>, profile: Fields, start: Time, faults: &mut Faults) -> Vec<Input> {
         let Some(given) = given else { return Vec::new() };

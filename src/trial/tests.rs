@@ -5,8 +5,22 @@ use crate::funnel::{self, Files};
 use crate::lang::node;
 use std::sync::Arc;
 
-const SETTINGS: &str = "workspace: W\nzone: Europe/Berlin\ncurrency: EUR\nprofile: { cups: number, starts: date }\nquiet_hours: { from: \"21:00\", until: \"08:00\" }\n";
+const SETTINGS: &str = "workspace: W\nzone: Europe/Berlin\ncurrency: EUR\nprofile: { cups: number, starts: date }\nquiet_hours: { from: \"21:00\", until: \"08:00\" }\nservices: { desk: { url: \"https://desk.example.com\" } }\n";
 const SEGMENTS: &str = "buyer: { when: purchases() >= 1, title: Buyer, family: behaviour }\n";
+const SHOP: &str = "\
+funnel: Shop
+trigger: { event: asked }
+re_entry: always
+goal: purchase
+steps:
+  - call: desk
+    id: ask
+    response: { seats: number }
+    on_error: branch
+    failed: [ { stop: closed } ]
+  - stop: full
+    if: steps.ask.body.seats == 0
+";
 const CATALOG: &str = "memberships:\n  club: { title: Club, term: 1 year, price: 10 }\n";
 const FUNNEL: &str = "\
 funnel: Hello
@@ -24,7 +38,13 @@ steps:
 ";
 
 fn definitions() -> Definitions {
-    let files = [("autofunnel.yaml", SETTINGS), ("segments.yaml", SEGMENTS), ("catalog.yaml", CATALOG), ("hello.yaml", FUNNEL)];
+    let files = [
+        ("autofunnel.yaml", SETTINGS),
+        ("segments.yaml", SEGMENTS),
+        ("catalog.yaml", CATALOG),
+        ("hello.yaml", FUNNEL),
+        ("shop.yaml", SHOP),
+    ];
     let files: Files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
     let mut faults = Faults::default();
     let workspace = funnel::compile(&files, &mut faults);
@@ -32,9 +52,13 @@ fn definitions() -> Definitions {
 }
 
 fn play_with(text: &str) -> (Option<Outcome>, Faults) {
+    play_of("hello", text)
+}
+
+fn play_of(funnel: &str, text: &str) -> (Option<Outcome>, Faults) {
     let mut faults = Faults::default();
-    let node = node::parse("tests/hello.yaml", text, &mut faults).unwrap();
-    let outcome = run(&definitions(), "hello", &node, &mut faults);
+    let node = node::parse("tests/x.yaml", text, &mut faults).unwrap();
+    let outcome = run(&definitions(), funnel, &node, &mut faults);
     (outcome, faults)
 }
 
@@ -241,4 +265,25 @@ fn a_misspelled_property_or_event_is_a_warning() {
     assert!(found.is_some());
     let codes: Vec<&str> = faults.list().iter().map(|fault| fault.code).collect();
     assert_eq!(codes, ["unknown-event", "unknown-property"]);
+}
+
+#[test]
+fn a_test_says_what_a_service_answers() {
+    let text = "\
+name: t
+given: { at: 2027-03-01 08:00, answers: { ask: { body: { seats: 0 } } } }
+events:
+  - { at: 2027-03-01 10:00, event: asked }
+  - { at: 2027-03-01 11:00, answer: ask, status: 404 }
+  - { at: 2027-03-01 12:00, event: asked }
+until: 2027-03-02
+expect: [entered, called desk, 2027-03-01 10:00 stopped full, entered, 'failed ask: 404', 2027-03-01 12:00 stopped closed]
+";
+    let (outcome, faults) = play_of("shop", text);
+    let outcome = outcome.unwrap_or_else(|| panic!("{:#?}", faults.list()));
+    assert!(outcome.passed, "{:#?}", outcome.actual);
+    let other = play_of("shop", &text.replace("seats: 0", "seats: 1")).0.unwrap();
+    assert!(!other.passed, "the answer decides");
+    let (_, faults) = play_of("shop", &text.replace("answers: { ask:", "answers: { aks:"));
+    assert!(faults.list()[0].hint.as_deref() == Some("did you mean `ask`?"), "{:#?}", faults.list());
 }

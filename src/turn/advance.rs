@@ -3,13 +3,14 @@
 use super::view::{OFFER, View};
 use super::{HOPS_MAX, Pending, STEPS_PER_INSTANT_MAX, Turn};
 use crate::customer::RunState;
+use crate::effect::Word;
 use crate::event::Event;
 use crate::fact::What;
 use crate::funnel::Funnel;
 use crate::lang::cel::Verdict;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
-use crate::step::{Flow, IfPast, NEXT, OnError, StepAt};
+use crate::step::{FAILED, Flow, IfPast, NEXT, OnError, StepAt};
 use std::sync::Arc;
 
 /// Whether a run goes on with another step at once.
@@ -111,10 +112,17 @@ impl Turn<'_> {
             }
             Flow::WaitFor { until } => return self.wait_for(index, funnel, step, until),
             Flow::Send(plan) => return self.send(index, funnel, step, plan),
-            Flow::Grant(plan) => return self.grant(index, funnel, step, plan),
+            Flow::Grant { plan, to: None } => return self.grant(index, funnel, step, plan, false),
+            Flow::Grant { plan, to: Some(to) } => return self.grant_other(index, funnel, step, plan, to),
+            Flow::Both { own, others: _, to, within } => return self.both(index, funnel, step, (own, to), within),
             Flow::Offer { bundle, valid_for } => return self.offer(index, funnel, step, bundle, valid_for),
+            Flow::Call { call, expires } => return self.call(index, funnel, step, call, expires),
             Flow::Set(values) => self.set(index, funnel, step, values, depth),
-            Flow::Emit { name, properties } => return self.emit_step(index, funnel, step, name, properties, depth),
+            Flow::Emit { name, properties, to: None } => return self.emit_step(index, funnel, step, name, properties, depth),
+            Flow::Emit { name, properties, to: Some(to) } => {
+                let word = Word::Event { name, properties, depth: self.hops(index, depth).saturating_add(1) };
+                return self.tell(index, funnel, step, to, word);
+            }
             Flow::Stop { reason } => {
                 self.run_fact(index, funnel, What::Stopped, reason, "");
                 self.end_run(index, "stopped");
@@ -124,6 +132,7 @@ impl Turn<'_> {
                 let why = format!("{what} is not known");
                 return self.fail(index, funnel, step, why, step.on_error);
             }
+            Flow::Impossible { why } => return self.fail(index, funnel, step, why, step.on_error),
         }
         Next::Again
     }
@@ -163,7 +172,18 @@ impl Turn<'_> {
                 self.end_run(index, "stopped");
                 Next::Rest
             }
+            OnError::Branch(to) => {
+                self.skip(index, funnel, step, why);
+                self.branch_off(index, funnel, step, to);
+                Next::Again
+            }
         }
+    }
+
+    /// A step has failed, and steps stand there for that.
+    pub(super) fn branch_off(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, to: u32) {
+        self.run_fact(index, funnel, What::Branched, FAILED, "");
+        self.go(index, step, to);
     }
 
     /// Notes what later steps read as `steps.<id>`.
@@ -238,13 +258,7 @@ impl Turn<'_> {
     ) -> Next {
         let hops = self.hops(index, depth).saturating_add(1);
         if hops > HOPS_MAX {
-            let why = format!(
-                "more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other"
-            );
-            self.run_fact(index, funnel, What::Alert, name, why.clone());
-            self.run_fact(index, funnel, What::Stopped, "limit", why);
-            self.end_run(index, "stopped");
-            return Next::Rest;
+            return self.too_many_hops(index, funnel, name);
         }
         let run = &self.customer.runs[index];
         let id = format!("{}:{}:{}:{}", run.funnel, run.id, step.id, run.iteration);
@@ -254,8 +268,18 @@ impl Turn<'_> {
         Next::Again
     }
 
+    /// Funnels start each other in a ring.
+    pub(super) fn too_many_hops(&mut self, index: usize, funnel: &Arc<Funnel>, about: String) -> Next {
+        let why =
+            format!("more than {HOPS_MAX} hops of emitted events and segment changes; look for funnels that start each other");
+        self.run_fact(index, funnel, What::Alert, about, why.clone());
+        self.run_fact(index, funnel, What::Stopped, "limit", why);
+        self.end_run(index, "stopped");
+        Next::Rest
+    }
+
     /// The hops that led a run to where it is: those of what started it, or those of the present instant.
-    fn hops(&self, index: usize, depth: u8) -> u8 {
+    pub(super) fn hops(&self, index: usize, depth: u8) -> u8 {
         self.customer.runs[index].event.as_ref().map_or(0, |event| event.depth).max(depth)
     }
 }

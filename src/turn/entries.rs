@@ -204,9 +204,11 @@ impl Turn<'_> {
             iteration: 1,
             decision: 0,
             deadline: None,
+            saga: None,
             results: BTreeMap::new(),
             goal: None,
             watch_until: None,
+            released: false,
             unknown: None,
         };
         self.runs.touched.insert(run.id);

@@ -130,6 +130,14 @@ impl Turn<'_> {
         let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
         if let Some(funnel) = self.definitions.funnel(&self.customer.runs[index].version).cloned() {
             let step = funnel.steps.list.get(self.customer.runs[index].at as usize);
+            if let Some(step) = step.filter(|_| self.customer.runs[index].saga.is_some()) {
+                self.run_fact(index, &funnel, What::Withdrawn, step.id.clone(), "the run is over");
+                return self.give_up(index, step);
+            }
+            // What is told is told: it arrives all the same.
+            if step.is_some_and(|step| step.step.tells().is_some()) && self.effects.iter().all(|effect| effect.id != id) {
+                return;
+            }
             let message = step.and_then(|step| step.step.template());
             let about =
                 message.map_or_else(|| step.map_or_else(String::new, |step| step.id.clone()), |(name, _)| name.to_owned());

@@ -31,6 +31,8 @@ impl Turn<'_> {
                 pass.points = true;
             }
             InputBody::Stale { effect, why } => self.stale(&effect, &why),
+            InputBody::Review { effect, release, by, why } => self.reviewed(&effect, release, &by, &why),
+            InputBody::Told(told) => self.told(told),
             InputBody::Erase => self.erase = true,
             InputBody::Stop { address, stop } => self.stop(&address, &stop),
             InputBody::Lift { address, channel, until, source } => self.lift(&address, &channel, until, &source),

@@ -24,6 +24,7 @@
 //! bounds   what a document may hold            book     the account's side
 //! versions runs that go on in another version
 //! caps     who has a place among messages      stops    what was said about her addresses
+//! tell     what customers tell each other      saga     gifts to two
 //! ```
 
 use crate::account::{self, Account};
@@ -45,9 +46,12 @@ mod entries;
 mod goals;
 mod inputs;
 mod results;
+pub mod review;
+mod saga;
 mod segments;
 mod sending;
 mod stops;
+mod tell;
 mod versions;
 pub mod view;
 mod waits;

@@ -1,21 +1,33 @@
 //! What came of effects: the run goes on, skips or stops.
 
 use super::Turn;
+use super::saga::Part;
 use super::sending::set_variant;
+use super::tell::points_of;
 use crate::customer::RunState;
-use crate::effect::Outcome;
+use crate::effect::call::UNREAD;
+use crate::effect::{Outcome, is_errand};
 use crate::fact::What;
 use crate::funnel::Funnel;
 use crate::lang::value::{Fields, Value};
-use crate::step::{NEXT, OnError, StepAt};
+use crate::step::{Flow, NEXT, OnError, StepAt};
 use std::sync::Arc;
+
+/// Most values of an answer that a fact shows.
+const SEEN_MAX: usize = 10;
 
 impl Turn<'_> {
     /// The answer to an effect.
     pub(super) fn result(&mut self, effect: &str, outcome: Outcome) {
         self.mirror();
         self.settle_cap(effect, &outcome);
+        if self.asked_result(effect, &outcome) {
+            return;
+        }
         let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else {
+            if is_errand(effect) {
+                return;
+            }
             // The run ended, or the answer is a second one: what happened is recorded, nothing follows.
             let what = if matches!(outcome, Outcome::Accepted { .. }) { What::Sent } else { What::Failed };
             self.fact(what, effect, "the run did not wait for it any more");
@@ -50,6 +62,19 @@ impl Turn<'_> {
     }
 
     fn accepted(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, effect: &str, data: Fields) {
+        let data = match self.part_held(index, funnel, step, effect, &data) {
+            Part::None if step.step.tells().is_some() => {
+                let what = step.step.tells().unwrap_or_default();
+                let to = self.other_of(index, funnel, step);
+                self.run_fact(index, funnel, What::Told, what, format!("to {to}"));
+                self.result_of(index, step, "accepted", data);
+                return self.go(index, step, NEXT);
+            }
+            Part::None => data,
+            Part::Waits => return,
+            Part::Lost(why) => return self.failed(index, funnel, step, Outcome::Refused { why }),
+            Part::Through(data) => data,
+        };
         if let Some((template, channel)) = step.step.template() {
             let fact = self.run_fact(index, funnel, What::Sent, template, "");
             set_variant(fact, channel);
@@ -60,10 +85,7 @@ impl Turn<'_> {
             ];
             self.own_event(index, "message_sent", effect, properties.into());
         } else if let Some(reason) = step.step.grants() {
-            let points = match data.get("points") {
-                Some(Value::Int(points)) => Some(*points),
-                _ => None,
-            };
+            let points = points_of(&data);
             let state = data.get("state").and_then(Value::as_text).unwrap_or_default().to_owned();
             let about = points.map_or_else(|| reason.to_owned(), |points| format!("{points} points"));
             let why = if state == "pending" { format!("{reason}, pending") } else { reason.to_owned() };
@@ -80,12 +102,29 @@ impl Turn<'_> {
             properties.insert("funnel".to_owned(), Value::from(funnel.name.as_str()));
             self.own_event(index, "offer_shown", effect, properties);
         }
+        if let Some(service) = step.step.calls() {
+            let unread = data.get(UNREAD).and_then(Value::as_text).unwrap_or_default().to_owned();
+            self.run_fact(index, funnel, What::Called, service, unread).seen = looked_at(&data);
+        }
         self.result_of(index, step, "accepted", data);
         self.go(index, step, NEXT);
     }
 
-    fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
+    /// Whom a step tells something.
+    fn other_of(&self, index: usize, funnel: &Arc<Funnel>, step: &StepAt) -> String {
+        match self.with_step(index, funnel, |cx| step.step.advance(cx)) {
+            Flow::Grant { to: Some(to), .. } | Flow::Emit { to: Some(to), .. } => to,
+            _ => "another customer".to_owned(),
+        }
+    }
+
+    pub(super) fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
         let name = outcome.name();
+        if let Some(saga) = &mut self.customer.runs[index].saga {
+            // Whoever says no holds nothing.
+            saga.other = None;
+        }
+        self.give_up(index, step);
         // It is answered: there is nothing to take back when the run ends.
         self.customer.runs[index].state = RunState::Ready;
         let why = match outcome {
@@ -101,6 +140,7 @@ impl Turn<'_> {
         self.result_of(index, step, name, Fields::new());
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
+            OnError::Branch(to) => self.branch_off(index, funnel, step, to),
             OnError::Stop => {
                 self.run_fact(index, funnel, What::Stopped, step.id.clone(), why);
                 self.end_run(index, "stopped");
@@ -112,4 +152,16 @@ impl Turn<'_> {
     pub(super) fn stale(&mut self, effect: &str, why: &str) {
         self.decide_anew(effect, why);
     }
+}
+
+/// What an answer says, for people: its status and the single values of its body.
+fn looked_at(data: &Fields) -> Vec<(String, Value)> {
+    let body = match data.get("body") {
+        Some(Value::Map(body)) => body.iter().map(|(name, value)| (format!("body.{name}"), value.clone())).collect(),
+        Some(value) => vec![("body".to_owned(), value.clone())],
+        None => Vec::new(),
+    };
+    let single = |(_, value): &(String, Value)| !matches!(value, Value::List(_) | Value::Map(_));
+    let status = data.get("status").map(|status| ("status".to_owned(), status.clone()));
+    status.into_iter().chain(body.into_iter().filter(single).take(SEEN_MAX)).collect()
 }

@@ -8,6 +8,7 @@ use super::advance::Next;
 use super::caps::OFFER_CHANNEL;
 use super::view::View;
 use crate::customer::{RunState, Send};
+use crate::effect::call::Call;
 use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
 use crate::event::Event;
 use crate::event::address::field_of;
@@ -16,7 +17,7 @@ use crate::funnel::Funnel;
 use crate::funnel::settings::QuietHours;
 use crate::lang::time::{Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
-use crate::step::{Flow, GrantPlan, MessagePlan, NEXT, Quiet, StepAt};
+use crate::step::{Flow, GrantPlan, MessagePlan, Mode, NEXT, Quiet, StepAt};
 use chrono::{Days, NaiveDateTime, NaiveTime};
 use std::sync::Arc;
 
@@ -118,7 +119,10 @@ impl Turn<'_> {
             variables,
             links,
         });
-        let id = self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend);
+        let id = match self.plan(index, funnel, step, kind, Some(valid_until), OnUncertain::Resend) {
+            Ok(id) => id,
+            Err(next) => return next,
+        };
         if !transactional {
             self.customer.sends.push(Send { at: now, channel: plan.channel.to_owned(), tag: send_tag, effect: Some(id) });
         }
@@ -193,7 +197,8 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn grant(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: GrantPlan) -> Next {
+    /// `held`: they are booked, and not hers before that is said.
+    pub(super) fn grant(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: GrantPlan, held: bool) -> Next {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }
@@ -208,9 +213,9 @@ impl Turn<'_> {
             expires_after: plan.expires_after,
             provider: self.workspace.settings.loyalty.clone(),
             variables,
+            held,
         });
-        self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
-        Next::Rest
+        self.plan(index, funnel, step, kind, None, OnUncertain::Hold).map_or_else(|next| next, |_| Next::Rest)
     }
 
     pub(super) fn offer(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, bundle: String, valid_for: Span) -> Next {
@@ -235,9 +240,30 @@ impl Turn<'_> {
             return Next::Again;
         }
         let kind = EffectKind::Offer(Offer { bundle, valid_for });
-        let id = self.plan(index, funnel, step, kind, None, OnUncertain::Hold);
-        self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
-        Next::Rest
+        match self.plan(index, funnel, step, kind, None, OnUncertain::Hold) {
+            Ok(id) => {
+                self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+                Next::Rest
+            }
+            Err(next) => next,
+        }
+    }
+
+    pub(super) fn call(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, call: Call, expires: Option<Span>) -> Next {
+        if !self.leave_unless_while(index, funnel) {
+            return Next::Rest;
+        }
+        let now = self.real_now.max(self.now);
+        if let (Some(deadline), Some(span)) = (self.customer.runs[index].deadline.filter(|deadline| *deadline <= now), expires) {
+            let why = format!("it expired {}, {span} after its decision", self.clock_text(deadline));
+            return self.fail(index, funnel, step, why, step.on_error);
+        }
+        let zone = self.zone;
+        let run = &mut self.customer.runs[index];
+        let valid_until = expires.map(|span| *run.deadline.get_or_insert_with(|| now.plus(span, zone)));
+        // What is to be done when nobody knows is for the service to say.
+        let kind = EffectKind::Call(call);
+        self.plan(index, funnel, step, kind, valid_until, OnUncertain::Resend).map_or_else(|next| next, |_| Next::Rest)
     }
 
     /// Everything that the step's message or request may name, as it is now; the error says that it is too much.
@@ -253,8 +279,9 @@ impl Turn<'_> {
         }
     }
 
-    /// Puts an effect into the outbox; the run waits for its answer.
-    fn plan(
+    /// Puts an effect into the outbox; the run waits for its answer. `Err`: it does not leave, because its mode is
+    /// another, and what the run does next.
+    pub(super) fn plan(
         &mut self,
         index: usize,
         funnel: &Arc<Funnel>,
@@ -262,11 +289,13 @@ impl Turn<'_> {
         kind: EffectKind,
         valid_until: Option<Time>,
         on_uncertain: OnUncertain,
-    ) -> String {
+    ) -> Result<String, Next> {
+        let id = self.effect_id(index, &step.id);
         let run = &self.customer.runs[index];
-        let mut id = format!("{}/{}/{}/{}", self.customer.id, run.id, step.id, run.iteration);
-        if run.decision > 0 {
-            id.push_str(&format!(".{}", run.decision));
+        match step.mode.unwrap_or(funnel.mode) {
+            Mode::Review if !run.released => return Err(self.hold_for_review(index, funnel, step, &kind, id)),
+            Mode::Shadow => return Err(self.shadow(index, funnel, step, &kind)),
+            Mode::Live | Mode::Review => {}
         }
         self.effects.push(Effect {
             id: id.clone(),
@@ -283,7 +312,14 @@ impl Turn<'_> {
         });
         self.customer.runs[index].state = RunState::Effect { id: id.clone() };
         self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
-        id
+        Ok(id)
+    }
+
+    /// The id of an effect of a run's present step.
+    pub(super) fn effect_id(&self, index: usize, step: &str) -> String {
+        let run = &self.customer.runs[index];
+        let decision = if run.decision > 0 { format!(".{}", run.decision) } else { String::new() };
+        format!("{}/{}/{step}/{}{decision}", self.customer.id, run.id, run.iteration)
     }
 
     /// Her zone may be another now. Then her nights are elsewhere: messages that wait for a morning or are on

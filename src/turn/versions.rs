@@ -84,14 +84,7 @@ mod tests {
 
     fn signed_up(n: i64, time: Time) -> InputBody {
         let properties: Fields = [("order".to_owned(), Value::Int(n))].into();
-        InputBody::Event(Event {
-            id: format!("e{n}"),
-            name: "signed_up".into(),
-            time: start(),
-            properties,
-            minor: None,
-            depth: 0,
-        })
+        InputBody::Event(Event { id: format!("e{n}"), name: "signed_up".into(), time, properties, minor: None, depth: 0 })
     }
 
     /// Somebody who entered under one workspace and is woken under another a day later, as the look at everybody does.

@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::funnel::Workspace;
 use crate::lang::cel::{Aggregate, Scope};
 use crate::lang::time::{Time, Zone};
-use crate::lang::value::{Fields, Value};
+use crate::lang::value::{Fields, Value, put};
 
 /// A customer at an instant, perhaps with an event and a run.
 pub struct View<'a> {
@@ -29,7 +29,7 @@ impl View<'_> {
         let mut out = Fields::new();
         for path in paths {
             if let Some(value) = self.field(path) {
-                insert(&mut out, path, value);
+                put(&mut out, path, value);
             }
         }
         out
@@ -140,22 +140,6 @@ fn descend(value: Value, path: &[String]) -> Option<Value> {
         Value::Map(mut fields) => fields.remove(name),
         _ => None,
     })
-}
-
-fn insert(fields: &mut Fields, path: &[String], value: Value) {
-    match path {
-        [] => {}
-        [name] => {
-            // A longer path may have been there first: the whole map holds it too.
-            fields.insert(name.clone(), value);
-        }
-        [name, below @ ..] => {
-            let inner = fields.entry(name.clone()).or_insert_with(|| Value::Map(Fields::new()));
-            if let Value::Map(inner) = inner {
-                insert(inner, below, value);
-            }
-        }
-    }
 }
 
 impl Scope for View<'_> {

@@ -17,12 +17,25 @@ impl Turn<'_> {
         let watched = |run: &Run, now: Time| run.is_live() || run.watch_until.is_some_and(|until| until >= now);
         let now = self.now;
         self.customer.runs.retain(|run| watched(run, now));
+        let mut late: Vec<u64> = Vec::new();
         for index in 0..self.customer.runs.len() {
             match self.customer.runs[index].state {
                 RunState::Waiting { until } => self.waiting(index, until, pass),
                 RunState::Held { until } if until <= self.now => self.customer.runs[index].state = RunState::Ready,
                 RunState::WaitingFor { until } => self.waiting_for(index, until, pass),
-                RunState::Held { .. } | RunState::Ready | RunState::Effect { .. } | RunState::Ended { .. } => {}
+                RunState::Review { until: Some(until), .. } if until <= self.now => {
+                    self.customer.runs[index].state = RunState::Ready
+                }
+                RunState::Effect { .. } => {
+                    late.extend(self.customer.runs[index].saga.as_ref().map(|_| self.customer.runs[index].id))
+                }
+                RunState::Review { .. } | RunState::Held { .. } | RunState::Ready | RunState::Ended { .. } => {}
+            }
+        }
+        // A gift that is given up may end its run, and so move the others.
+        for number in late {
+            if let Some(index) = self.customer.runs.iter().position(|run| run.id == number) {
+                self.saga_due(index);
             }
         }
     }
@@ -98,6 +111,7 @@ impl Turn<'_> {
         run.iteration += 1;
         run.decision = 0;
         run.deadline = None;
+        run.released = false;
         run.state = RunState::Ready;
         self.runs.touched.insert(run.id);
     }

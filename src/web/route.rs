@@ -210,7 +210,7 @@ pub static ROUTES: &[Route] = &[
         query: &[
             ("customer", "Only of this customer"),
             ("funnel", "Only of this funnel"),
-            ("state", "waiting, held, sending, finished, exited or stopped"),
+            ("state", "waiting, held, sending, review, unresolved, finished, exited or stopped"),
             LIMIT,
         ],
         answers: &[(
@@ -282,6 +282,43 @@ pub static ROUTES: &[Route] = &[
         answers: &[(200, "It is dropped", r#"{"status":"dropped"}"#), (404, "It does not wait, or is being sent", "")],
         ..plain(Verb::Post, "/v1/customers/{id}/effects/drop", OPERATE, "Drop an effect", |call| {
             Box::pin(api::effects::discard(call))
+        })
+    },
+    Route {
+        query: &[("funnel", "Only of this funnel"), LIMIT],
+        answers: &[(
+            200,
+            "Steps that are held for review, with what they look like",
+            r#"{"held":[{"effect":"C-17/4/email_1/1","customer":"C-17","funnel":"spring-sale","run":4,"step":"email_1","since":"2027-03-01T09:00:00Z","until":"2027-03-02T09:00:00Z","channel":"email","to":"ada@example.com","subject":"Spring sale","text":"…"}]}"#,
+        )],
+        ..plain(Verb::Get, "/v1/review", READ, "List steps held for review", |call| Box::pin(api::review::list(call)))
+    },
+    Route {
+        doc: "It is decided as if it had just been come to: consent, quiet hours and caps count as they are now.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"effect":"C-17/4/email_1/1"}"#,
+        answers: &[
+            (202, "Accepted and durable", r#"{"status":"accepted"}"#),
+            (200, "Said before", r#"{"status":"duplicate"}"#),
+            (404, "Nothing is held under that id, or not any more", ""),
+            (409, "Something else was said of it before", ""),
+        ],
+        ..plain(Verb::Post, "/v1/customers/{id}/review/release", OPERATE, "Release a step", |call| {
+            Box::pin(api::review::release(call))
+        })
+    },
+    Route {
+        doc: "The step is skipped, and the run goes on.",
+        body_bytes_max: BODY_BYTES_MAX,
+        example: r#"{"effect":"C-17/4/email_1/1","why":"wrong picture"}"#,
+        answers: &[
+            (202, "Accepted and durable", r#"{"status":"accepted"}"#),
+            (200, "Said before", r#"{"status":"duplicate"}"#),
+            (404, "Nothing is held under that id, or not any more", ""),
+            (409, "Something else was said of it before", ""),
+        ],
+        ..plain(Verb::Post, "/v1/customers/{id}/review/reject", OPERATE, "Reject a step", |call| {
+            Box::pin(api::review::reject(call))
         })
     },
     Route {

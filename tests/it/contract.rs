@@ -306,6 +306,7 @@ pub fn effect(customer: &str, n: u32) -> Effect {
             expires_after: None,
             provider: None,
             variables: Fields::new(),
+            held: false,
         }),
     }
 }

@@ -39,8 +39,10 @@ const CAUGHT_UP_EVERY: usize = 8;
 /// How long an engine may take to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// The failpoints outside the stores: around the call of a provider, and before its answer is taken.
-const ENGINE_FAILPOINTS: [&str; 3] = ["provider.call.before", "provider.call.after", "settle.before"];
+/// The failpoints outside the stores: around the call of a provider and a word to another customer, and before an
+/// answer is taken.
+const ENGINE_FAILPOINTS: [&str; 5] =
+    ["provider.call.before", "provider.call.after", "settle.before", "tell.before", "tell.after"];
 
 /// Failpoints of a kind of store (`sqlite.`, `redis.`), and those of the engine.
 fn names(prefix: &str) -> Vec<&'static str> {

@@ -211,3 +211,72 @@ async fn s52_s53_a_message_carries_its_way_out_and_taking_it_holds() {
     until(&running, "ada", |rows| rows.iter().filter(|row| row.fact.what == What::Sent).count() == 2).await;
     running.stop().await;
 }
+
+/// A funnel that messages, and one whose messages a person looks at first.
+fn paused_and_reviewed() -> Files {
+    let funnel = |more: &str| {
+        format!(
+            "funnel: F\n{more}goal: purchase\nsteps:\n  - grant: 5 points\n    mode: live\n  - email: {{ subject: Hi, text: \"Hello {{{{ customer.name }}}}\" }}\n    id: mail\n"
+        )
+    };
+    [
+        ("autofunnel.yaml", "workspace: Test\nzone: Europe/Berlin\ncurrency: EUR\n".to_owned()),
+        ("plain.yaml", funnel("trigger: { event: go }\n")),
+        ("looked-at.yaml", funnel("trigger: { event: look }\nmode: hold_for_review\n")),
+    ]
+    .map(|(name, text)| (name.to_owned(), text))
+    .into()
+}
+
+async fn waits_paused(running: &Running, customer: &str) {
+    let started = Instant::now();
+    loop {
+        let rows = running.store.outbox(9).await.unwrap();
+        if rows.iter().any(|row| row.customer == customer && row.why == "paused") {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain; the outbox is {rows:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn is_paused_reviewed_and_goes_on(place: Place) {
+    let running = run(&paused_and_reviewed(), place, Roles::ALL, Clock::system()).await;
+    let put = r#"{"profile":{"name":"Eva","email":"eva@example.com"},"consent":{"email":true}}"#;
+    assert_eq!(call(&running, Method::Put, "/v1/customers/eva", put).await.0, 202);
+    let (status, said) = call(&running, Method::Post, "/v1/pauses", r#"{"funnel":"plain","why":"wrong price"}"#).await;
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(call(&running, Method::Post, "/v1/events", r#"{"id":"e-1","event":"go","customer":"eva"}"#).await.0, 202);
+    waits_paused(&running, "eva").await;
+    let rows = running.store.timeline("eva".to_owned(), None, 50).await.unwrap();
+    assert!(rows.iter().any(|row| row.fact.what == What::Entered), "she enters all the same");
+    assert!(!rows.iter().any(|row| matches!(row.fact.what, What::Granted | What::Sent)), "nothing is booked or sent");
+    // The other funnel goes on, as far as a person lets it.
+    assert_eq!(call(&running, Method::Post, "/v1/events", r#"{"id":"e-2","event":"look","customer":"eva"}"#).await.0, 202);
+    until(&running, "eva", |rows| has(rows, What::Review, "mail")).await;
+    let (_, held) = call(&running, Method::Get, "/v1/review", "").await;
+    assert!(held.contains("Hello Eva") && held.contains(r#""to":"eva@example.com""#), "{held}");
+    let word = r#"{"effect":"eva/2/mail/2"}"#;
+    let (status, said) = call(&running, Method::Post, "/v1/customers/eva/review/release", word).await;
+    assert_eq!(status, 202, "{said} of {held}");
+    until(&running, "eva", |rows| has(rows, What::Sent, "inline:mail")).await;
+    assert_eq!(running.store.messages("eva".to_owned(), None, 9).await.unwrap().len(), 1);
+    assert_eq!(call(&running, Method::Post, "/v1/customers/eva/review/release", word).await.0, 404, "it has gone");
+    let (_, held) = call(&running, Method::Get, "/v1/review", "").await;
+    assert_eq!(held, r#"{"held":[]}"#);
+    // The end of the pause lets the first one go: points, then the message.
+    assert_eq!(call(&running, Method::Post, "/v1/pauses/end", r#"{"funnel":"plain"}"#).await.0, 200);
+    let rows = until(&running, "eva", |rows| rows.iter().filter(|row| row.fact.what == What::Sent).count() == 2).await;
+    assert_eq!(rows.iter().filter(|row| row.fact.what == What::Granted).count(), 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_paused_or_held_for_review_leaves_when_a_person_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    is_paused_reviewed_and_goes_on(Place::File(folder.path().join("engine.db"))).await;
+    let server = Server::start(Disk::Never);
+    let (report, state) = (server.folder().join("report.db"), server.folder().join("state"));
+    let place = Remote { address: server.address(), report, state, accept_loss: true, wait_replicas: 0 };
+    is_paused_reviewed_and_goes_on(Place::Redis(place)).await;
+}

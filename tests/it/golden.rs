@@ -4,15 +4,18 @@
 pub mod stage;
 
 mod bounds;
+mod calls;
 mod caps;
 mod dates;
 mod effects;
 mod entry;
 mod loops;
+mod modes;
 mod order;
 mod quiet;
 mod samples;
 mod series;
 mod suppression;
+mod tells;
 mod time_alone;
 mod waits;

@@ -12,6 +12,7 @@ mod link;
 mod many;
 mod older;
 mod server;
+mod storm;
 mod webhook;
 
 use crate::crash::check::{Verdict, check};

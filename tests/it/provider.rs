@@ -2,7 +2,7 @@
 //!
 //! Every request is journalled by its idempotency key before it is answered. What is answered follows a
 //! seeded [`Plan`]: yes, an error, "too many", a connection cut before or after the effect, or silence
-//! after the effect. Under [`KEYED_PATH`] it knows a key again and acts once, as a provider with an
+//! after the effect. Under [`KEYED_PATH`] and [`DESK_PATH`] it knows a key again and acts once, as a provider with an
 //! idempotency header does; under every other path it acts on each request that it takes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Requests to this path are known again by their key.
 pub const KEYED_PATH: &str = "/mail";
+/// So are requests to this one, which is called by steps.
+pub const DESK_PATH: &str = "/desk";
 /// The header in which a keyed provider takes the key.
 pub const KEY_HEADER: &str = "idempotency-key";
 /// The header that names the effect where the provider takes no key: for the checker only.
@@ -147,6 +149,8 @@ pub struct Call {
     pub process: String,
     /// Its body.
     pub body: String,
+    /// When it came.
+    pub at: Instant,
     /// What it got.
     pub reply: Reply,
     /// Something happened because of it: a message reached somebody.
@@ -260,7 +264,7 @@ impl Desk {
             }
             let Some(body) = self.read_body_but_last_byte(&mut stream, &head) else { return };
             let field = |name: &str| head.fields.get(name).cloned().unwrap_or_default();
-            let key = if head.path == KEYED_PATH { field(KEY_HEADER) } else { field(EFFECT_HEADER) };
+            let key = if is_keyed(&head.path) { field(KEY_HEADER) } else { field(EFFECT_HEADER) };
             let reply = self.note(&head.path, key, field(PROCESS_HEADER), body);
             let text = match reply {
                 // The last byte was not read: closing now makes the system send a reset.
@@ -284,7 +288,7 @@ impl Desk {
 
     /// Writes the request down and decides what it gets.
     fn note(&self, path: &str, key: String, process: String, body: String) -> Reply {
-        let keyed = path == KEYED_PATH;
+        let keyed = is_keyed(path);
         let mut keys = self.keys.lock().unwrap();
         let mut calls = self.calls.lock().unwrap();
         let new = || Known { body: body.clone(), requests: 0, acted: false };
@@ -298,7 +302,7 @@ impl Desk {
         if let Some(text) = body.split(r#""text":""#).nth(1).and_then(|rest| rest.split('"').next()) {
             self.texts.lock().unwrap().insert(text.to_owned());
         }
-        calls.push(Call { path: path.to_owned(), key, process, body, reply, effect });
+        calls.push(Call { path: path.to_owned(), key, process, body, at: Instant::now(), reply, effect });
         drop((keys, calls));
         self.bell.ring();
         reply
@@ -316,6 +320,10 @@ impl Desk {
         body.push(last[0]);
         String::from_utf8(body).ok()
     }
+}
+
+fn is_keyed(path: &str) -> bool {
+    path == KEYED_PATH || path == DESK_PATH
 }
 
 /// Reads up to the blank line and not a byte further; `None` when the caller is gone.

@@ -28,10 +28,10 @@ const TIMEOUT_MS_MAX: i64 = 60_000;
 const RESERVED_HEADERS: &[&str] = &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"];
 
 /// Collects what the templates of one provider share.
-struct Builder<'a> {
-    setup: Setup<'a>,
-    raw: Vec<(String, String)>,
-    secrets: Vec<Secret>,
+pub(super) struct Builder<'a> {
+    pub setup: Setup<'a>,
+    pub raw: Vec<(String, String)>,
+    pub secrets: Vec<Secret>,
 }
 
 pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Http> {
@@ -48,10 +48,7 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
     let idempotency_header =
         object.text("idempotency_header", faults).filter(|name| header_name(name, faults)).map(|name| name.text);
     let keyed = keyed(&object, idempotency_header.is_some(), faults);
-    let on_uncertain = match object.word("on_uncertain", &["resend", "hold"], faults) {
-        Some("resend") => OnUncertain::Resend,
-        _ => OnUncertain::Hold,
-    };
+    let on_uncertain = uncertain(&object, faults);
     let timeout = timeout(&object, faults);
     let reading = builder.reading(&object, faults);
     if faults.error_count() > errors {
@@ -104,7 +101,7 @@ impl Builder<'_> {
     }
 
     /// The host must be known before any data is: only what follows it may be a template.
-    fn url(&mut self, text: &Text, reach: Reach, faults: &mut Faults) -> Option<Line> {
+    pub fn url(&mut self, text: &Text, reach: Reach, faults: &mut Faults) -> Option<Line> {
         let (head, path) = match text.text.strip_prefix("${").and_then(|rest| rest.split_once('}')) {
             // A base URL from the environment is no secret; it is checked like any other.
             Some((reference, rest)) => match self.setup.secrets.resolve(reference) {
@@ -135,7 +132,7 @@ impl Builder<'_> {
         self.line(&Text { text: format!("{head}{path}"), place: text.place.clone() }, LineKind::Url, faults)
     }
 
-    fn headers(&mut self, object: &Object<'_>, faults: &mut Faults) -> Vec<(String, Line)> {
+    pub fn headers(&mut self, object: &Object<'_>, faults: &mut Faults) -> Vec<(String, Line)> {
         let mut out = Vec::new();
         for (key, node) in entries(object, "headers", faults) {
             let name = Text { text: key.text.clone(), place: key.place.clone() };
@@ -149,7 +146,7 @@ impl Builder<'_> {
         out
     }
 
-    fn auth(&mut self, object: &Object<'_>, faults: &mut Faults) -> Auth {
+    pub fn auth(&mut self, object: &Object<'_>, faults: &mut Faults) -> Auth {
         let Some(auth) = object.node("auth").and_then(|node| Object::read(node, &[AUTH], "`auth`", faults)) else {
             return Auth::None;
         };
@@ -274,12 +271,25 @@ impl Builder<'_> {
             .into_iter()
             .filter_map(|(key, node)| Some((key.text.clone(), pointer(&shape::text(node, faults)?.text))))
             .collect();
-        let retry_on = object.node("retry_on").and_then(Node::list).unwrap_or_default();
-        let retry_on =
-            retry_on.iter().filter_map(|node| shape::int(node, 100, 599, faults).and_then(|n| u16::try_from(n).ok())).collect();
-        let again = object.node("retry_when").map(|node| retry_when(node, faults)).unwrap_or_default();
-        let retry_after = object.text("retry_after", faults).map(|text| pointer(&text.text));
+        let (retry_on, again, retry_after) = again_after(object, faults);
         Reading { success, field, reference, result, retry_on, again, retry_after, secrets: self.secrets.clone() }
+    }
+}
+
+/// When an answer is to be followed by another attempt: statuses, signs in the body, and where the pause stands.
+pub(super) fn again_after(object: &Object<'_>, faults: &mut Faults) -> (Vec<u16>, Vec<Again>, Option<String>) {
+    let retry_on = object.node("retry_on").and_then(Node::list).unwrap_or_default();
+    let retry_on =
+        retry_on.iter().filter_map(|node| shape::int(node, 100, 599, faults).and_then(|n| u16::try_from(n).ok())).collect();
+    let again = object.node("retry_when").map(|node| retry_when(node, faults)).unwrap_or_default();
+    (retry_on, again, object.text("retry_after", faults).map(|text| pointer(&text.text)))
+}
+
+/// What is to be done when nobody knows whether a call had its effect.
+pub(super) fn uncertain(object: &Object<'_>, faults: &mut Faults) -> OnUncertain {
+    match object.word("on_uncertain", &["resend", "hold"], faults) {
+        Some("resend") => OnUncertain::Resend,
+        _ => OnUncertain::Hold,
     }
 }
 
@@ -292,7 +302,7 @@ fn optional(key: &str) -> (String, bool) {
 }
 
 /// Whether the receiver knows an effect again.
-fn keyed(object: &Object<'_>, header: bool, faults: &mut Faults) -> bool {
+pub(super) fn keyed(object: &Object<'_>, header: bool, faults: &mut Faults) -> bool {
     let idempotent = object.bool("idempotent", false, faults);
     match object.word("idempotency", IDEMPOTENCY, faults) {
         Some("key") => true,
@@ -370,7 +380,7 @@ pub(in crate::channel) fn header_name(name: &Text, faults: &mut Faults) -> bool 
     fit && free
 }
 
-fn timeout(object: &Object<'_>, faults: &mut Faults) -> Duration {
+pub(super) fn timeout(object: &Object<'_>, faults: &mut Faults) -> Duration {
     let ms = object.span("timeout", faults).map_or(TIMEOUT_MS, |span| {
         let elapsed = span.months == 0 && span.days == 0 && (1..=TIMEOUT_MS_MAX).contains(&span.ms);
         if !elapsed {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod build;
+pub(super) mod service;
 
 pub(super) use build::{entries, header_name};
 

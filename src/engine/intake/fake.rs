@@ -45,6 +45,7 @@ pub fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -152,7 +153,9 @@ impl FakeStore {
             iteration: 1,
             decision: 0,
             deadline: None,
+            released: false,
             unknown: Some("no answer".to_owned()),
+            saga: None,
             results: Default::default(),
             goal: None,
             watch_until: None,

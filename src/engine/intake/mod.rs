@@ -34,6 +34,7 @@ pub mod names;
 mod pause;
 mod refusal;
 pub mod resolve;
+pub mod review;
 
 pub use refusal::{IntakeError, Refusal};
 

@@ -55,7 +55,13 @@ impl Intake {
                 ("funnel", name, known)
             }
             Pausable::Provider(name) => {
-                let named = world.settings.channels.values().chain(&world.settings.loyalty).cloned();
+                let named = world
+                    .settings
+                    .channels
+                    .values()
+                    .chain(&world.settings.loyalty)
+                    .chain(world.settings.services.keys())
+                    .cloned();
                 ("provider", name, named.chain([INBOX.to_owned()]).collect())
             }
         };
@@ -106,14 +112,14 @@ fn not_waiting() -> IntakeError {
     )
 }
 
-fn effect(sent: &mut Fields) -> Result<String, Refusal> {
+pub(super) fn effect(sent: &mut Fields) -> Result<String, Refusal> {
     match sent.remove("effect") {
         Some(Value::Text(effect)) if !effect.is_empty() => Ok(effect),
         _ => Err(Refusal::new("`effect` is the id of the effect, as GET /v1/effects lists it").field("effect")),
     }
 }
 
-fn why(sent: &mut Fields) -> Result<Option<String>, Refusal> {
+pub(super) fn why(sent: &mut Fields) -> Result<Option<String>, Refusal> {
     match sent.remove("why") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Text(why)) if why.chars().count() <= WHY_CHARS_MAX => Ok(Some(why)),
@@ -121,7 +127,7 @@ fn why(sent: &mut Fields) -> Result<Option<String>, Refusal> {
     }
 }
 
-fn nothing_else(sent: &Fields, known: &[&str]) -> Result<(), Refusal> {
+pub(super) fn nothing_else(sent: &Fields, known: &[&str]) -> Result<(), Refusal> {
     match sent.keys().next() {
         None => Ok(()),
         Some(other) => Err(Refusal::new(format!("there is no field `{other}`")).did_you_mean(other, known.iter().copied())),

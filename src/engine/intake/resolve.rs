@@ -2,7 +2,7 @@
 
 use super::{Intake, IntakeError, Refusal, SOURCE_API, digest, json};
 use crate::customer::{Customer, Run, codec};
-use crate::effect::Outcome;
+use crate::effect::{Outcome, is_errand};
 use crate::event::InputBody;
 use crate::lang::value::{Fields, Value};
 use crate::store::{Accepted, NewInput};
@@ -39,6 +39,12 @@ impl Intake {
                     .hint("GET /v1/effects lists those that are; one that was resolved is there no more"),
             ));
         }
+        if matches!(says, Says::Again(_)) && is_errand(&effect) {
+            return Err(Refusal::new("points that another customer's run gives cannot be decided anew")
+                .field("outcome")
+                .hint("say `accepted` if she has them, else `refused`: the other's run then goes on as its step says")
+                .into());
+        }
         // The same word twice is one; another word about the same effect is a conflict.
         let id = Some(format!("resolve:{effect}"));
         let body = match says {
@@ -56,7 +62,9 @@ impl Intake {
         }
         let document: Customer = codec::decode(&record.document)
             .map_err(|why| crate::store::StoreError::Unavailable(format!("this customer's document cannot be read: {why}")))?;
-        Ok(document.runs.iter().any(|run| is_held(run) && run.waits_for(effect)))
+        // Points that another customer's run gives her are held by no run of hers.
+        let given = document.asked.iter().any(|asked| asked.unknown.is_some() && asked.booking == effect);
+        Ok(given || document.runs.iter().any(|run| is_held(run) && run.waits_for(effect)))
     }
 }
 

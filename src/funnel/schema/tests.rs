@@ -4,7 +4,8 @@ use super::*;
 use std::collections::BTreeSet;
 
 fn schemas() -> Vec<(&'static str, Json)> {
-    all(json!({ "type": "object", "title": "provider" }), json!({ "type": "object", "title": "source" }))
+    let titled = |title: &str| json!({ "type": "object", "title": title });
+    all(titled("provider"), titled("source"), titled("service"))
 }
 
 /// Calls `see` with every object of a document.

@@ -62,6 +62,7 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::optional("providers", Shape::MapOf(&Shape::Ref("provider")), "what carries messages and remote grants, by name"),
     Field::optional("sources", Shape::MapOf(&Shape::Ref("source")), "who may deliver webhooks, by name"),
+    Field::optional("services", Shape::MapOf(&Shape::Ref("service")), "what steps may `call`, by name; they reach nothing else"),
 ];
 
 /// Fields of `quiet_hours`.
@@ -107,6 +108,8 @@ impl Settings {
         let zone = field("zone").and_then(|node| shape::zone(node, faults)).unwrap_or(chrono_tz::UTC);
         let currency = field("currency").and_then(|node| currency(node, faults)).unwrap_or_else(euro);
         let providers = nodes(field("providers"), "providers", faults);
+        let known: BTreeSet<String> =
+            providers.keys().map(String::as_str).chain([BUILT_IN_PROVIDER]).map(str::to_owned).collect();
         let options = TemplateOptions { currency, zone };
         let owner = field("membership_owner").and_then(|node| shape::word(node, OWNERS, faults));
         Settings {
@@ -128,6 +131,7 @@ impl Settings {
             provider_variables: variables(&providers, options, faults),
             providers,
             sources: nodes(field("sources"), "sources", faults),
+            services: services(field("services"), &known, faults),
         }
     }
 }
@@ -349,6 +353,17 @@ fn nodes(node: Option<&Node>, what: &str, faults: &mut Faults) -> BTreeMap<Strin
         }
         Some(node.clone())
     })
+}
+
+/// Services, as written. Rates, pauses and figures know a service by its name, so no provider has the same.
+fn services(node: Option<&Node>, providers: &BTreeSet<String>, faults: &mut Faults) -> BTreeMap<String, Node> {
+    let services = nodes(node, "services", faults);
+    for (name, node) in services.iter().filter(|(name, _)| providers.contains(*name)) {
+        faults
+            .error("reserved-name", &node.place, format!("a provider is called `{name}` already"))
+            .hint(format!("choose another name for the service, for example `{name}-api`"));
+    }
+    services
 }
 
 /// The name of a provider that there is.

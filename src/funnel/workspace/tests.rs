@@ -36,7 +36,7 @@ fn the_samples_compile_without_faults() {
     let workspace = compile(&samples(), &mut faults);
     let (list, _) = faults.into_sorted();
     assert_eq!(shown(&list), Vec::<String>::new());
-    assert_eq!(workspace.unwrap().funnels.len(), 6);
+    assert_eq!(workspace.unwrap().funnels.len(), 8);
 }
 
 const SETTINGS_TEXT: &str = "workspace: Shop\nzone: Europe/Berlin\ncurrency: EUR\nprofile: { roast: text, score: number, trial_ends: date }\nevents: { tasting_booked: { city: text } }\n";

@@ -11,8 +11,17 @@ use super::writer::Core;
 use crate::lang::time::Time;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// States by their number in the table.
-const STATES: [&str; 6] = ["waiting", "held", "sending", "finished", "exited", "stopped"];
+/// States and their numbers in the table.
+const STATES: [(&str, i64); 8] = [
+    ("waiting", 0),
+    ("held", 1),
+    ("sending", 2),
+    ("finished", 3),
+    ("exited", 4),
+    ("stopped", 5),
+    ("review", -1),
+    ("unresolved", -2),
+];
 /// From this number on a run is over.
 pub const FIRST_ENDED: i64 = 3;
 /// Bits of a place that name the run; the rest names the customer. After 1,048,576 runs of one customer
@@ -20,22 +29,22 @@ pub const FIRST_ENDED: i64 = 3;
 pub const RUN_BITS: u32 = 20;
 
 fn state_number(state: &str) -> Done<i64> {
-    match STATES.iter().position(|name| *name == state) {
-        Some(number) => Ok(number as i64),
+    match STATES.iter().find(|(name, _)| *name == state) {
+        Some((_, number)) => Ok(*number),
         None => Err(Fail::Refused(StoreError::Unavailable(unknown(state)))),
     }
 }
 
 /// Whether a run can be written: its state is one that we know.
 pub fn known(run: &RunRow) -> Result<(), String> {
-    match STATES.contains(&run.state.as_str()) {
+    match STATES.iter().any(|(name, _)| *name == run.state) {
         true => Ok(()),
         false => Err(unknown(&run.state)),
     }
 }
 
 fn unknown(state: &str) -> String {
-    format!("a run cannot be `{state}`; its state is one of {}", STATES.join(", "))
+    format!("a run cannot be `{state}`; its state is one of {}", STATES.map(|(name, _)| name).join(", "))
 }
 
 fn place(customer: i64, run: u64) -> i64 {
@@ -118,7 +127,7 @@ impl Core {
 }
 
 fn state_name(state: i64) -> &'static str {
-    usize::try_from(state).ok().and_then(|number| STATES.get(number)).copied().unwrap_or("unknown")
+    STATES.iter().find(|(_, number)| *number == state).map_or("unknown", |(name, _)| name)
 }
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -187,8 +196,8 @@ fn of_customer(db: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<(i64
 fn newest(db: &Connection, filter: &RunFilter, max: usize) -> rusqlite::Result<Vec<(i64, i64)>> {
     let mut kinds = db.prepare_cached("SELECT num FROM kind WHERE ?1 = '' OR funnel = ?1")?;
     let kinds: Vec<i64> = kinds.query_map([&filter.funnel], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let states = (0..STATES.len() as i64).filter(|state| filter.state.is_empty() || state_name(*state) == filter.state);
-    let states: Vec<i64> = states.collect();
+    let wanted = STATES.iter().filter(|(name, _)| filter.state.is_empty() || *name == filter.state);
+    let states: Vec<i64> = wanted.map(|(_, number)| *number).collect();
     let mut find = db.prepare_cached(
         "SELECT entered, place FROM run WHERE kind = ?1 AND state = ?2 ORDER BY entered DESC, place DESC LIMIT ?3",
     )?;
@@ -217,10 +226,12 @@ mod tests {
 
     #[test]
     fn states_are_known_by_number() {
-        for (number, state) in STATES.iter().enumerate() {
-            assert_eq!(state_number(state).unwrap(), number as i64);
-            assert_eq!(state_name(number as i64), *state);
+        for (state, number) in STATES {
+            assert_eq!(state_number(state).unwrap(), number);
+            assert_eq!(state_name(number), state);
         }
+        // Fixed values: they stand in files. From three on a run is over.
+        assert_eq!(STATES.map(|(_, number)| number), [0, 1, 2, 3, 4, 5, -1, -2]);
         assert!(state_number("lost").is_err());
     }
 }

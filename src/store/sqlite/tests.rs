@@ -64,6 +64,7 @@ fn effect(customer: &str) -> Effect {
         expires_after: None,
         provider: None,
         variables: Fields::new(),
+        held: false,
     };
     Effect {
         id: format!("{customer}/1/s/1"),

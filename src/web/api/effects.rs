@@ -1,7 +1,7 @@
 //! `/v1/effects`: effects on their way, those whose fate is unknown, and a person's word on them.
 
 use crate::customer::{Customer, Run, codec};
-use crate::effect::EffectKind;
+use crate::effect::{EffectKind, Tell, Word};
 use crate::engine::intake::resolve::is_held;
 use crate::lang::value::Value;
 use crate::store::read::{PAGE_ROWS_MAX, RunFilter};
@@ -26,9 +26,13 @@ pub async fn list(call: Call) -> Answer {
             })
         })
         .collect();
-    let filter = RunFilter { state: "held".to_owned(), ..RunFilter::default() };
-    let mut held = Vec::new();
-    let mut customers: Vec<String> = store.runs(filter, PAGE_ROWS_MAX).await?.into_iter().map(|run| run.customer).collect();
+    let (mut held, mut customers) = (Vec::new(), Vec::new());
+    // Engines of before called them `held`, as what waits for the morning is called.
+    for state in ["unresolved", "held"] {
+        let filter = RunFilter { state: state.to_owned(), ..RunFilter::default() };
+        customers.extend(store.runs(filter, PAGE_ROWS_MAX).await?.into_iter().map(|run| run.customer));
+    }
+    customers.sort();
     customers.dedup();
     for id in customers {
         let document = store.record(id).await?.map(|record| record.document).unwrap_or_default();
@@ -71,6 +75,8 @@ pub async fn show(call: Call) -> Answer {
         }),
         EffectKind::Grant(grant) => json!({ "points": grant.points, "reason": grant.reason }),
         EffectKind::Offer(offer) => json!({ "bundle": offer.bundle }),
+        EffectKind::Call(call) => json!({ "method": call.method, "path": call.path, "body": call.body }),
+        EffectKind::Tell(tell) => told(tell),
     };
     let shown = json!({
         "effect": effect.id, "customer": effect.customer, "funnel": effect.funnel, "run": effect.run, "step": effect.step,
@@ -80,6 +86,18 @@ pub async fn show(call: Call) -> Answer {
         "doubtful_since": waiting.doubtful_since.map(|since| since.to_string()),
     });
     Ok(json(StatusCode::OK, &shown))
+}
+
+/// A word to another customer.
+fn told(tell: &Tell) -> Json {
+    let (what, about) = match &tell.word {
+        Word::Event { name, .. } => ("event", name.clone()),
+        Word::Grant { grant, .. } => ("grant", format!("{} points ({})", grant.points, grant.reason)),
+        Word::Confirm { of } => ("confirm", of.clone()),
+        Word::Cancel { of } => ("cancel", of.clone()),
+        Word::Answer { of, .. } => ("answer", of.clone()),
+    };
+    json!({ "to": tell.to, "word": what, "about": about })
 }
 
 /// Tries an effect that waits at once.

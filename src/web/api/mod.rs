@@ -10,5 +10,6 @@ pub mod import;
 pub mod messages;
 pub mod pauses;
 pub mod quarantine;
+pub mod review;
 pub mod tokens;
 pub mod workspace;

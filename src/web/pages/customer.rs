@@ -133,6 +133,7 @@ fn state(state: &RunState) -> &'static str {
         RunState::Ready => "about to go on",
         RunState::Waiting { .. } => "waits",
         RunState::Held { .. } => "held",
+        RunState::Review { .. } => "waits for a person to release its message",
         RunState::WaitingFor { .. } => "waits for something to happen,",
         RunState::Effect { .. } => "sending",
         RunState::Ended { .. } => "ended",

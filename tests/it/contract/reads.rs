@@ -111,6 +111,8 @@ pub async fn runs_are_listed_by_funnel_and_state(stand: &dyn Stand) {
         ("bert", "welcome", "held"),
         ("carl", "renewal", "waiting"),
         ("dora", "welcome", "waiting"),
+        ("eva", "sale", "review"),
+        ("fritz", "sale", "unresolved"),
     ]
     .into_iter()
     .enumerate()
@@ -123,8 +125,12 @@ pub async fn runs_are_listed_by_funnel_and_state(stand: &dyn Stand) {
         let rows = store.runs(filter, max).await.unwrap();
         rows.into_iter().map(|row| row.customer).collect::<Vec<_>>()
     };
-    assert_eq!(list("", "", "", 9).await, ["dora", "carl", "bert", "anna"]);
-    assert_eq!(list("", "", "", 2).await, ["dora", "carl"]);
+    assert_eq!(list("", "", "", 9).await, ["fritz", "eva", "dora", "carl", "bert", "anna"]);
+    assert_eq!(list("", "", "", 3).await, ["fritz", "eva", "dora"]);
+    assert_eq!(
+        (list("", "", "review", 9).await, list("", "", "unresolved", 9).await),
+        (vec!["eva".to_owned()], vec!["fritz".to_owned()])
+    );
     assert_eq!(list("", "welcome", "", 9).await, ["dora", "bert", "anna"]);
     assert_eq!(list("", "", "waiting", 9).await, ["dora", "carl", "anna"]);
     assert_eq!(list("", "welcome", "waiting", 1).await, ["dora"]);

@@ -4,8 +4,8 @@
 use super::home::REDIS_PASSWORD;
 use super::process::{PATIENCE, PROVIDER_SECRET, TOKEN};
 use super::sender::Sent;
-use super::world::{LATE, POINTS, World, block_on};
-use crate::provider::{Call, KEYED_PATH, Reply};
+use super::world::{LATE, PAL_POINTS, POINTS, World, block_on, pal_of};
+use crate::provider::{Call, DESK_PATH, KEYED_PATH, Reply};
 use autofunnel::account::Account;
 use autofunnel::fact::{Fact, What};
 use autofunnel::store::RunRow;
@@ -114,8 +114,14 @@ pub fn check(world: &World) -> Verdict {
     for (id, sent) in &told.accepted {
         by_customer.entry(sent.customer.clone()).or_default().push((id, sent));
     }
-    let customers = by_customer.keys().cloned().collect::<Vec<_>>();
-    let (counts, quarantine, records) = block_on(read(world, &customers));
+    let customers = by_customer.keys().flat_map(|customer| [customer.clone(), pal_of(customer)]).collect::<Vec<_>>();
+    let (counts, quarantine, mut records) = block_on(read(world, &customers));
+    for (customer, sent) in &by_customer {
+        let joined = sent.iter().filter(|(_, sent)| sent.name == "joined").count();
+        if let Some(pal) = records.remove(&pal_of(customer)) {
+            check_pal(&pal_of(customer), joined, &pal, &mut verdict);
+        }
+    }
     check_logs(world, &mut verdict);
     check_counts(&counts, &mut verdict);
     check_damaged(world, &quarantine, &by_customer, &mut verdict);
@@ -250,14 +256,37 @@ fn check_customer(customer: &str, sent: &[(&String, &Sent)], records: &Records, 
 }
 
 fn check_account(of: &dyn Fn(&str) -> String, account: &Account, facts: &[Fact], joined: usize, verdict: &mut Verdict) {
-    let wanted = POINTS * joined as i64;
-    let lots: BTreeSet<&str> = account.lots().map(|lot| lot.key).collect();
-    verdict.expect(|| of("grants"), account.lots().count(), joined);
-    verdict.expect(|| of("keys of grants"), lots.len(), joined);
     verdict.expect(|| of("offers"), account.offers().count(), joined);
     let told = |what: What| facts.iter().filter(move |fact| fact.what == what);
-    verdict.expect(|| of("grants told"), told(What::Granted).count(), joined);
+    verdict.expect(|| of("words to the other"), told(What::Told).count(), 2 * joined);
+    verdict.expect(|| of("calls told"), told(What::Called).count(), joined);
     verdict.expect(|| of("offers told"), told(What::Offered).count(), joined);
+    check_points(of, account, facts, (joined, &POINTS), verdict);
+}
+
+/// What each run of a customer has brought another.
+fn check_pal(pal: &str, joined: usize, records: &Records, verdict: &mut Verdict) {
+    let of = |what: &str| format!("{what} of {pal}");
+    verdict.expect(|| of("events `hailed`"), records.events("hailed"), joined);
+    let entered = records.facts.iter().filter(|fact| fact.what == What::Entered).count();
+    verdict.expect(|| of("entries"), entered, joined);
+    check_points(&of, &records.account, &records.facts, (joined, &PAL_POINTS), verdict);
+}
+
+/// Points: each grant once, all of them certain, and every sum the same.
+fn check_points(
+    of: &dyn Fn(&str) -> String,
+    account: &Account,
+    facts: &[Fact],
+    (joined, each): (usize, &[i64]),
+    verdict: &mut Verdict,
+) {
+    let wanted = each.iter().sum::<i64>() * joined as i64;
+    let lots: BTreeSet<&str> = account.lots().map(|lot| lot.key).collect();
+    verdict.expect(|| of("grants"), account.lots().count(), each.len() * joined);
+    verdict.expect(|| of("keys of grants"), lots.len(), each.len() * joined);
+    let told = |what: What| facts.iter().filter(move |fact| fact.what == what);
+    verdict.expect(|| of("grants told"), told(What::Granted).count(), each.len() * joined);
     let sums = [
         ("balance", account.balance()),
         ("sum of lots", account.lots().map(|lot| lot.points).sum()),
@@ -286,13 +315,18 @@ fn effects_by_order(calls: &[Call]) -> Outside {
 
 /// What the outside saw of one accepted event.
 fn check_outside(order: &str, records: &Records, forbids: bool, outside: &Outside, verdict: &mut Verdict) {
-    for (path, variant) in [(KEYED_PATH, "email"), (HELD_PATH, "sms"), ("/pager", "push")] {
+    for (path, variant) in [(KEYED_PATH, "email"), (HELD_PATH, "sms"), ("/pager", "push"), (DESK_PATH, "")] {
         let acts = outside.get(&(path.to_owned(), order.to_owned())).map_or(&[][..], Vec::as_slice);
         let runs: BTreeSet<&str> = acts.iter().map(|key| base(key)).collect();
         if runs.len() > 1 || (path != "/pager" && acts.len() > 1) {
             verdict.doubled.push(format!("{order} by {variant} reached somebody as {acts:?}"));
         }
-        let sure = if variant == "sms" { records.count(What::Failed, variant) == 0 } else { !forbids };
+        let sure = match variant {
+            "sms" => records.count(What::Failed, variant) == 0,
+            // A call is no message: her consent is not asked.
+            "" => true,
+            _ => !forbids,
+        };
         if sure && acts.is_empty() {
             verdict.lost.push(format!("{order} by {variant} reached nobody"));
         }

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use tempfile::TempDir;
 
-/// Points of the one grant of a run.
-pub const POINTS: i64 = 10;
+/// Points of a run: of its grant, and of its gift to two.
+pub const POINTS: [i64; 2] = [10, 7];
+/// Points that each run brings another customer: of the gift to two, and of the funnel that she is told of.
+pub const PAL_POINTS: [i64; 2] = [3, 1];
 /// Of so many customers one takes a word of consent back as soon as her first mail is on its way, and one
 /// right after her first event.
 const FORBIDS_EVERY: usize = 3;
@@ -29,7 +31,7 @@ workspace: Crash tests
 zone: UTC
 currency: EUR
 unknown: create
-events: { joined: { order: text, n: number }, news: { order: text }, alarm: { order: text }, noise: { n: number } }
+events: { joined: { order: text, n: number }, news: { order: text }, alarm: { order: text }, noise: { n: number }, hailed: { order: text } }
 sources:
   shop:
     verify: none
@@ -59,6 +61,12 @@ providers:
     json: { to: "{{ message.to }}", text: "{{ message.text }}" }
     on_uncertain: resend
     timeout: 800ms
+services:
+  desk:                      # takes a key, and answers what a later step reads
+    url: http://PROVIDER
+    idempotency_header: KEY
+    headers: { PROCESS: "${env:AUTOFUNNEL_PROCESS}" }
+    timeout: 800ms
 "#;
 
 const CATALOG: &str = "
@@ -85,9 +93,38 @@ steps:
     id: page
   - chat: { text: "chat for {{ event.order }}" }
     id: chat
+  - call: desk
+    id: desk
+    path: /desk
+    json: { text: "desk for {{ event.order }}" }
+    response: { id: text }
+  - both:
+      - { grant: 7 points, reason: both }
+      - { grant: 3 points, reason: both, to: '"pal-" + customer.id' }
+    id: both
+  - emit: hailed
+    to: '"pal-" + customer.id'
+    properties: { order: { cel: event.order } }
   - offer: starter
     id: gift
+    if: steps.desk.body.id == "taken"
 "#;
+
+/// What another customer is told of.
+const HAILED: &str = r#"
+funnel: Hailed
+trigger: hailed
+key: event.order
+re_entry: always
+steps:
+  - grant: 1 point
+    reason: hailed
+"#;
+
+/// Whom a customer's runs tell of what they do.
+pub fn pal_of(customer: &str) -> String {
+    format!("pal-{customer}")
+}
 
 /// Marketing: not sent to whoever has withdrawn her consent.
 const NEWS: &str = r#"
@@ -161,6 +198,7 @@ impl World {
         let settings = settings.replace("MAIL_TIMEOUT", timeout).replace("EFFECT:", &format!("{EFFECT_HEADER}:"));
         let files =
             [("autofunnel.yaml", settings.as_str()), ("catalog.yaml", CATALOG), ("joined.yaml", FUNNEL), ("news.yaml", NEWS)];
+        let files = files.into_iter().chain([("hailed.yaml", HAILED)]);
         for (name, text) in files {
             std::fs::write(funnels.join(name), text).unwrap();
         }
@@ -195,6 +233,15 @@ impl World {
             std::fs::write(to.join("calls.txt"), format!("{:#?}", self.provider.calls()))
         });
         println!("store and logs are kept in {} ({copied:?})", to.display());
+    }
+
+    /// The provider of mails takes so many in one second, for engines that start from now on.
+    pub fn limit_mail(&self, rate: usize) {
+        let path = self.folder.path().join("funnels/autofunnel.yaml");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        let mail = "  mail:                      # takes a key: sent again after every doubt\n";
+        assert!(settings.contains(mail));
+        std::fs::write(path, settings.replace(mail, &format!("{mail}    rate: {rate}/s\n"))).unwrap();
     }
 
     /// Adds a funnel to the workspace, for engines that start from now on.

@@ -239,11 +239,37 @@ fn a_persons_word_on_an_unknown_grant_lets_its_run_go_on() {
         let effect = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
         let unknown = Outcome::Unknown { why: "the line went dead".to_owned() };
         let turned = desk.answer("2027-03-01 10:01", InputBody::Result { effect: effect.clone(), outcome: unknown });
-        assert_eq!(turned.customer.runs[0].unknown.as_deref(), Some("the line went dead"));
+        assert_eq!(turned.customer.runs[0].unknown.as_deref(), Some("unknown: the line went dead"));
         let turned = desk.answer("2027-03-02 10:00", InputBody::Result { effect, outcome: word });
         assert_eq!(whats(&turned)[0], told);
         assert!(turned.customer.runs.iter().all(|run| run.unknown.is_none()));
     }
+}
+
+#[test]
+fn a_grant_that_was_given_up_is_held_and_may_be_tried_anew() {
+    let gift = |rule: &str| {
+        Stage::new(&format!(
+            "--- gift.yaml\nfunnel: Gift\ntrigger: {{ event: go }}\nsteps: [ {{ grant: 5 points, id: gift{rule} }} ]\n"
+        ))
+    };
+    let (stage, dead) = (gift(""), Outcome::Dead { why: "503".to_owned(), attempts: 200 });
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let effect = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
+    let turned = desk.answer("2027-03-03 10:00", InputBody::Result { effect: effect.clone(), outcome: dead.clone() });
+    assert_eq!(whats(&turned), ["failed"]);
+    assert_eq!(turned.customer.runs[0].unknown.as_deref(), Some("given up after 200 attempts: 503"));
+    // A person says: again. It goes under another key: the store never took the first one.
+    let again = InputBody::Stale { effect, why: "the store is back".to_owned() };
+    let turned = desk.answer("2027-03-04 10:00", again);
+    assert_eq!((whats(&turned), ids(&turned.effects)), (vec!["redecided", "planned"], vec!["ada/1/gift/1.1"]));
+    assert_eq!(turned.customer.runs[0].unknown, None);
+    // Where the funnel says that it goes on, nobody is asked.
+    let stage = gift(", on_error: skip");
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let effect = desk.turn("2027-03-01 10:00", &[("2027-03-01 10:00", "go")]).effects[0].id.clone();
+    let turned = desk.answer("2027-03-03 10:00", InputBody::Result { effect, outcome: dead });
+    assert_eq!(whats(&turned), ["failed", "finished"]);
 }
 
 #[test]

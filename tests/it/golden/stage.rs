@@ -102,6 +102,10 @@ impl<'a> Her<'a> {
             self.player.fail_next(step, how);
             return self;
         }
+        if let Some((word @ ("release" | "reject"), step)) = text.split_once(' ') {
+            self.player.review(at, step, word == "release");
+            return self;
+        }
         self.events += 1;
         let body = act(text, &format!("e{}", self.events), at);
         self.player.input(at, body);

@@ -70,10 +70,11 @@ fn kept(store: &dyn Store, id: &str, her: &Her, now: Time, wrong: &mut Vec<Strin
     }
 }
 
-/// Whether nobody knows if points were booked: such a run holds for a person.
+/// Whether nobody knows if points were booked, or they were given up: such a run holds for a person.
 fn holds(facts: &[Fact], run: u64) -> bool {
     let of_run = |fact: &&Fact| fact.run.as_ref().is_some_and(|of| of.run == run);
-    facts.iter().filter(of_run).any(|fact| fact.what == What::Failed && fact.why.starts_with("unknown"))
+    let held = |fact: &Fact| fact.why.starts_with("unknown") || fact.why.starts_with("given up");
+    facts.iter().filter(of_run).any(|fact| fact.what == What::Failed && held(fact))
 }
 
 /// Every run has come to its end.

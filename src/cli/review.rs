@@ -1,0 +1,198 @@
+//! `review`: steps that are held until a person has looked at them.
+
+use super::remote::{Api, Remote, encode, text};
+use super::term::{Term, Tone, plain};
+use super::{Done, Status};
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+use std::fmt::Write;
+
+/// Steps that are looked through for those of `--all`; more are found by the next call.
+const LISTED_MAX: u32 = 500;
+/// Lines of a text that the list shows.
+const TEXT_LINES: usize = 12;
+
+const EXAMPLES: &str = "\
+Examples:
+  autofunnel review list
+  autofunnel review release C-17 C-17/4/email_1/1
+  autofunnel review release --all --funnel spring-sale
+  autofunnel review reject C-17 C-17/4/email_1/1 --why 'wrong picture'
+
+Steps of a funnel with `mode: hold_for_review` wait here. Released, a step is decided at that moment: consent, quiet
+hours and caps count as they are then. A message that nobody has released before it expires is not sent.";
+
+/// Look at what funnels hold for review, release or reject it
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Review {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// List what is held, with its text
+    List(List),
+    /// Let steps go
+    Release(Which),
+    /// Say no to steps: they are skipped
+    Reject(Which),
+}
+
+#[derive(Args)]
+struct List {
+    /// Only of this funnel
+    #[arg(long, value_name = "NAME")]
+    funnel: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(LISTED_MAX)))]
+    limit: u32,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+struct Which {
+    /// Whose step
+    #[arg(required_unless_present = "all", requires = "effect")]
+    customer: Option<String>,
+    /// Its id in the list
+    #[arg(value_name = "ID")]
+    effect: Option<String>,
+    /// All that are held
+    #[arg(long, conflicts_with = "customer")]
+    all: bool,
+    /// With --all: only those of this funnel
+    #[arg(long, value_name = "NAME", conflicts_with = "customer")]
+    funnel: Option<String>,
+    /// Why, for the timeline
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Review {
+    pub fn run(self, term: &Term) -> Done {
+        match self.what {
+            What::List(list) => list.run(term),
+            What::Release(which) => which.run("release", "released", term),
+            What::Reject(which) => which.run("reject", "rejected", term),
+        }
+    }
+}
+
+impl List {
+    fn run(self, term: &Term) -> Done {
+        let rows = self.remote.run(|api| async move { listed(&api, self.limit, self.funnel).await })?;
+        if self.json {
+            term.line(&format!("{:#}", Json::Array(rows)))?;
+        } else if rows.is_empty() {
+            term.say("nothing is held for review");
+        } else {
+            let lines: String = rows.iter().map(|row| shown(row, term)).collect();
+            term.print(&lines)?;
+        }
+        Ok(Status::Good)
+    }
+}
+
+impl Which {
+    fn run(self, deed: &'static str, done: &str, term: &Term) -> Done {
+        let named = self.customer.zip(self.effect);
+        let count = self.remote.run(|api| async move {
+            let chosen = match named {
+                Some(one) => vec![one],
+                None => {
+                    let rows = listed(&api, LISTED_MAX, self.funnel).await?;
+                    rows.iter().map(|row| (text(row, "customer").to_owned(), text(row, "effect").to_owned())).collect()
+                }
+            };
+            for (customer, effect) in &chosen {
+                let path = format!("/v1/customers/{}/review/{deed}", encode(customer));
+                let body = Bytes::from(json!({ "effect": effect, "why": self.why }).to_string());
+                let answer = api.post(&path, "application/json", body).await?;
+                answer.good().with_context(|| effect.clone())?;
+            }
+            anyhow::Ok(chosen.len())
+        })?;
+        match count {
+            0 => term.say("nothing is held for review"),
+            1 => term.say(&format!("1 step was {done}")),
+            n => term.say(&format!("{n} steps were {done}")),
+        }
+        Ok(Status::Good)
+    }
+}
+
+async fn listed(api: &Api, max: u32, funnel: Option<String>) -> anyhow::Result<Vec<Json>> {
+    let query = [("limit", max.to_string()), ("funnel", funnel.unwrap_or_default())];
+    let mut answer = api.get("/v1/review", &query).await?;
+    match answer.get_mut("held").map(Json::take) {
+        Some(Json::Array(rows)) => Ok(rows),
+        _ => Err(anyhow!("the engine's list cannot be understood; is it of the same version as this command?")),
+    }
+}
+
+fn shown(row: &Json, term: &Term) -> String {
+    let mut out = format!("{}  {}\n", term.tone(Tone::Strong, &plain(text(row, "effect"))), plain(text(row, "funnel")));
+    let until = text(row, "until");
+    // Writing to a text in memory cannot fail.
+    if !until.is_empty() {
+        let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &format!("until {}", plain(until))));
+    }
+    for name in ["channel", "to", "subject", "reason", "bundle", "service", "request"] {
+        if !text(row, name).is_empty() {
+            let _ = writeln!(out, "  {name:<8} {}", plain(text(row, name)));
+        }
+    }
+    if let Some(points) = row.get("points").and_then(Json::as_i64) {
+        let _ = writeln!(out, "  points   {points}");
+    }
+    for line in text(row, "text").lines().take(TEXT_LINES) {
+        let _ = writeln!(out, "  | {}", plain(line));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::term::ColorChoice;
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        review: Review,
+    }
+
+    #[test]
+    fn a_step_is_named_or_all_are_meant() {
+        let fits = |line: &str| Line::try_parse_from(line.split(' ')).is_ok();
+        for good in ["x list", "x list --funnel f", "x release C e", "x reject C e --why no", "x release --all --funnel f"] {
+            assert!(fits(good), "{good}");
+        }
+        for wrong in ["x release", "x release C", "x reject C e --all", "x release C e --funnel f", "x list --limit 0"] {
+            assert!(!fits(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_step_is_shown_as_it_would_arrive() {
+        let term = Term::new(ColorChoice::Never);
+        let row = json!({
+            "effect": "C/1/email_1/1", "funnel": "sale", "until": "2027-03-02T09:00:00Z", "channel": "email",
+            "to": "ada@example.com", "subject": "Sale", "text": "Hello\nAda",
+        });
+        let wanted = "C/1/email_1/1  sale\n  until 2027-03-02T09:00:00Z\n  channel  email\n  to       ada@example.com\n  \
+            subject  Sale\n  | Hello\n  | Ada\n";
+        assert_eq!(shown(&row, &term), wanted);
+    }
+}
