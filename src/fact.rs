@@ -163,6 +163,8 @@ whats! {
     Stopped = "stopped",
     /// A run came to its end.
     Finished = "finished",
+    /// A run goes on in another version of its funnel.
+    Moved = "moved",
     /// Points became spendable.
     BonusActivated = "bonus_activated",
     /// Points ran out.

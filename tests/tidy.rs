@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["account"],
     &["turn"],
     &["play"],
-    &["trial"],
+    &["trial", "simulate"],
     &["store"],
     &["wire"],
     &["queue", "channel", "source"],

@@ -68,6 +68,7 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::Exited => format!("Left{}{}", funnel(fact), after(" by", &fact.about)),
         What::Stopped => format!("Stopped{}{about}", funnel(fact)),
         What::Finished => format!("Came to the end of{}", funnel(fact)),
+        What::Moved => format!("Goes on in another version of{}{step}", funnel(fact)),
         What::BonusActivated => format!("Points became spendable ({})", fact.about),
         What::BonusExpired => format!("Points ran out ({})", fact.about),
         What::OfferExpired => format!("Offer{about} ran out"),

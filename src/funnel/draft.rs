@@ -8,7 +8,7 @@ use super::fresh::store_reads;
 use super::holdout::{self, Share};
 use super::names::{Base, Names, with_own};
 use super::settings::{MembershipOwner, Settings};
-use super::{Funnel, Goal, ReEntry};
+use super::{Funnel, Goal, OnChange, ReEntry};
 use crate::catalog::Catalog;
 use crate::lang::cel::{Cond, Expr, Type};
 use crate::lang::diag::{Fault, Faults, Severity};
@@ -36,6 +36,9 @@ pub const EXITS_MAX: usize = 50;
 /// How the names of templates begin that are written in a step.
 const INLINE: &str = "inline:";
 const RE_ENTRY: &str = "`never`, `always`, `after <span>`, `once per calendar year` or `once per term`";
+
+/// What can happen to live runs of earlier versions.
+const ON_CHANGE: &[&str] = &["pin", "migrate", "drain"];
 
 /// Fields of a funnel's file.
 pub const FIELDS: &[Field] = &[
@@ -77,6 +80,17 @@ pub const FIELDS: &[Field] = &[
     Field::optional("topic", Shape::Name("topic"), "consent topic that its messages ask for beside the channel"),
     Field::optional("tag", Shape::Name("tag"), "tag of its messages, for caps by tag"),
     Field::required("steps", Shape::Ref("steps"), "what a run does, from the top"),
+    Field::optional(
+        "on_change",
+        Shape::Word(ON_CHANGE),
+        "live runs of earlier versions stay there (`pin`, the default), go on here at the step of the same id (`migrate`), or stay \
+         there and keep her from entering until they are over (`drain`)",
+    ),
+    Field::optional(
+        "renamed",
+        Shape::MapOf(&Shape::Text),
+        "for `migrate`: steps of earlier versions by what they are called now",
+    ),
     Field::optional("tests", Shape::List(&Shape::Ref("test")), "what customers would see, checked by `autofunnel test`"),
 ];
 
@@ -148,6 +162,8 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
         exit_on,
         goal,
         holdout: holdout(&object, faults),
+        on_change: on_change(&object, faults),
+        renamed: renamed(&object, &compiled.steps, faults),
         priority: object.int("priority", -PRIORITY_MAX, PRIORITY_MAX, faults).unwrap_or(0),
         transactional: object.bool("transactional", false, faults),
         mode: object.word("mode", Mode::WORDS, faults).map(Mode::of).unwrap_or_default(),
@@ -223,6 +239,33 @@ fn cond(object: &Object<'_>, field: &str, names: &Names<'_>, faults: &mut Faults
 fn expr(object: &Object<'_>, field: &str, names: &Names<'_>, faults: &mut Faults) -> Option<Expr> {
     let text = object.text(field, faults)?;
     Expr::check(&text, names, faults)
+}
+
+fn on_change(object: &Object<'_>, faults: &mut Faults) -> OnChange {
+    match object.node("on_change").and_then(|node| shape::word(node, ON_CHANGE, faults)) {
+        Some("migrate") => OnChange::Migrate,
+        Some("drain") => OnChange::Drain,
+        _ => OnChange::Pin,
+    }
+}
+
+/// Old names of steps, each with a step that is there.
+fn renamed(object: &Object<'_>, steps: &Steps, faults: &mut Faults) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    let ids = || steps.list.iter().map(|step| step.id.as_str());
+    for (old, node) in object.node("renamed").and_then(Node::map).into_iter().flatten() {
+        let Some(new) = node.scalar().map(str::trim) else { continue };
+        if ids().any(|id| id == old.text) {
+            faults
+                .error("renamed-step", &old.place, format!("the step `{}` is still there, so it was not renamed", old.text))
+                .hint("write the old id before the colon and the present one after it");
+        } else if !ids().any(|id| id == new) {
+            faults.error("unknown-step", &node.place, format!("there is no step `{new}`")).did_you_mean(new, ids());
+        } else {
+            out.insert(old.text.clone(), new.to_owned());
+        }
+    }
+    out
 }
 
 /// Reads how often a customer may enter.

@@ -10,6 +10,7 @@ use crate::lang::cel::Type;
 use crate::lang::diag::Faults;
 use crate::lang::shape::{Field, Object, Shape};
 use crate::lang::value::Value;
+use crate::money::Dec;
 use sha2::{Digest, Sha256};
 
 /// Largest weight of a variant.
@@ -116,7 +117,12 @@ impl SplitStep {
 impl Step for SplitStep {
     fn advance(&self, cx: &StepCx<'_>) -> Flow {
         let Some(variant) = self.choose(&cx.customer.id) else { return Flow::Next };
-        let seen = vec![("variant".to_owned(), Value::Text(variant.name.clone()))];
+        let mut seen = vec![("variant".to_owned(), Value::Text(variant.name.clone()))];
+        // The number that each variant drew for her, from 0 to 1: the highest of weight / −ln(number) wins.
+        seen.extend(self.variants.iter().map(|variant| {
+            let drawn = draw(&self.salt, &variant.name, &cx.customer.id);
+            (format!("drawn for {}", variant.name), Value::Dec(Dec((drawn * 1e6) as i64)))
+        }));
         // An empty variant goes on after the split; it is a variant all the same.
         Flow::Goto { to: variant.to.unwrap_or(NEXT), name: variant.name.clone(), seen, variant: true }
     }
@@ -177,6 +183,13 @@ mod tests {
         let decided = SplitStep { winner: Some("b".to_owned()), ..split(&[("a", 99), ("b", 0)]) };
         assert!((0..1_000).all(|i| decided.choose(&format!("c{i}")).unwrap().name == "b"));
         assert_eq!(decided.sentence(), "split: b has won");
+    }
+
+    #[test]
+    fn what_was_drawn_can_be_told() {
+        let all: Vec<f64> = ["a", "b"].map(|variant| draw("test", variant, "c1")).to_vec();
+        assert!(all.iter().all(|number| (0.0..1.0).contains(number)) && all[0] != all[1]);
+        assert_eq!(draw("test", "a", "c1"), all[0], "the same for ever");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::customer::{Entries, RUNS_MAX, Run, RunState};
 use crate::event::Event;
 use crate::fact::{Fact, RunRef, What};
 use crate::funnel::draft::GOAL_WITHIN_DAYS;
-use crate::funnel::{Funnel, ReEntry, holdout};
+use crate::funnel::{Funnel, OnChange, ReEntry, holdout};
 use crate::lang::time::{DAY_MS, Span, Time};
 use crate::lang::value::Value;
 use crate::trigger::schedule::GRACE_MS;
@@ -291,8 +291,12 @@ impl Turn<'_> {
                 format!("re_entry: a run of the key {key} is under way")
             }));
         }
-        if live.count() >= RUNS_MAX {
+        if live.clone().count() >= RUNS_MAX {
             return Err(Refusal::new(format!("limit: {RUNS_MAX} runs of this customer are under way")));
+        }
+        let mut live = live;
+        if funnel.on_change == OnChange::Drain && live.any(|run| run.funnel == funnel.name && run.version != funnel.version) {
+            return Err(Refusal::new("on_change: a run of an earlier version is under way"));
         }
         let Some(entries) = self.customer.entries.get(&funnel.name) else { return Ok(()) };
         let occasion = digest(&firing.key);

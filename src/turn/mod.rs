@@ -24,6 +24,7 @@
 //! bounds   what a document may hold            book     the account's side
 //! reach    by which channel, and when
 //! settle   entries that are judged again       undo     what is taken back
+//! versions runs that go on in another version
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two
@@ -59,6 +60,7 @@ mod stops;
 mod store;
 mod tell;
 mod undo;
+mod versions;
 pub mod view;
 mod waits;
 mod wake;
@@ -107,6 +109,8 @@ pub struct Turned {
 pub struct RunChanges {
     /// Numbers of runs that began.
     pub began: BTreeSet<u64>,
+    /// Runs that go on in another version of their funnel: the funnel, the version before, the version now.
+    pub moved: Vec<(String, String, String)>,
     /// Numbers of runs that began or changed.
     pub touched: BTreeSet<u64>,
     /// Runs that ended: as they were, and `finished`, `exited` or `stopped`.
@@ -142,6 +146,9 @@ pub fn turn_until(
     let mut turn = Turn::new(definitions, customer, account, now);
     turn.more_from = more_from;
     turn.meet(first, known, &inputs);
+    if turn.move_runs() {
+        turn.instant(turn.now, None);
+    }
     turn.walk(inputs.into());
     turn.finish()
 }

@@ -36,7 +36,8 @@ pub async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Run
     let checked = workspace::check(files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
     let listen = Some("127.0.0.1:0".parse().unwrap());
-    start(Start { checked, store, roles, listen, clock, doors: Options::default(), token: Some(TOKEN.to_owned()) }).await.unwrap()
+    let (token, secrets) = (Some(TOKEN.to_owned()), Arc::new(Placeholders));
+    start(Start { checked, store, roles, listen, clock, doors: Options::default(), token, secrets }).await.unwrap()
 }
 
 /// A request to its door.
@@ -71,7 +72,7 @@ pub async fn until(running: &Running, customer: &str, done: impl Fn(&[TimelineRo
     }
 }
 
-fn has(rows: &[TimelineRow], what: What, about: &str) -> bool {
+pub fn has(rows: &[TimelineRow], what: What, about: &str) -> bool {
     rows.iter().any(|row| row.fact.what == what && row.fact.about == about)
 }
 

@@ -11,6 +11,7 @@ use crate::lang::node;
 use crate::lang::time::{Span, Time};
 use crate::money::Currency;
 use crate::source::Source;
+use crate::store::applied::{Applied, Applying};
 use crate::store::pause::{Pausable, Pause};
 use crate::store::quantity::Quantity;
 use crate::store::read::*;
@@ -224,6 +225,10 @@ impl ReadSide for FakeStore {
         })
     }
 
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
+        self.nothing()
+    }
+
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
         self.read(|rows| rows.figures.iter().filter(|figure| from <= figure.day && figure.day <= to).cloned().collect())
     }
@@ -384,6 +389,18 @@ impl Store for FakeStore {
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<(String, Vec<u8>)>>> {
         self.nothing()
+    }
+
+    fn apply(&self, _applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        self.read(|_| false)
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        self.nothing()
+    }
+
+    fn bundle(&self, _hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        self.read(|_| None)
     }
 
     fn wake_unjudged(&self, _hash: String, _after: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {

@@ -16,6 +16,7 @@
 //! - Nothing is unpacked without a bound, and nothing lists or counts over Redis: the read side is SQLite
 //!   tables that follow the fact streams (`follow`).
 
+use super::applied::{Applied, Applying};
 use super::pause::{Pausable, Pause};
 use super::quantity::Quantity;
 use super::sqlite::Mirror;
@@ -391,6 +392,18 @@ impl Store for RedisStore {
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
         Box::pin(self.inner.definitions())
+    }
+
+    fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.inner.apply(applying))
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        Box::pin(self.inner.applied())
+    }
+
+    fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        Box::pin(self.inner.bundle(hash))
     }
 
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {

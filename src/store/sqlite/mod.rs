@@ -18,6 +18,7 @@
 //! - Memory changes only after the commit: a failed transaction leaves it as it was.
 //! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
 
+use super::applied::{Applied, Applying};
 use super::jump::Jumps;
 use super::pause::{Pausable, Pause};
 use super::quantity::Quantity;
@@ -336,6 +337,18 @@ impl Store for SqliteStore {
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
         self.readers.ask(keep::definitions)
+    }
+
+    fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.thread.run(keep::APPLY, applying, 1))
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        self.readers.ask(keep::applied)
+    }
+
+    fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        self.readers.ask(move |db| keep::bundle(db, &hash))
     }
 
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
