@@ -124,7 +124,10 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     super::telemetry::register(&mut registry, &engine);
     let (mut address, mut doors_open) = (None, None);
     if let Some(listen) = listen {
-        let state = WebState::new(store.clone(), world, views, doors, registry).await?.exchanging(exchange.clone());
+        let state = WebState::new(store.clone(), world, views, doors, registry)
+            .await?
+            .exchanging(exchange.clone())
+            .calling(engine.traffic.clone());
         let (at, open) = open_doors(listen, state, stopped.clone()).await?;
         (address, doors_open) = (Some(at), Some(open));
     }

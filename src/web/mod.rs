@@ -10,6 +10,7 @@
 
 use crate::engine::intake::{Intake, Shared, World};
 use crate::engine::link::Signer;
+use crate::engine::traffic::Traffic;
 use crate::store::{Store, StoreResult};
 use auth::Auth;
 use metrics::Metrics;
@@ -70,6 +71,8 @@ pub struct WebState {
     loopback: AtomicBool,
     times: Times,
     workspaces: Option<Arc<dyn Workspaces>>,
+    /// The ways to providers, where this process calls them.
+    traffic: Option<Arc<Traffic>>,
 }
 
 impl WebState {
@@ -102,6 +105,7 @@ impl WebState {
             loopback: AtomicBool::new(false),
             times: Times::default(),
             workspaces: None,
+            traffic: None,
         })
     }
 
@@ -109,6 +113,13 @@ impl WebState {
     #[must_use]
     pub fn exchanging(mut self, workspaces: Arc<dyn Workspaces>) -> WebState {
         self.workspaces = Some(workspaces);
+        self
+    }
+
+    /// The same where this process calls providers: the first page shows how they do.
+    #[must_use]
+    pub fn calling(mut self, traffic: Arc<Traffic>) -> WebState {
+        self.traffic = Some(traffic);
         self
     }
 

@@ -1,7 +1,9 @@
 //! The first page: funnels with their figures, and segments with their sizes.
 
 use super::layout;
+use crate::lang::time::Zone;
 use crate::store::pause::Pausable;
+use crate::web::WebState;
 use crate::web::answer::Answer;
 use crate::web::api::funnels::{FIGURE_DAYS, Recent, Sums, recent};
 use crate::web::call::{Call, encode};
@@ -33,6 +35,7 @@ pub async fn show(call: Call) -> Answer {
         }
         @if views.is_empty() { p { "This workspace has no funnels yet." } }
         ul class="cards" { @for view in views.iter() { li class="card" { (card(view, &recent)) } } }
+        (providers(&call.state, zone))
         h2 { "Segments" }
         (segments(&recent.segments))
     };
@@ -51,6 +54,26 @@ fn card(view: &FunnelView, recent: &Recent) -> Markup {
             @for (what, name) in FIGURES { div { dt { (name) } dd { (figure(sums, what)) } } }
         }
     }
+}
+
+/// How the providers do that this process calls; nothing when it has called none.
+fn providers(state: &WebState, zone: Zone) -> Markup {
+    let health = state.traffic.as_ref().map(|traffic| traffic.health(state.store.now())).unwrap_or_default();
+    if health.is_empty() {
+        return html! {};
+    }
+    let rows: Vec<Markup> = health
+        .iter()
+        .map(|one| {
+            let how = match one.rests_until {
+                Some(until) => html! { span class="bad" { "rests until " (layout::time(until, zone)) ": " (one.trouble) } },
+                None if !one.blocked.is_empty() => html! { span class="bad" { "parks grants: " (one.blocked) } },
+                None => html! { "works" },
+            };
+            html! { tr { th scope="row" { (one.provider) } td class="number" { (one.under_way) } td { (how) } } }
+        })
+        .collect();
+    html! { h2 { "Providers" } (layout::table("Providers", &["Provider", "Calls under way", ""], &rows)) }
 }
 
 /// How many, or, of grants, how many points.

@@ -7,6 +7,7 @@ use super::view::{FunnelView, StepView};
 use super::{Options, WebState};
 use crate::engine::intake::Shared;
 use crate::engine::intake::fake::{FakeStore, world};
+use crate::engine::traffic::Traffic;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     pub address: SocketAddr,
     pub store: Arc<FakeStore>,
+    pub traffic: Arc<Traffic>,
     tokens: Vec<(Scope, String)>,
     pub expired: String,
     stop: Option<oneshot::Sender<()>>,
@@ -77,13 +79,15 @@ impl Server {
             steps,
         };
         let (shared, views) = (Arc::new(Shared::new(world())), Arc::new(Shared::new(vec![view])));
-        let mut state = WebState::new(store.clone(), shared, views, options, Default::default()).await.unwrap();
+        let traffic = Arc::new(Traffic::default());
+        let state = WebState::new(store.clone(), shared, views, options, Default::default()).await.unwrap();
+        let mut state = state.calling(traffic.clone());
         state.times = times;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(serve(listener, Arc::new(state), async { drop(stopped.await) }));
-        Server { address, store, tokens, expired, stop: Some(stop), done }
+        Server { address, store, traffic, tokens, expired, stop: Some(stop), done }
     }
 
     /// Asks the server to stop, and waits until it has.

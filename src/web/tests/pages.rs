@@ -1,7 +1,9 @@
 //! What people see, and what keeps others out.
 
 use super::*;
+use crate::channel::{Limits, SendResult};
 use crate::customer::{Customer, codec};
+use crate::engine::traffic::{Asking, Entry};
 use crate::store::Record;
 use crate::store::read::KeptMessage;
 
@@ -126,4 +128,21 @@ async fn forms_from_other_sites_are_refused() {
             assert_eq!((got.status, got.header("set-cookie")), (403, None), "{foreign}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_first_page_shows_how_providers_do() {
+    let server = open().await;
+    assert!(!server.get("/", "").await.body.contains("Providers"), "none has been called");
+    let now = crate::store::Store::now(&*server.store);
+    let asking = Asking { effect: "e", provider: "post-office", urgent: true, share: 1.0 };
+    let limits = Limits { rate: None, at_once: None };
+    // It fails until it is left alone.
+    while let Entry::Go(pass, _) = server.traffic.enter(&asking, &limits, now) {
+        let trouble = SendResult::Retry { after: None, why: EVIL.to_owned(), ambiguous: false };
+        pass.done(&trouble, now);
+    }
+    let page = server.get("/", "").await.body;
+    assert!(page.contains("post-office") && page.contains("rests until") && page.contains("&lt;script&gt;"), "{page}");
+    assert!(!page.contains("<script>alert"));
 }
