@@ -13,7 +13,8 @@ use std::sync::Arc;
 const SINGLE_BONUSES: &[&str] = &["welcome", "birthday"];
 
 /// What can come of a grant.
-const GRANT_RESULTS: &[&str] = &["active", "pending", "parked", "refused", "unknown", "dead", "skipped"];
+const GRANT_RESULTS: &[&str] =
+    &["active", "pending", "parked", "refused", "unknown", "dead", "skipped", "expired", "rejected", "shadowed"];
 
 /// What a workspace is looked through for.
 pub struct Linted<'a> {

@@ -241,7 +241,12 @@ impl Turn<'_> {
         if let Some(run) = &mut fact.run {
             run.step.clear();
         }
-        if let Some(due) = joined.filter(|_| what == What::Entered) {
+        if what == What::HeldOut {
+            // No step of hers judges it.
+            self.leave_unless_while(index, &funnel);
+            return;
+        }
+        if let Some(due) = joined {
             self.join(index, &funnel, due);
         }
     }

@@ -364,7 +364,7 @@ proptest! {
             bare.turn(batch.to_vec(), now.min(told.get(2 * n + 2).map_or(now, |next| next.accepted_at)));
         }
         bare.turn(Vec::new(), end_of(&told));
-        let entered = bare.facts.iter().filter(|fact| fact.what == What::Entered).count();
+        let entered = bare.facts.iter().filter(|fact| matches!(fact.what, What::Entered | What::HeldOut)).count();
         prop_assert_eq!(bare.began.iter().map(|(run, ..)| run).collect::<BTreeSet<_>>().len(), entered);
         let mut seen = BTreeSet::new();
         for (run, funnel, event) in bare.began.iter().filter(|(_, funnel, _)| funnel != "e-mile") {

@@ -23,7 +23,7 @@ steps:
     expires: 1 day
     if_expired: [ { stop: "too late for points" } ]
   - email: { subject: Points, text: Here they are }
-    if: steps.points.result == "accepted" && steps.today.result == "expired"
+    if: steps.points.result == "active" && steps.today.result == "expired"
 "#,
     );
     let mut her = stage.customer("2027-03-01 08:00");
