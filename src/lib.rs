@@ -48,7 +48,7 @@
 //! loyalty  a remote loyalty store, carried by a channel
 //! queue | channel | source   apalis backends, providers, webhooks        store | wire   truth, the HTTP client
 //! ─────────────────────────── everything below is pure: no async, I/O, clock, randomness ───────────────────
-//! trial    funnel tests                           play     a customer on a virtual clock
+//! trial    funnel tests   simulate  many customers   play     a customer on a virtual clock
 //! turn     the decision                           account  the ledger
 //! funnel   checked workspaces and their versions  step | trigger   one file per kind
 //! segment | watch                                 template | catalog
@@ -87,6 +87,7 @@ pub mod money;
 pub mod play;
 pub mod queue;
 pub mod segment;
+pub mod simulate;
 pub mod source;
 pub mod step;
 pub mod store;

@@ -1,5 +1,6 @@
 //! A running engine: store, definitions, queues, doors, and how they stop.
 
+use super::apply::Exchange;
 use super::store::{self, Place, Roles};
 use super::workspace::{self, Checked};
 use crate::channel::Tools;
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 /// Shortest token that an operator may set, in characters.
@@ -45,6 +46,8 @@ pub struct Start {
     pub doors: web::Options,
     /// The administrator's token, if the operator has chosen one.
     pub token: Option<String>,
+    /// Where the secrets of a workspace come from that is applied later.
+    pub secrets: Arc<dyn Secrets>,
 }
 
 /// An engine that runs.
@@ -68,7 +71,12 @@ pub struct Running {
 /// # Errors
 /// When the workspace has faults, the store cannot be opened, or the address is taken.
 pub async fn start(start: Start) -> anyhow::Result<Running> {
-    let Start { checked, store: place, roles, listen, clock, doors, token } = start;
+    let Start { checked, store: place, roles, listen, clock, doors, token, secrets } = start;
+    if checked.workspace.is_none() {
+        bail!("the workspace has faults; `autofunnel check` shows them");
+    }
+    let store = store::open(&place, roles, &clock).await?;
+    let checked = in_force(&*store, checked, &*secrets).await?;
     let Some(current) = checked.workspace else { bail!("the workspace has faults; `autofunnel check` shows them") };
     let open = listen.is_some_and(|listen| !listen.ip().is_loopback());
     if let Some(source) = checked.sources.values().find(|source| source.needs_loopback() && open) {
@@ -78,8 +86,6 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
             source.name()
         );
     }
-    let scale = clock.scale();
-    let store = store::open(&place, roles, Arc::new(move || clock.now()), scale).await?;
     let funnels = current.funnels.values().map(|funnel| (funnel.name.clone(), funnel.version.clone())).collect();
     let bundle = serde_json::to_vec(&current.files).context("cannot write the workspace down")?;
     store.put_definitions(current.hash.clone(), funnels, bundle).await?;
@@ -103,24 +109,27 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     };
     let new_token = administrator(&*store, token).await?;
     let (stop, stopped) = watch::channel(false);
+    let scans = roles.worker || roles.report;
+    let (world_now, views_now) = (world.clone(), views.clone());
+    let exchange = Arc::new(Exchange {
+        engine: engine.clone(),
+        world: world_now,
+        views: views_now,
+        secrets,
+        open,
+        scans,
+        one: Mutex::new(()),
+    });
     let mut registry = Registry::default();
     super::telemetry::register(&mut registry, &engine);
     let (mut address, mut doors_open) = (None, None);
     if let Some(listen) = listen {
-        let state = Arc::new(WebState::new(store.clone(), world, views, doors, registry).await?);
-        let listener = tokio::net::TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
-        address = Some(listener.local_addr()?);
-        let served = web::serve(listener, state, until(stopped.clone()));
-        doors_open = Some(tokio::spawn(async move {
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the doors closed by themselves");
-            }
-        }));
+        let state = WebState::new(store.clone(), world, views, doors, registry).await?.exchanging(exchange.clone());
+        let (at, open) = open_doors(listen, state, stopped.clone()).await?;
+        (address, doors_open) = (Some(at), Some(open));
     }
     let mut work = None;
-    let mut background = Vec::new();
+    let mut background = vec![tokio::spawn(exchange.follow(stopped.clone()))];
     if roles.worker {
         let turner = Arc::new(Turner { engine: engine.clone() });
         let deliverer = Arc::new(Deliverer { engine: engine.clone() });
@@ -135,12 +144,50 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     Ok(Running { address, new_token, store, engine, stop, doors: doors_open, work, background })
 }
 
+/// Opens the doors: where they listen, and who serves there.
+async fn open_doors(
+    listen: SocketAddr,
+    state: WebState,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
+    let address = listener.local_addr()?;
+    let served = web::serve(listener, Arc::new(state), until(stopped));
+    let open = tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the doors closed by themselves");
+        }
+    });
+    Ok((address, open))
+}
+
+/// The workspace that counts: the one that was applied last, if one was; else the one that the engine is started on.
+async fn in_force(store: &dyn Store, given: Checked, secrets: &dyn Secrets) -> anyhow::Result<Checked> {
+    let Some(newest) = store.applied().await?.into_iter().next() else { return Ok(given) };
+    if given.workspace.as_ref().is_some_and(|workspace| workspace.hash == newest.hash) {
+        return Ok(given);
+    }
+    tracing::warn!(
+        workspace = %newest.hash, by = %newest.by, at = %newest.at,
+        "the workspace that was applied is in force, not the folder's; `autofunnel plan` shows the difference"
+    );
+    let bundle = store.bundle(newest.hash.clone()).await?.context("the workspace that was applied is not kept")?;
+    let files: Files = serde_json::from_slice(&bundle).context("the workspace that was applied is damaged")?;
+    let checked = workspace::check(&files, secrets);
+    if let (None, Some(fault)) = (&checked.workspace, checked.faults.first()) {
+        bail!("the workspace that was applied cannot be used here: {}: {}", fault.place.file, fault.message);
+    }
+    Ok(checked)
+}
+
 async fn until(mut stop: watch::Receiver<bool>) {
     queue::stopped(&mut stop).await;
 }
 
 /// The present definitions and every older version that a live run is pinned to.
-async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> anyhow::Result<Definitions> {
+pub(super) async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> anyhow::Result<Definitions> {
     let hash = current.hash.clone();
     let mut definitions = Definitions::new(Arc::new(current));
     for (older, bundle) in store.definitions().await? {

@@ -1,5 +1,6 @@
 //! Wiring: from files and flags to a running engine. The only place that names concrete stores.
 
+pub mod apply;
 pub mod engine;
 pub mod report;
 pub mod store;

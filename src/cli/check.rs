@@ -3,9 +3,13 @@
 use super::term::{Term, Tone};
 use super::workspace::Opened;
 use super::{Done, Status};
+use crate::lang::diag::closest;
 use crate::lang::render::summary;
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+
+mod gallery;
 
 /// How faults are shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -22,7 +26,9 @@ const EXAMPLES: &str = "\
 Examples:
   autofunnel check                     the workspace in ./funnels
   autofunnel check shop --format json  for an editor or a script
-  autofunnel check --format github     in a GitHub workflow";
+  autofunnel check --format github     in a GitHub workflow
+  autofunnel check --explain no-goal   what a kind of fault means, with an example
+  autofunnel check --explain list      all kinds of fault";
 
 /// Find every fault in a workspace
 ///
@@ -40,10 +46,16 @@ pub(super) struct Check {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
+    /// Tell what a kind of fault means, with an example, instead; `list` lists all kinds
+    #[arg(long, value_name = "CODE")]
+    explain: Option<String>,
 }
 
 impl Check {
     pub fn run(self, term: &Term) -> Done {
+        if let Some(code) = &self.explain {
+            return explain(code, term);
+        }
         let mut opened = Opened::read(&self.dir)?;
         opened.read_tests();
         let format = if self.json { Format::Json } else { self.format };
@@ -58,4 +70,29 @@ impl Check {
         }
         Ok(status)
     }
+}
+
+/// What a kind of fault means, an example of it, and what `check` says of the example.
+fn explain(code: &str, term: &Term) -> Done {
+    let entries = gallery::entries();
+    if code == "list" {
+        let rows: Vec<String> = entries.iter().map(|entry| format!("{}\n  {}\n", entry.code, entry.says)).collect();
+        term.print(&rows.concat())?;
+        return Ok(Status::Good);
+    }
+    // As it stands in the output of `check`: error[no-goal].
+    let code = code.rsplit_once('[').map_or(code, |(_, code)| code).trim_end_matches(']');
+    let Some(entry) = entries.iter().find(|entry| entry.code == code) else {
+        match closest(code, entries.iter().map(|entry| entry.code)) {
+            Some(meant) => bail!("there is no kind of fault `{code}`; did you mean `{meant}`?"),
+            None => bail!("there is no kind of fault `{code}`; `autofunnel check --explain list` lists them"),
+        }
+    };
+    term.print(&format!("{}\n{}\n", term.tone(Tone::Strong, entry.code), entry.says))?;
+    let Some(files) = entry.files() else { return Ok(Status::Good) };
+    let mut opened = Opened::of(files.clone());
+    opened.read_tests();
+    opened.checked.faults.retain(|fault| fault.code == entry.code);
+    term.print(&format!("\nfor example\n{}\n{}", gallery::shown(&files), opened.faults(Format::Human, term.color)))?;
+    Ok(Status::Good)
 }

@@ -14,6 +14,7 @@ use anyhow::Context;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod door;
@@ -73,6 +74,7 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
         clock: clock.clone(),
         doors: Options { open_pages: args.listen.ip().is_loopback(), ..Options::default() },
         token: Some(token.clone()),
+        secrets: Arc::new(secrets_folder(None)),
     })
     .await?;
     let address = running.address.unwrap_or(args.listen);

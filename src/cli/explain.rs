@@ -4,8 +4,10 @@ use super::remote::{Api, Remote, text};
 use super::term::{Term, Tone, plain};
 use super::timeline::{clock, facts, line, zone};
 use super::{Done, Status};
+use crate::lang::cel::nearest;
 use crate::lang::diag::closest;
 use crate::lang::time::Zone;
+use crate::lang::value::Value;
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -13,6 +15,9 @@ use std::collections::BTreeMap;
 
 /// Most facts of a customer that are looked through.
 const FACTS_MAX: usize = 10_000;
+
+/// How the reason of a decision begins that a condition made.
+const CONDITIONS: &[&str] = &["only_if: ", "if: ", "while: "];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,8 +27,9 @@ Examples:
 
 /// Explain what funnels decided about a customer
 ///
-/// Shows each run, step by step, with the reason of every decision and every value that it looked at; also what
-/// kept her from entering.
+/// Shows each run, step by step, with the reason of every decision and every value that it looked at (of a cap the
+/// messages that it counted, of a split the numbers that were drawn); also what kept her from entering, and the smallest
+/// change of values that would have let her in.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Explain {
@@ -138,9 +144,39 @@ fn shown(told: &Told, states: &BTreeMap<u64, Json>, zone: Zone, term: &Term) -> 
                 let operand = plain(&format!("{} = {value}", text(seen, "operand")));
                 out.push_str(&format!("        {}\n", term.tone(Tone::Dim, &operand)));
             }
+            if let Some(change) = smallest_change(fact) {
+                out.push_str(&format!("        {}\n", plain(&format!("it would have taken: {change}"))));
+            }
         }
     }
     out
+}
+
+/// The smallest change that would have let her in, or would have let a step be done.
+fn smallest_change(fact: &Json) -> Option<String> {
+    let why = text(fact, "why");
+    let condition = CONDITIONS.iter().find_map(|begins| why.strip_prefix(begins))?;
+    let seen: Vec<(String, Value)> = fact
+        .get("seen")
+        .and_then(Json::as_array)?
+        .iter()
+        .map(|seen| {
+            let value = seen.get("value").and_then(|value| Value::from_json(value).ok()).unwrap_or(Value::Null);
+            (text(seen, "operand").to_owned(), value)
+        })
+        .collect();
+    nearest(condition, &seen)
+}
+
+fn with_changes(facts: &[Json]) -> Vec<Json> {
+    let with = |fact: &Json| {
+        let mut fact = fact.clone();
+        if let Some(change) = smallest_change(&fact) {
+            fact["smallest_change"] = change.into();
+        }
+        fact
+    };
+    facts.iter().map(with).collect()
 }
 
 fn as_json(customer: &str, told: &[Told], states: &BTreeMap<u64, Json>) -> Json {
@@ -149,9 +185,9 @@ fn as_json(customer: &str, told: &[Told], states: &BTreeMap<u64, Json>) -> Json 
             .runs
             .iter()
             .filter(|(number, _)| **number != 0)
-            .map(|(number, facts)| json!({ "run": number, "state": states.get(number), "facts": facts }))
+            .map(|(number, facts)| json!({ "run": number, "state": states.get(number), "facts": with_changes(facts) }))
             .collect();
-        let refusals = told.runs.get(&0).cloned().unwrap_or_default();
+        let refusals = told.runs.get(&0).map(|facts| with_changes(facts)).unwrap_or_default();
         json!({ "funnel": told.funnel, "trigger": told.trigger, "runs": runs, "not_entered": refusals })
     };
     json!({ "customer": customer, "funnels": told.iter().map(one).collect::<Vec<_>>() })
@@ -167,6 +203,20 @@ mod tests {
             "at": at, "what": "skipped", "sentence": sentence, "seen": [{ "operand": "customer.cups", "value": 2 }],
             "run": { "funnel": funnel, "run": run },
         })
+    }
+
+    #[test]
+    fn what_would_have_let_her_in_is_told() {
+        let fact = json!({
+            "why": "only_if: purchases() >= 3 && customer.tier == \"gold\"",
+            "seen": [{ "operand": "purchases()", "value": 3 }, { "operand": "customer.tier", "value": "silver" }],
+        });
+        assert_eq!(smallest_change(&fact).as_deref(), Some("`customer.tier` equal to \"gold\" (it was \"silver\")"));
+        assert_eq!(
+            with_changes(std::slice::from_ref(&fact))[0]["smallest_change"],
+            "`customer.tier` equal to \"gold\" (it was \"silver\")"
+        );
+        assert_eq!(smallest_change(&json!({ "why": "re_entry: never again", "seen": [] })), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::io;
 use std::process::ExitCode;
 use term::{ColorChoice, Term};
 
+mod apply;
 mod backup;
 mod check;
 mod completions;
@@ -23,15 +24,18 @@ mod inbox;
 mod init;
 mod migrate;
 mod pause;
+mod plan;
 mod preview;
 mod quarantine;
 mod remote;
+mod render;
 mod report;
 mod review;
 mod runs;
 mod schema;
 mod send;
 mod serve;
+mod simulate;
 mod term;
 mod test;
 mod timeline;
@@ -78,6 +82,10 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Test(test::Test),
+    Render(render::Render),
+    Simulate(simulate::Simulate),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
     Preview(preview::Preview),
     Schema(schema::Schema),
     /// Run the engine until it is told to stop
@@ -110,6 +118,10 @@ impl Command {
             Command::Init(command) => command.run(term),
             Command::Check(command) => command.run(term),
             Command::Test(command) => command.run(term),
+            Command::Render(command) => command.run(term),
+            Command::Simulate(command) => command.run(term),
+            Command::Plan(command) => command.run(term),
+            Command::Apply(command) => command.run(term),
             Command::Preview(command) => command.run(term),
             Command::Schema(command) => command.run(term),
             Command::Serve(args) => ended(serve::run(args, term.color)),

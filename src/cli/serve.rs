@@ -15,6 +15,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often it is looked whether the workers still run.
@@ -29,7 +30,7 @@ const STOP: std::time::Duration = std::time::Duration::from_secs(10);
     after_help = "Examples:\n  autofunnel serve\n  autofunnel serve --store data/shop.db --listen 127.0.0.1:9000\n  AUTOFUNNEL_TOKEN=a-long-secret autofunnel serve --log json\n  autofunnel serve --store redis://127.0.0.1:6379\n  autofunnel serve --store redis://127.0.0.1:6379 --role worker\n\nAUTOFUNNEL_TOKEN is the administrator's token; without it one is made and shown once. RUST_LOG chooses what is logged.\nSIGTERM or SIGINT stops the engine: what has begun is finished, within 10 s."
 )]
 pub struct ServeArgs {
-    /// The workspace
+    /// The workspace to begin with; once one was applied to the store (`autofunnel apply`), that one counts
     #[arg(long, default_value = "funnels", value_name = "DIR")]
     pub funnels: PathBuf,
     #[command(flatten)]
@@ -144,7 +145,8 @@ pub async fn run(args: ServeArgs, color: bool) -> anyhow::Result<ExitCode> {
         LogKind::Json => LogFormat::Json,
     };
     telemetry::log(format, "info");
-    let Some(checked) = load(&args.funnels, &secrets_folder(args.secrets.as_deref()), color)? else {
+    let secrets = secrets_folder(args.secrets.as_deref());
+    let Some(checked) = load(&args.funnels, &secrets, color)? else {
         return Ok(ExitCode::FAILURE);
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -157,6 +159,7 @@ pub async fn run(args: ServeArgs, color: bool) -> anyhow::Result<ExitCode> {
         clock: Clock::system(),
         doors: Options::default(),
         token: std::env::var("AUTOFUNNEL_TOKEN").ok(),
+        secrets: Arc::new(secrets),
     })
     .await?;
     let mut told = match running.address {

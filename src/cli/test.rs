@@ -4,16 +4,24 @@ use super::check::Format;
 use super::term::{Term, Tone, count, plain};
 use super::workspace::Opened;
 use super::{Done, Status};
+use crate::app::workspace;
 use crate::funnel::{Definitions, Workspace};
 use crate::lang::diag::{Faults, closest};
 use crate::lang::node::Node;
 use crate::trial::{self, Outcome, Sign};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
+use coverage::Covered;
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod coverage;
+mod junit;
+
+/// Pause between looks whether a file has changed.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +29,9 @@ Examples:
   autofunnel test shop --funnel welcome         those of one funnel
   autofunnel test --filter \"renews early\"       those with these words in their name
   autofunnel test --json                        for a script
+  autofunnel test --coverage                    and which steps and branches no test goes through
+  autofunnel test --junit tests.xml             for a build server
+  autofunnel test --watch                       again whenever a file of the workspace changes
 
 A test that fails shows what was expected (-) beside what happened (+), and the first difference with its reason
 and the values that were looked at.";
@@ -43,6 +54,15 @@ pub(super) struct Test {
     /// Write the outcome as JSON
     #[arg(long)]
     json: bool,
+    /// Tell which steps and branches no test goes through
+    #[arg(long)]
+    coverage: bool,
+    /// Write the outcome as JUnit XML into this file, too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Play them again whenever a file of the workspace changes, until the command is ended
+    #[arg(long, conflicts_with_all = ["json", "junit"])]
+    watch: bool,
 }
 
 /// A test that was played; without an outcome the test itself has faults.
@@ -61,10 +81,27 @@ impl Played {
 
 impl Test {
     pub fn run(self, term: &Term) -> Done {
+        if !self.watch {
+            return self.once(term);
+        }
+        let mut seen = None;
+        loop {
+            let files = workspace::read(&self.dir)?;
+            if seen.as_ref() != Some(&files) {
+                seen = Some(files);
+                self.once(term)?;
+                term.line(&term.tone(Tone::Dim, "waiting for a change; Ctrl-C ends"))?;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Plays them once.
+    fn once(&self, term: &Term) -> Done {
         let mut opened = Opened::read(&self.dir)?;
         let Some(workspace) = opened.checked.workspace.take() else {
             if self.json {
-                term.line(&as_json(&[], &opened, Duration::ZERO).to_string())?;
+                term.line(&as_json(&[], &[], &opened, Duration::ZERO).to_string())?;
             } else {
                 opened.show_faults(term)?;
                 term.say("no test was played: correct the workspace first");
@@ -89,9 +126,17 @@ impl Test {
         opened.checked.faults.clear();
         opened.add(faults);
         let failed = played.iter().filter(|one| !one.passed()).count();
+        let covered = if self.coverage { coverage::of(&played, &workspace, self.funnel.as_ref()) } else { Vec::new() };
+        if let Some(path) = &self.junit {
+            std::fs::write(path, junit::report(&played, began.elapsed()))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
         if self.json {
-            term.line(&as_json(&played, &opened, began.elapsed()).to_string())?;
+            term.line(&as_json(&played, &covered, &opened, began.elapsed()).to_string())?;
         } else {
+            if self.coverage {
+                term.print(&coverage::shown(&covered, &opened, term))?;
+            }
             self.tell(&played, &opened, began.elapsed(), term)?;
         }
         Ok(if failed > 0 || (played.is_empty() && (self.funnel.is_some() || self.filter.is_some())) {
@@ -157,7 +202,7 @@ fn line(one: &Played, term: &Term) -> String {
     format!("{word}  {}: {}{why} {took}", one.funnel, plain(&one.name))
 }
 
-fn as_json(played: &[Played], opened: &Opened, took: Duration) -> Json {
+fn as_json(played: &[Played], covered: &[Covered], opened: &Opened, took: Duration) -> Json {
     let one = |one: &Played| {
         let mut out = json!({
             "funnel": one.funnel, "name": one.name, "passed": one.passed(), "ms": one.took.as_millis() as u64,
@@ -179,5 +224,6 @@ fn as_json(played: &[Played], opened: &Opened, took: Duration) -> Json {
     json!({
         "passed": played.len() - failed, "failed": failed, "ms": took.as_millis() as u64,
         "tests": played.iter().map(one).collect::<Vec<_>>(), "faults": faults,
+        "coverage": coverage::as_json(covered, opened),
     })
 }

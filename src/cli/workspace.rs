@@ -44,6 +44,12 @@ impl Opened {
         Ok(Opened { prefix, files, checked })
     }
 
+    /// Checks files that are in no folder.
+    pub fn of(files: Files) -> Opened {
+        let checked = workspace::check(&files, &Placeholders);
+        Opened { prefix: String::new(), files, checked }
+    }
+
     /// Adds what is wrong with the tests themselves.
     pub fn read_tests(&mut self) {
         let Some(workspace) = &self.checked.workspace else { return };
@@ -61,6 +67,11 @@ impl Opened {
         self.checked.faults.sort_by(|a, b| a.place.cmp(&b.place));
         self.checked.faults.dedup();
         self.checked.dropped += dropped;
+    }
+
+    /// The texts of its files.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// A file of the workspace as it is named from where the command runs.

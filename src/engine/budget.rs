@@ -109,7 +109,7 @@ impl Engine {
         }
         match outcome {
             Outcome::Accepted { .. } | Outcome::Unknown { .. } => drop(self.budgets.held.lock().await.taken.remove(&effect.id)),
-            // A parked one takes its points when it is released.
+            // What is parked is sent again when that can be, and takes its points then.
             Outcome::Refused { .. } | Outcome::Dead { .. } | Outcome::Parked { .. } => self.unreserved(effect).await,
         }
     }

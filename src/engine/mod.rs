@@ -79,6 +79,10 @@ pub struct Meter {
     pub retries: std::sync::atomic::AtomicU64,
     /// Decisions that outlived their shelf life.
     pub stale: std::sync::atomic::AtomicU64,
+    /// Customers that the present look at everybody has given a turn.
+    pub scanned: std::sync::atomic::AtomicU64,
+    /// A look at everybody is under way.
+    pub scanning: std::sync::atomic::AtomicBool,
 }
 
 impl Meter {

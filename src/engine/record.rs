@@ -54,6 +54,7 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turn
         facts: turned.facts,
         runs,
         began: turned.runs.began.iter().copied().collect(),
+        moved: turned.runs.moved,
         // Clocks show whole milliseconds: what is due at one is over for sure only in the next. Never early.
         wake: turned.wake.map(|wake| wake.plus_ms(1)),
         gate: turned.customer.gate,

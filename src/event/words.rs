@@ -37,6 +37,9 @@ pub const PURCHASE: &str = "purchase";
 /// Money given back.
 pub const REFUND: &str = "refund";
 
+/// The customer moved to another tier.
+pub const TIER_CHANGED: &str = "tier_changed";
+
 /// A provider could not deliver a message.
 pub const MESSAGE_BOUNCED: &str = "message_bounced";
 /// A message was reported as unwanted.
@@ -120,7 +123,7 @@ pub const WORDS: &[Word] = &[
         properties: &[("programme", Text)],
         doc: "a remote loyalty store works again for the customer: her parked grants are sent again",
     },
-    Word { name: "tier_changed", properties: &[("tier", Text), ("from", Text)], doc: "the customer moved to another tier" },
+    Word { name: TIER_CHANGED, properties: &[("tier", Text), ("from", Text)], doc: "the customer moved to another tier" },
     Word { name: "referral", properties: &[("friend", Text)], doc: "the customer brought a friend" },
     Word { name: "review", properties: &[("sku", Text), ("rating", Number)], doc: "the customer wrote a review" },
     Word {

@@ -39,6 +39,7 @@ impl Linted<'_> {
             words_of_grants(funnel, faults);
             self.way_out(funnel, faults);
         }
+        self.enters(faults);
         self.same_bonus(faults);
         self.emit_cycles(faults);
         if self.whole {
@@ -64,7 +65,7 @@ impl Linted<'_> {
     /// had; a workspace that sends for real needs it.
     fn way_out(&self, funnel: &Funnel, faults: &mut Faults) {
         for at in &funnel.steps.list {
-            let Some((name, channel)) = at.step.template() else { continue };
+            let Some((name, _)) = at.step.template() else { continue };
             let Some(template) = funnel.templates.get(name) else { continue };
             let names = template.variables().iter().any(|path| path.first().is_some_and(|root| root == "unsubscribe_url"));
             if names && !self.address {
@@ -77,7 +78,7 @@ impl Linted<'_> {
                     .hint("say in autofunnel.yaml where customers reach this engine: `address: https://mail.shop.example`");
             }
             let marketing = !at.step.transactional().unwrap_or(funnel.transactional);
-            if !names && self.address && channel == "email" && marketing {
+            if !names && self.address && at.step.channels().contains(&"email") && marketing {
                 faults
                     .error(
                         "no-way-out",
@@ -85,6 +86,22 @@ impl Linted<'_> {
                         format!("the marketing e-mail of the step `{}` has no way to unsubscribe", at.id),
                     )
                     .hint("name `{{ unsubscribe_url }}` in its template, or write `transactional: true` if it is none");
+            }
+        }
+    }
+
+    /// What a funnel reads as its event comes from what starts it; only one that is started by hand takes anything.
+    fn enters(&self, faults: &mut Faults) {
+        for at in self.funnels.values().flat_map(|funnel| &funnel.steps.list) {
+            let Some(target) = at.step.enters().and_then(|name| self.funnels.get(name)) else { continue };
+            if target.trigger.interest() != Interest::Manual {
+                faults
+                    .error(
+                        "enter-trigger",
+                        &at.place,
+                        format!("the funnel `{}` cannot be entered: it starts with {}", target.name, target.trigger.sentence()),
+                    )
+                    .hint("only a funnel with `trigger: manual` can; or emit the event that it starts with");
             }
         }
     }
@@ -119,9 +136,12 @@ impl Linted<'_> {
         for cycle in &graph.cycles {
             let names: Vec<&str> = cycle.iter().map(|index| graph.funnels[*index].name.as_str()).collect();
             let starts = |event: &str| graph.started_by(event).any(|index| index == cycle[1 % cycle.len()]);
-            let step = graph.funnels[cycle[0]].steps.list.iter().find(|at| at.step.emits().is_some_and(starts));
+            let next = names[1 % names.len()];
+            let leads_on = |at: &&StepAt| at.step.emits().is_some_and(starts) || at.step.enters() == Some(next);
+            let step = graph.funnels[cycle[0]].steps.list.iter().find(leads_on);
             let Some(step) = step else { continue };
             let message = match names[..] {
+                [one] if step.step.enters().is_some() => format!("the funnel `{one}` enters itself"),
                 [one] => format!(
                     "the funnel `{one}` starts on the event `{}` that it emits itself",
                     step.step.emits().unwrap_or_default()
@@ -174,7 +194,13 @@ impl<'a> Graph<'a> {
             }
         }
         let number: BTreeMap<&str, usize> = events.keys().zip(funnels.len()..).map(|(event, node)| (*event, node)).collect();
-        let out = |funnel: &&'a Funnel| emitted(funnel).iter().filter_map(|event| number.get(event).copied()).collect();
+        let place = |name: &str| funnels.iter().position(|funnel| funnel.name == name);
+        let entered =
+            |funnel: &&'a Funnel| funnel.steps.list.iter().filter_map(|at| place(at.step.enters()?)).collect::<Vec<usize>>();
+        let out = |funnel: &&'a Funnel| {
+            let emitted = emitted(funnel);
+            emitted.iter().filter_map(|event| number.get(event).copied()).chain(entered(funnel)).collect()
+        };
         let edges: Vec<Vec<usize>> = funnels.iter().map(out).chain(events.values().cloned()).collect();
         Graph { seen: vec![None; edges.len()], funnels, events, edges, way: Vec::new(), cycles: Vec::new() }
     }

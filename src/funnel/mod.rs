@@ -19,11 +19,15 @@ use settings::Settings;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub mod blocks;
+pub mod diagram;
 pub mod draft;
 mod fresh;
+pub mod holdout;
 mod keeps;
 mod lint;
 pub mod names;
+pub mod plan;
 pub mod schema;
 pub mod settings;
 pub mod workspace;
@@ -82,6 +86,8 @@ pub struct Funnel {
     pub re_entry: ReEntry,
     /// Entry filter.
     pub only_if: Option<Cond>,
+    /// So long the entry filter is judged again.
+    pub settle: Option<Span>,
     /// Must hold for a run to go on.
     pub go_on_while: Option<Cond>,
     /// Ends a run at once.
@@ -90,6 +96,12 @@ pub struct Funnel {
     pub goal: Option<Goal>,
     /// Higher first.
     pub priority: i64,
+    /// This share is left alone and measured all the same; `None`: as the workspace says.
+    pub holdout: Option<holdout::Share>,
+    /// What happens to its live runs when another version of it is applied.
+    pub on_change: OnChange,
+    /// Steps of earlier versions by what they are called now.
+    pub renamed: BTreeMap<String, String>,
     /// Its messages are not marketing.
     pub transactional: bool,
     /// Whether what it does leaves.
@@ -106,6 +118,18 @@ pub struct Funnel {
     pub frozen: HashMap<u32, Vec<Vec<String>>>,
     /// The steps that read what a remote loyalty store says, by index.
     pub store_reads: HashMap<u32, StoreReads>,
+}
+
+/// What happens to the live runs of earlier versions of a funnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnChange {
+    /// They stay on the version that they entered.
+    #[default]
+    Pin,
+    /// They go on in this version, at the step of the same id.
+    Migrate,
+    /// They stay, and who has one does not enter this version before it is over.
+    Drain,
 }
 
 /// How often a customer may enter.

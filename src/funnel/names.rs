@@ -119,7 +119,10 @@ impl Schema for Names<'_> {
             "customer" => Some(self.base.customer.clone()),
             "event" => self.event.clone(),
             "steps" => self.steps.as_ref().map(steps),
-            "run" => self.steps.as_ref().map(|_| object([("id", Type::Number), ("entered", Type::Time), ("anchor", Type::Time)])),
+            "run" => self
+                .steps
+                .as_ref()
+                .map(|_| object([("id", Type::Number), ("key", Type::Text), ("entered", Type::Time), ("anchor", Type::Time)])),
             "offer" => self.template.then(offer),
             "unsubscribe_url" => self.template.then_some(Type::Text),
             "workspace" => self.template.then(|| object([("name", Type::Text)])),

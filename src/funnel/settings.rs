@@ -3,6 +3,7 @@
 //! The tables of fields and the reader are in `compile`. Providers and sources stay nodes here, because the
 //! registries that know their kinds stand in higher layers; only what a run must freeze for them is read.
 
+use super::holdout::{self, Share};
 use crate::effect::Links;
 use crate::lang::cel::{Text, Type};
 use crate::lang::diag::Faults;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub caps: Vec<Cap>,
     /// The cool-down between offers: at most so many within the span.
     pub offers: Option<(u32, Span)>,
+    /// This share of the customers is left alone by every funnel that does not say otherwise.
+    pub holdout: Option<Share>,
     /// Provider by channel; a channel that is not named here uses the development inbox.
     pub channels: BTreeMap<String, String>,
     /// The public address of the engine, without a `/` at its end: what links in messages are made of.
@@ -132,6 +135,8 @@ pub enum MembershipOwner {
     Events,
     /// `PUT /v1/customers/{id}`.
     Api,
+    /// The engine itself: steps `membership` and `PUT /v1/customers/{id}`; the shop's events are history only.
+    Account,
 }
 
 /// When marketing messages are held, by the customer's clock. `from` may be later than `until`.

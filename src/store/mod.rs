@@ -15,13 +15,16 @@ use crate::event::InputBody;
 use crate::event::address::{Address, Stop};
 use crate::fact::Fact;
 use crate::lang::time::Time;
+use applied::{Applied, Applying};
 use futures_util::future::BoxFuture;
 use pause::{Pausable, Pause};
 use quantity::Quantity;
 use serde::{Deserialize, Serialize};
 
+pub mod applied;
 mod digest;
 pub mod failpoint;
+pub mod jump;
 pub mod migrate;
 pub mod pause;
 pub mod quantity;
@@ -164,6 +167,8 @@ pub struct Commit {
     pub runs: Vec<RunRow>,
     /// Numbers of those that began in this turn.
     pub began: Vec<u64>,
+    /// Runs that go on in another version of their funnel: the funnel, the version before, the version now.
+    pub moved: Vec<(String, String, String)>,
     /// Her next wake.
     pub wake: Option<Time>,
     /// Her gate, compared by [`Store::begin`]; the kept one never goes down.
@@ -326,6 +331,12 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// The store's clock.
     fn now(&self) -> Time;
 
+    /// By how much its clock has jumped, in milliseconds; then nothing is handed out (see [`jump`]). `None`: it has
+    /// not.
+    fn clock_jump(&self) -> Option<i64> {
+        None
+    }
+
     /// What part of all customers' effects this process delivers: above 0, at most 1.
     fn share(&self) -> f64 {
         1.0
@@ -406,6 +417,16 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// The current workspace version and every other one that a live run is pinned to: hash and bundle,
     /// the current one first.
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>>;
+
+    /// Keeps a workspace version and makes it current, and notes who did it, all in one. False: the current one is not the
+    /// one before that it names, and nothing was done.
+    fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>>;
+
+    /// What was applied, newest first.
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>>;
+
+    /// The files of a workspace version that was current once.
+    fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>>;
 
     /// Customers whose document was last judged by other definitions, for the background scan: ids after
     /// `after` in an order of the store's own, at most `max`; marks them ready. None: that was all.

@@ -148,6 +148,19 @@ pub struct RunFilter {
     pub state: String,
 }
 
+/// Live runs at one step of one version of a funnel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveSteps {
+    /// The funnel.
+    pub funnel: String,
+    /// Full hash of its version.
+    pub version: String,
+    /// The step.
+    pub step: String,
+    /// How many.
+    pub count: u64,
+}
+
 /// Questions to the read side. Lists return at most `max` (and never more than [`PAGE_ROWS_MAX`]) rows.
 ///
 /// What is read from a SQLite file has this by way of [`super::sqlite::FileBacked`].
@@ -166,6 +179,9 @@ pub trait ReadSide: Send + Sync {
 
     /// Runs, newest first.
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>>;
+
+    /// Live runs by funnel, version and step.
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>>;
 
     /// Figures of the days from `from` to `to`, both included (`2027-03-28`).
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>>;

@@ -7,6 +7,7 @@
 //! ```text
 //! read       the test as written → a script        line   one expected line, and whether a fact is meant by it
 //! happening  what may happen beside events         diff   expected beside actual
+//! coverage   what tests went through               sample a dated sample of a funnel
 //! data       values and events as the doors take   moment instants as a test writes them
 //! store      what a remote loyalty store says and does
 //! ```
@@ -21,12 +22,14 @@ use crate::lang::value::{Fields, Value};
 use crate::play::Player;
 use read::{Act, Script};
 
+pub mod coverage;
 mod data;
 mod diff;
 mod happening;
 mod line;
 mod moment;
 mod read;
+pub mod sample;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -40,9 +43,12 @@ pub const CUSTOMER: &str = "customer";
 /// The kinds of fact that a test lists. How a run waits and branches is left out: what comes of it is listed.
 pub const LISTED: &[What] = &[
     What::Entered,
+    What::HeldOut,
+    What::Settling,
     What::NotEntered,
     What::Sent,
     What::Granted,
+    What::Undone,
     What::Parked,
     What::Offered,
     What::Called,
@@ -56,6 +62,8 @@ pub const LISTED: &[What] = &[
     What::Variant,
     What::Set,
     What::Emitted,
+    What::PassedOn,
+    What::Restarted,
     What::Failed,
     What::Goal,
     What::Exited,
@@ -85,6 +93,8 @@ pub struct Outcome {
     pub about: Vec<String>,
     /// What is not as `state` wants it, one sentence each.
     pub state: Vec<String>,
+    /// The steps and ways that it went through.
+    pub walked: coverage::Walked,
 }
 
 /// Plays one test of a funnel. Mistakes in the test itself are faults; then there is no outcome.
@@ -148,6 +158,7 @@ fn compare(player: &Player<'_>, funnel: &str, script: Script) -> Outcome {
         diff,
         about,
         state,
+        walked: coverage::Walked::of(player.facts_of(funnel)),
     }
 }
 

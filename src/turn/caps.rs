@@ -8,8 +8,10 @@ use crate::customer::Send;
 use crate::effect::Outcome;
 use crate::funnel::Workspace;
 use crate::funnel::settings::{Cap, Period};
+use crate::lang::cel::flip::Moving;
 use crate::lang::time::{DAY_MS, Span, Time, Zone, instant};
-use chrono::{Datelike, Days, NaiveTime};
+use crate::lang::value::Value;
+use chrono::{Datelike, Days, Months, NaiveTime};
 
 /// What caps call the making of an offer.
 pub(super) const OFFER_CHANNEL: &str = "$offer";
@@ -24,6 +26,9 @@ const CALENDAR_DAYS_MAX: u32 = 32;
 /// have been under way when the run ended, or have been taken back in time.
 const UNHEARD_MS_MAX: i64 = DAY_MS;
 
+/// Most messages that a fact names which a cap counted; the newest.
+const COUNTED_SHOWN_MAX: usize = 10;
+
 /// How long sends are remembered: the longest period that any cap counts.
 fn longest_memory(workspace: &Workspace) -> Span {
     let spans = workspace.settings.caps.iter().filter_map(|cap| match cap.period {
@@ -36,14 +41,27 @@ fn longest_memory(workspace: &Workspace) -> Span {
     spans.chain([Span::days(CALENDAR_DAYS_MAX)]).max_by_key(length).unwrap_or_default()
 }
 
+/// A cap that stands against a message.
+#[derive(Default)]
+pub(super) struct OverCap {
+    /// Which, in words.
+    pub why: String,
+    /// From when on there is room if nothing else is sent.
+    pub free: Time,
+    /// What it counted, the newest first, for those who ask why.
+    pub counted: Vec<(String, Value)>,
+}
+
 impl Turn<'_> {
-    /// The cap that a marketing message would break now.
-    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
-        let cap = self.workspace.settings.caps.iter().find(|cap| {
-            let concerns =
-                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-            concerns && self.count_sends(cap, now) >= cap.at_most as usize
-        })?;
+    /// The cap that a marketing message would break now; with it from when on every cap that it would break has room
+    /// for it if nothing else is sent.
+    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<OverCap> {
+        let concerns =
+            |cap: &&Cap| cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+        let broken = |cap: &&Cap| self.counted(cap, now).count() >= cap.at_most as usize;
+        let mut caps = self.workspace.settings.caps.iter().filter(concerns).filter(broken).peekable();
+        let cap = *caps.peek()?;
+        let free = caps.map(|cap| self.room_at(cap, now)).max()?;
         let of = match (&cap.channel, &cap.tag) {
             (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
             (Some(channel), None) => channel.clone(),
@@ -56,12 +74,33 @@ impl Turn<'_> {
             Period::Week => "per week".to_owned(),
             Period::Month => "per month".to_owned(),
         };
-        Some(format!("cap: at most {} {of} {period}", cap.at_most))
+        let newest = self.counted(cap, now).rev().take(COUNTED_SHOWN_MAX);
+        let counted = newest.map(|send| (format!("counted {}", send.channel), Value::Time(send.at))).collect();
+        Some(OverCap { why: format!("cap: at most {} {of} {period}", cap.at_most), free, counted })
     }
 
-    fn count_sends(&self, cap: &Cap, now: Time) -> usize {
+    /// From when on a full cap has room if nothing else is sent.
+    fn room_at(&self, cap: &Cap, now: Time) -> Time {
+        let today = now.date(self.zone);
+        let day = match cap.period {
+            Period::Within(span) => {
+                let mut times: Vec<Time> = self.counted(cap, now).map(|send| send.at).collect();
+                times.sort_unstable();
+                // So many of the oldest must have left that one less than the most is there.
+                let last = times.len().checked_sub(cap.at_most as usize).and_then(|at| times.get(at).copied());
+                return last.and_then(|last| Moving::ago(span).flip(now, self.zone, last)).unwrap_or(now.plus(span, self.zone));
+            }
+            Period::Day => today.checked_add_days(Days::new(1)),
+            Period::Week => today.checked_add_days(Days::new(7 - u64::from(today.weekday().num_days_from_monday()))),
+            Period::Month => today.with_day(1).and_then(|first| first.checked_add_months(Months::new(1))),
+        };
+        day.map_or(now, |day| instant(self.zone, day.and_time(NaiveTime::MIN)))
+    }
+
+    /// The messages that a cap counts.
+    fn counted<'t>(&'t self, cap: &'t Cap, now: Time) -> impl DoubleEndedIterator<Item = &'t Send> {
         let from = period_start(cap.period, now, self.zone);
-        let counts = |send: &&Send| {
+        let counts = move |send: &&Send| {
             let inside = match cap.period {
                 Period::Within(_) => send.at > from,
                 Period::Day | Period::Week | Period::Month => send.at >= from,
@@ -72,7 +111,7 @@ impl Turn<'_> {
                 && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
                 && (cap.tag.is_none() || cap.tag == send.tag)
         };
-        self.customer.sends.iter().filter(counts).count()
+        self.customer.sends.iter().filter(counts)
     }
 
     /// Offers made within a span.

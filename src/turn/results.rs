@@ -92,7 +92,7 @@ impl Turn<'_> {
             Part::Lost(why) => return self.failed(index, funnel, step, Outcome::Refused { why }),
             Part::Through(data) => data,
         };
-        if let Some((template, channel)) = step.step.template() {
+        if let Some((template, channel)) = self.message_of(index, step) {
             let fact = self.run_fact(index, funnel, What::Sent, template, "");
             set_variant(fact, channel);
             let properties = [
@@ -107,6 +107,7 @@ impl Turn<'_> {
             let about = points.map_or_else(|| reason.to_owned(), |points| format!("{points} points"));
             let why = if state == "pending" { format!("{reason}, pending") } else { reason.to_owned() };
             self.run_fact(index, funnel, What::Granted, about, why).amount = points;
+            self.gift_is_hers(index, step, effect);
             let mut properties = data.clone();
             properties.insert("reason".to_owned(), Value::from(reason));
             properties.insert("grant".to_owned(), Value::from(effect));
@@ -145,21 +146,24 @@ impl Turn<'_> {
         }
         self.give_up(index, step);
         // It is answered: there is nothing to take back when the run ends.
-        self.customer.runs[index].state = RunState::Ready;
+        let run = &mut self.customer.runs[index];
+        run.state = RunState::Ready;
+        run.gifts.retain(|gift| gift.step != run.at || gift.until.is_some());
         let why = match outcome {
             Outcome::Refused { why } | Outcome::Unknown { why } => format!("{name}: {why}"),
             Outcome::Dead { why, attempts } => format!("{name} after {attempts} attempts: {why}"),
             Outcome::Accepted { .. } | Outcome::Parked { .. } => String::new(),
         };
         let about = step.step.template().map_or_else(|| step.id.clone(), |(template, _)| template.to_owned());
+        let message = self.message_of(index, step);
         let fact = self.run_fact(index, funnel, What::Failed, about, why.clone());
-        if let Some((_, channel)) = step.step.template() {
+        if let Some((_, channel)) = message {
             set_variant(fact, channel);
         }
-        let reason = match why.starts_with(&format!("refused: {BUDGET}:")) {
-            true => [("reason".to_owned(), Value::from(BUDGET))].into(),
-            false => reason,
-        };
+        // One of unknown fate may have arrived: it is not sent again by another channel.
+        if matches!(name, "refused" | "dead") && self.tries_next_channel(index, funnel, step) {
+            return;
+        }
         self.result_of(index, step, name, reason);
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
@@ -200,6 +204,7 @@ pub(super) fn booked(data: &Fields) -> &'static str {
 /// Why an effect failed, for later steps.
 fn reason(outcome: &Outcome) -> Fields {
     match outcome {
+        Outcome::Refused { why } if why.starts_with(&format!("{BUDGET}:")) => [("reason".to_owned(), Value::from(BUDGET))].into(),
         Outcome::Refused { why } | Outcome::Unknown { why } | Outcome::Dead { why, .. } => {
             [("reason".to_owned(), Value::from(why.as_str()))].into()
         }

@@ -45,7 +45,7 @@ impl Turn<'_> {
 
     /// Points as they are asked for. Who keeps them, and what is sent there, is for her own turn to say.
     pub(super) fn gift(&self, index: usize, plan: GrantPlan, held: bool) -> Word {
-        let GrantPlan { points, reason, active_after, expires_after } = plan;
+        let GrantPlan { points, reason, active_after, expires_after, expires: _ } = plan;
         let grant = Grant { points, reason, active_after, expires_after, provider: None, variables: Fields::new(), held };
         Word::Grant { grant, depth: self.hops(index, 0).saturating_add(1) }
     }

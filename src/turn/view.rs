@@ -103,6 +103,7 @@ impl View<'_> {
         let run = self.run?;
         let fields = Fields::from([
             ("id".to_owned(), Value::Int(i64::try_from(run.id).ok()?)),
+            ("key".to_owned(), Value::Text(run.key.clone())),
             ("entered".to_owned(), Value::Time(run.entered)),
             ("anchor".to_owned(), Value::Time(run.anchor)),
         ]);

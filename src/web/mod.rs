@@ -18,6 +18,7 @@ use socket::Times;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use view::FunnelView;
+use workspace::Workspaces;
 
 mod answer;
 mod api;
@@ -32,6 +33,7 @@ pub mod route;
 mod serve;
 mod socket;
 pub mod view;
+pub mod workspace;
 
 #[cfg(test)]
 mod tests;
@@ -67,6 +69,7 @@ pub struct WebState {
     /// Whether the server listens on this machine alone.
     loopback: AtomicBool,
     times: Times,
+    workspaces: Option<Arc<dyn Workspaces>>,
 }
 
 impl WebState {
@@ -98,7 +101,15 @@ impl WebState {
             closing: AtomicBool::new(false),
             loopback: AtomicBool::new(false),
             times: Times::default(),
+            workspaces: None,
         })
+    }
+
+    /// The same where the workspace can be exchanged.
+    #[must_use]
+    pub fn exchanging(mut self, workspaces: Arc<dyn Workspaces>) -> WebState {
+        self.workspaces = Some(workspaces);
+        self
     }
 
     /// Whether new work is welcome: not once the server is being shut down.

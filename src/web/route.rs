@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Largest body of a webhook, in bytes.
 pub const HOOK_BYTES_MAX: usize = 256 * 1024;
+/// Largest workspace that is sent, in bytes.
+pub const WORKSPACE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest form, in bytes.
 const FORM_BYTES_MAX: usize = 4 * 1024;
 
@@ -160,7 +162,7 @@ pub static ROUTES: &[Route] = &[
         ..plain(Verb::Get, "/v1/customers/{id}", READ, "Read a customer", |call| Box::pin(api::customers::get(call)))
     },
     Route {
-        doc: "What is given is changed, the rest stays; a field set to null is removed. `consent` takes true, false or a map with granted, source, time and topic. `membership` is taken only with `membership_owner: api`.",
+        doc: "What is given is changed, the rest stays; a field set to null is removed. `consent` takes true, false or a map with granted, source, time and topic. `membership` is taken only with `membership_owner: api` or `account`.",
         body_bytes_max: BODY_BYTES_MAX,
         example: r#"{"profile":{"name":"Ada Lovelace","email":"ada@example.com","zone":"Europe/Berlin","birthday":"1992-02-29"},"consent":{"email":true,"sms":{"granted":false,"source":"checkout"}}}"#,
         answers: &[(202, "Accepted and durable", r#"{"status":"accepted"}"#), (400, "Refused", "")],
@@ -326,6 +328,41 @@ pub static ROUTES: &[Route] = &[
             r#"{"pauses":[{"funnel":"welcome","since":"2027-03-01T09:00:00Z","by":"ada","why":"wrong price in the letter"}]}"#,
         )],
         ..plain(Verb::Get, "/v1/pauses", READ, "List pauses", |call| Box::pin(api::pauses::list(call)))
+    },
+    Route {
+        answers: &[(
+            200,
+            "Its hash, what was applied, newest first, and how far the look at everybody is that follows an apply",
+            r#"{"hash":"4f1c","applied":[{"hash":"4f1c","at":"2027-03-01T09:00:00Z","by":"ada","note":"spring offers","before":"90aa"}],"scan":{"running":true,"turned":1500,"customers":20000}}"#,
+        )],
+        ..plain(Verb::Get, "/v1/workspace", READ, "Show the workspace in force", |call| Box::pin(api::workspace::show(call)))
+    },
+    Route {
+        doc: "Nothing is changed. `files` are the texts of the workspace's files by their paths in its folder; `version` instead is the beginning of the hash of one that was in force. For live runs it says, step by step, how many stay, migrate, fire (go on at a step that is another one now) or exit.",
+        body_bytes_max: WORKSPACE_BYTES_MAX,
+        example: r#"{"files":{"autofunnel.yaml":"workspace: Shop\nzone: Europe/Berlin\ncurrency: EUR\n"}}"#,
+        answers: &[
+            (
+                200,
+                "What would change, and for which runs",
+                r#"{"base":"90aa","hash":"4f1c","changes":[{"kind":"funnel","name":"welcome","how":"changed"}],"runs":[{"funnel":"welcome","version":"1b2c3d4e","step":"wait_1","count":120,"fate":"migrate","to":"wait_1"}],"refused":[]}"#,
+            ),
+            (404, "No version begins like this", ""),
+            (422, "The workspace has faults; `faults` lists them", ""),
+        ],
+        ..plain(Verb::Post, "/v1/workspace/plan", OPERATE, "Plan a workspace", |call| Box::pin(api::workspace::plan(call)))
+    },
+    Route {
+        doc: "`base` is the hash that the plan was made against: when another workspace is in force by now, nothing is done. The same files again change nothing. Live runs stay on their version, or move, as each funnel's `on_change` says.",
+        body_bytes_max: WORKSPACE_BYTES_MAX,
+        example: r#"{"version":"90aa","base":"4f1c","note":"back to last week"}"#,
+        answers: &[
+            (200, "It is in force, or was already", r#"{"status":"applied","hash":"90aa"}"#),
+            (404, "No version begins like this", ""),
+            (409, "Another workspace is in force by now, or live runs use what would be gone", ""),
+            (422, "The workspace has faults; `faults` lists them", ""),
+        ],
+        ..plain(Verb::Post, "/v1/workspace/apply", ADMIN, "Apply a workspace", |call| Box::pin(api::workspace::apply(call)))
     },
     Route {
         doc: "Once this is answered nothing of it leaves: no message, no booking, no call. Customers go on entering and waiting. Name one of `funnel`, `provider` and `workspace` (true).",

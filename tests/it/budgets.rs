@@ -9,6 +9,7 @@ use autofunnel::engine::clock::Clock;
 use autofunnel::fact::What;
 use autofunnel::funnel::Files;
 use autofunnel::store::pause::Pausable;
+use autofunnel::store::read::TimelineRow;
 use autofunnel::wire::Method;
 use std::time::{Duration, Instant};
 
@@ -120,5 +121,22 @@ async fn two_workers_on_one_redis_never_exceed_a_budget() {
     assert!((BUDGET - 2 * POINTS..=BUDGET).contains(&points), "{points} of {BUDGET}");
     assert!(refused >= 1 && alerts == 1, "{refused} refused, {alerts} alerts");
     beside.stop().await;
+    running.stop().await;
+}
+
+/// What was given is used up: it comes back to no chunk, and what was refused by the account does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grants_one_after_the_other_use_a_budget_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = run(&files(35), Place::File(folder.path().join("engine.db")), Roles::ALL, Clock::system()).await;
+    for n in 0..4 {
+        let event = format!(r#"{{"id":"e{n}","event":"go","customer":"c{n}"}}"#);
+        assert_eq!(call(&running, Method::Post, "/v1/events", &event).await.0, 202);
+        let ended = |rows: &[TimelineRow]| rows.iter().any(|row| matches!(row.fact.what, What::Finished | What::Stopped));
+        let rows = until(&running, &format!("c{n}"), ended).await;
+        let refused = rows.iter().any(|row| row.fact.why.starts_with("refused: budget"));
+        assert_eq!(refused, n == 3, "{n}");
+    }
+    assert_eq!(given(&running).await, (30, 1, 1));
     running.stop().await;
 }

@@ -213,7 +213,7 @@ impl Engine {
         Engine { process, url }
     }
 
-    fn ask(&self, folder: &TempDir, arguments: &[&str]) -> Output {
+    pub fn ask(&self, folder: &TempDir, arguments: &[&str]) -> Output {
         autofunnel(folder.path())
             .args(arguments)
             .env("AUTOFUNNEL_URL", &self.url)
@@ -223,7 +223,7 @@ impl Engine {
     }
 
     /// Asks again until the answer has what is wanted, at most as long as an engine ever needs for it.
-    fn ask_until(&self, folder: &TempDir, arguments: &[&str], wanted: &str) -> String {
+    pub fn ask_until(&self, folder: &TempDir, arguments: &[&str], wanted: &str) -> String {
         let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
             let answer = self.ask(folder, arguments);
@@ -232,6 +232,12 @@ impl Engine {
             }
             assert!(std::time::Instant::now() < until, "{wanted}: {} {}", out(&answer), talk(&answer));
         }
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     fn signal(&mut self) -> Option<i32> {

@@ -4,14 +4,15 @@
 //! sleeps. Dropping a store without closing it stands for a process that was killed.
 
 use crate::redis::{Disk, Look, Server};
-use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome};
+use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome, Word};
 use autofunnel::event::address::StopKind;
-use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
+use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange, Told};
 use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, Span, Time};
 use autofunnel::lang::value::{Fields, Value};
+use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::quantity::Quantity;
-use autofunnel::store::read::{KeptMessage, RunFilter};
+use autofunnel::store::read::{KeptMessage, LiveSteps, RunFilter};
 use autofunnel::store::sqlite::Mirror;
 use autofunnel::store::{
     Accepted, Begin, CLAIM_INPUTS_MAX, Claim, Commit, Committed, CustomerRow, Delivery, Fate, NewInput, QUARANTINE_AFTER, Retry,
@@ -164,6 +165,8 @@ macro_rules! contract {
                 counts_follow_every_change,
                 an_erased_customer_leaves_nothing_but_the_mark,
                 definitions_stay_while_a_live_run_names_them,
+                a_workspace_is_applied_only_over_the_one_that_it_was_compared_with,
+                live_runs_are_counted_by_step_and_follow_their_version,
                 the_scan_finds_who_was_judged_by_other_definitions,
                 a_token_replaces_the_one_with_its_digest,
                 a_message_is_kept_once,

@@ -112,7 +112,18 @@ impl Home {
         assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
         let listen = Some("127.0.0.1:0".parse().unwrap());
         let (store, token) = (self.place(), Some(TOKEN.to_owned()));
-        start(Start { checked, store, roles: Roles::ALL, listen, clock, doors: Options::default(), token }).await.unwrap()
+        start(Start {
+            checked,
+            store,
+            roles: Roles::ALL,
+            listen,
+            clock,
+            doors: Options::default(),
+            token,
+            secrets: Arc::new(Placeholders),
+        })
+        .await
+        .unwrap()
     }
 }
 

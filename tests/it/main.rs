@@ -1,5 +1,6 @@
 //! Integration tests: one binary, one module per subject.
 
+mod apply;
 mod bad;
 mod beside;
 mod budgets;
@@ -23,7 +24,9 @@ mod rebuild;
 mod redis;
 mod redis_many;
 mod sim;
+mod simulate;
 mod smtp;
+mod tools;
 mod web;
 mod workers;
 

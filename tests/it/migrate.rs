@@ -10,6 +10,7 @@ use autofunnel::event::InputBody;
 use autofunnel::event::address::StopKind;
 use autofunnel::fact::What;
 use autofunnel::lang::time::{DAY_MS, HOUR_MS, Time};
+use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::migrate::{Move, Outcome, Progress, run};
 use autofunnel::store::read::{KeptMessage, RunFilter, TimelineRow};
 use autofunnel::store::redis::RedisStore;
@@ -112,10 +113,11 @@ const OTHERS: u32 = 600;
 
 /// One of every kind of thing in a store.
 async fn fill(stand: &Stand, store: &Arc<dyn Store>) {
-    for (hash, version) in [("d0", "v0"), ("d1", "v1")] {
-        let funnels = vec![("welcome".to_owned(), version.to_owned())];
-        store.put_definitions(hash.to_owned(), funnels, format!("bundle {hash}").into_bytes()).await.unwrap();
-    }
+    let funnels = |version: &str| vec![("welcome".to_owned(), version.to_owned())];
+    store.put_definitions("d0".to_owned(), funnels("v0"), b"bundle d0".to_vec()).await.unwrap();
+    let applied =
+        Applied { hash: "d1".to_owned(), at: Time(START), by: "ada".to_owned(), note: String::new(), before: "d0".to_owned() };
+    assert!(store.apply(Applying { applied, funnels: funnels("v1"), bundle: b"bundle d1".to_vec() }).await.unwrap());
     let token = TokenRow { digest: vec![0, 255, 7], name: "shop".to_owned(), scopes: vec!["ingest".to_owned()], expires: None };
     store.put_token(token).await.unwrap();
     // A run that waits, in an older version.
@@ -250,6 +252,7 @@ async fn seen(store: &Arc<dyn Store>) -> Vec<String> {
     out.push(format!("{:?}", store.outbox(100).await.unwrap()));
     out.push(format!("{:?}", store.tokens().await.unwrap()));
     out.push(format!("{:?}", store.definitions().await.unwrap()));
+    out.push(format!("{:?}", store.applied().await.unwrap()));
     out.push(format!("{:?}", store.customers("ada l".to_owned(), String::new(), 9).await.unwrap()));
     // An input has another number in each store.
     let aside = store.quarantine(100).await.unwrap();

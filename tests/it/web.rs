@@ -43,6 +43,7 @@ fn settings() -> Settings {
         quiet_hours: None,
         caps: Vec::new(),
         offers: None,
+        holdout: None,
         channels: BTreeMap::new(),
         address: None,
         clicks: Vec::new(),

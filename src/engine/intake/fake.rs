@@ -11,6 +11,7 @@ use crate::lang::node;
 use crate::lang::time::{Span, Time};
 use crate::money::Currency;
 use crate::source::Source;
+use crate::store::applied::{Applied, Applying};
 use crate::store::pause::{Pausable, Pause};
 use crate::store::quantity::Quantity;
 use crate::store::read::*;
@@ -38,6 +39,7 @@ pub fn settings() -> Settings {
         quiet_hours: None,
         caps: Vec::new(),
         offers: None,
+        holdout: None,
         channels: BTreeMap::new(),
         address: None,
         clicks: Vec::new(),
@@ -155,6 +157,12 @@ impl FakeStore {
             iteration: 1,
             decision: 0,
             deadline: None,
+            ghost: false,
+            put_off: None,
+            tried: 0,
+            by: 0,
+            gifts: Vec::new(),
+            best: None,
             look: None,
             released: false,
             unknown: Some("no answer".to_owned()),
@@ -215,6 +223,10 @@ impl ReadSide for FakeStore {
         self.read(|rows| {
             rows.runs.iter().filter(|run| filter.funnel.is_empty() || run.funnel == filter.funnel).take(max).cloned().collect()
         })
+    }
+
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
+        self.nothing()
     }
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
@@ -377,6 +389,18 @@ impl Store for FakeStore {
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<(String, Vec<u8>)>>> {
         self.nothing()
+    }
+
+    fn apply(&self, _applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        self.read(|_| false)
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        self.nothing()
+    }
+
+    fn bundle(&self, _hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        self.read(|_| None)
     }
 
     fn wake_unjudged(&self, _hash: String, _after: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {

@@ -167,7 +167,10 @@ impl Intake {
 }
 
 /// Checks one row.
-fn read_row(row: Value, world: &World, now: Time) -> Result<NewInput, Refusal> {
+///
+/// # Errors
+/// One sentence with the field that is wrong.
+pub fn read_row(row: Value, world: &World, now: Time) -> Result<NewInput, Refusal> {
     if row.get("event").is_some() {
         let sent = event::read(row, &world.settings, now)?;
         if !sent.timed {

@@ -25,7 +25,7 @@ pub const FIELDS: &[Field] = &[
     Field::optional(
         "membership_owner",
         Shape::Word(OWNERS),
-        "who says what membership a customer has: `events` (membership_* events, default) or `api`",
+        "who says what membership a customer has: `events` (membership_* events, default), `api`, or the engine itself with its steps (`account`)",
     ),
     Field::optional(
         "events",
@@ -44,6 +44,11 @@ pub const FIELDS: &[Field] = &[
         "most marketing messages in a period; all caps hold together (default: none)",
     ),
     Field::optional("offers", Shape::Object(OFFERS_FIELDS), "the cool-down between offers, over all funnels (default: none)"),
+    Field::optional(
+        "holdout",
+        holdout::SHAPE,
+        "so many customers are left alone by every funnel, and measured all the same (default: none)",
+    ),
     Field::optional("channels", Shape::Object(CHANNEL_FIELDS), "which provider carries which channel (default: inbox for all)"),
     Field::optional(
         "address",
@@ -106,7 +111,7 @@ pub const CHANNEL_FIELDS: &[Field] = &[
 ];
 
 const UNKNOWN: &[&str] = &["create", "refuse"];
-const OWNERS: &[&str] = &["events", "api"];
+const OWNERS: &[&str] = &["events", "api", "account"];
 const PER: &[&str] = &["day", "week", "month"];
 const TYPES: &[&str] = &["text", "number", "bool", "date", "time"];
 
@@ -130,12 +135,17 @@ impl Settings {
             currency,
             create_unknown: field("unknown").and_then(|node| shape::word(node, UNKNOWN, faults)) != Some("refuse"),
             profile: named(field("profile"), PROFILE_FIELDS_MAX, "profile fields", faults, profile_field),
-            membership_owner: if owner == Some("api") { MembershipOwner::Api } else { MembershipOwner::Events },
+            membership_owner: match owner {
+                Some("api") => MembershipOwner::Api,
+                Some("account") => MembershipOwner::Account,
+                _ => MembershipOwner::Events,
+            },
             events: named(field("events"), EVENTS_MAX, "custom events", faults, custom_event),
             keep: field("keep").and_then(|node| length(node, faults)).unwrap_or(Span::days(KEEP_DAYS_DEFAULT)),
             quiet_hours: field("quiet_hours").and_then(|node| quiet_hours(node, faults)),
             caps: field("caps").map(|node| caps(node, faults)).unwrap_or_default(),
             offers: field("offers").and_then(|node| offers(node, faults)),
+            holdout: field("holdout").and_then(|node| Share::read(node, faults)),
             channels: field("channels").map(|node| channels(node, &providers, faults)).unwrap_or_default(),
             address: field("address").and_then(|node| public_address(node, faults)),
             clicks: field("clicks").map_or_else(|| vec!["email".to_owned()], |node| clicks(node, faults)),

@@ -18,6 +18,7 @@ pub mod functions;
 mod judge;
 mod lex;
 mod names;
+mod nearest;
 mod number;
 mod parse;
 mod questions;
@@ -26,6 +27,7 @@ mod structured;
 mod tests;
 
 pub use judge::{Evaluated, SEEN_MAX, STEPS_MAX};
+pub use nearest::nearest;
 pub use parse::{NESTING_MAX, NODES_MAX, SOURCE_BYTES_MAX};
 
 use super::diag::{Faults, Place};

@@ -122,6 +122,7 @@ impl Copy<'_> {
         self.target.versions(&versions, current.as_deref()).await?;
         self.target.tokens(&self.source.tokens()?).await?;
         self.target.pauses(&self.source.pauses()?).await?;
+        self.target.applied(&self.source.applied()?).await?;
         self.customers().await?;
         self.target.live_runs(&live_runs(self.source)?).await?;
         self.effects().await?;

@@ -303,7 +303,7 @@ const OWN: u32 = 8;
 fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -> (Sent, Op) {
     let handed = commit.hand_over && !commit.effects.is_empty() && !commit.erase;
     let shown = digest::shown(&commit.index);
-    let versions = live_runs(&commit.runs, &commit.began);
+    let versions = live_runs(&commit.runs, &commit.began, &commit.moved);
     let told = tell(&mut commit, flight.shown != shown, at.now);
     let document = write_record(commit.base + 1, commit.gate, digest::judged(&commit.judged), shown, &commit.document);
     let wake = commit.wake.filter(|_| !commit.erase).map(|wake| wake.0);
@@ -444,12 +444,14 @@ fn tell(commit: &mut Commit, line: bool, at: Time) -> Option<Told> {
 }
 
 /// What a turn adds to the number of live runs of each version.
-fn live_runs(runs: &[RunRow], began: &[u64]) -> Vec<(String, i64)> {
+fn live_runs(runs: &[RunRow], began: &[u64], moved: &[(String, String, String)]) -> Vec<(String, i64)> {
     let mut sums: Vec<(String, i64)> = Vec::new();
-    for run in runs {
+    let changed = runs.iter().map(|run| {
         let ended = matches!(run.state.as_str(), "finished" | "exited" | "stopped");
-        let by = i64::from(began.contains(&run.run)) - i64::from(ended);
-        let name = format!("{} {}", run.funnel, run.version);
+        (format!("{} {}", run.funnel, run.version), i64::from(began.contains(&run.run)) - i64::from(ended))
+    });
+    let moved = moved.iter().flat_map(|(funnel, from, to)| [(format!("{funnel} {from}"), -1), (format!("{funnel} {to}"), 1)]);
+    for (name, by) in changed.chain(moved) {
         match sums.iter_mut().find(|(other, _)| *other == name) {
             Some(sum) => sum.1 += by,
             None => sums.push((name, by)),
@@ -530,8 +532,13 @@ mod tests {
             entered: Time(0),
             until: None,
         };
-        assert_eq!(live_runs(&[run(1, "waiting")], &[1]), [("f v".to_owned(), 1)]);
-        assert_eq!(live_runs(&[run(1, "held"), run(2, "exited")], &[]), [("f v".to_owned(), -1)]);
-        assert_eq!(live_runs(&[run(1, "finished"), run(2, "waiting")], &[1]), []);
+        assert_eq!(live_runs(&[run(1, "waiting")], &[1], &[]), [("f v".to_owned(), 1)]);
+        assert_eq!(live_runs(&[run(1, "held"), run(2, "exited")], &[], &[]), [("f v".to_owned(), -1)]);
+        assert_eq!(live_runs(&[run(1, "finished"), run(2, "waiting")], &[1], &[]), []);
+        let moved = [("f".to_owned(), "u".to_owned(), "v".to_owned())];
+        let both = |n: i64| [("f v".to_owned(), n), ("f u".to_owned(), -1)];
+        assert_eq!(live_runs(&[run(1, "waiting")], &[], &moved), both(1));
+        // It moved and ended: it is gone from the version before, and was never live in this one.
+        assert_eq!(live_runs(&[run(1, "finished")], &[], &moved), both(1)[1..]);
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing works on the store meanwhile: a mark says that it is not whole, and an engine that finds the mark
 //! does not start. Everything is written so that it may be written again: whoever was interrupted goes on.
 
+use super::super::applied::Applied;
 use super::super::migrate::item::{Customer, Outbound, Seen, Version};
 use super::super::pause::Pause;
 use super::super::{StoreError, StoreResult, TokenRow};
@@ -406,6 +407,22 @@ impl Target {
             let mut set = command("HSET", meta("pauses"));
             set.arg(pause.of.name()).arg(kept).arg("change").arg(1);
             commands.push(set);
+        }
+        self.ask(&commands).await.map(|_| ())
+    }
+
+    /// Writes what was applied, newest first, in the place of what was written before.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn applied(&self, applied: &[Applied]) -> StoreResult<()> {
+        let mut commands = vec![command("DEL", meta("applied"))];
+        for one in applied {
+            let kept = serde_json::to_string(one)
+                .map_err(|why| StoreError::Fatal(format!("cannot write down who applied what: {why}")))?;
+            let mut push = command("RPUSH", meta("applied"));
+            push.arg(kept);
+            commands.push(push);
         }
         self.ask(&commands).await.map(|_| ())
     }

@@ -1,6 +1,7 @@
 //! What is kept for everybody: definitions, tokens, the messages of the development inbox; the scan after
 //! a change of definitions; and what has outlived its time.
 
+use super::super::applied::{APPLIED_MAX, Applied, Applying};
 use super::super::read::{KeptMessage, ReadSide};
 use super::super::told::Told;
 use super::super::{Bundle, StoreError, StoreResult, TokenRow, digest};
@@ -15,6 +16,23 @@ use std::collections::BTreeSet;
 
 /// Customers looked at by one question of the scan.
 const SCAN_ROWS: usize = 500;
+
+/// Makes a version current if the one before it still is. Its funnels are kept as [`Kept`] has them.
+const APPLY: &str = r#"
+local current = redis.call('GET', KEYS[1]) or ''
+if current ~= ARGV[1] then
+  -- The answer to the same request may have been lost.
+  if current == ARGV[2] and redis.call('LINDEX', KEYS[5], 0) == ARGV[5] then return 1 end
+  return 0
+end
+local seq = redis.call('HINCRBY', KEYS[2], 'definitions', 1)
+redis.call('HSETNX', KEYS[3], ARGV[2], ARGV[3])
+redis.call('HSETNX', KEYS[4], ARGV[2], '{"seq":' .. string.format('%d', seq) .. ',"funnels":' .. ARGV[4] .. '}')
+redis.call('LPUSH', KEYS[5], ARGV[5])
+redis.call('LTRIM', KEYS[5], 0, tonumber(ARGV[6]) - 1)
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"#;
 
 /// A kept workspace version besides its bundle.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -39,6 +57,37 @@ impl Inner {
         current.arg(meta("current")).arg(&hash);
         self.plain(&[bundles, names]).await?;
         self.plain(&[current]).await.map(|_| ())
+    }
+
+    /// [`super::super::Store::apply`]. One script on the keys of one slot: all of it or nothing.
+    pub async fn apply(&self, applying: Applying) -> StoreResult<bool> {
+        let wrong = |why: serde_json::Error| StoreError::Fatal(format!("cannot write down who applied what: {why}"));
+        let Applying { applied, funnels, bundle } = applying;
+        let mut apply = redis::cmd("EVAL");
+        apply.arg(APPLY).arg(5);
+        for name in ["current", "store", "bundles", "funnels", "applied"] {
+            apply.arg(meta(name));
+        }
+        let funnels = serde_json::to_string(&funnels).map_err(wrong)?;
+        let noted = serde_json::to_string(&applied).map_err(wrong)?;
+        apply.arg(&applied.before).arg(&applied.hash).arg(bundle).arg(funnels).arg(noted).arg(APPLIED_MAX);
+        Ok(self.plain(&[apply]).await?.first().map_or(0, value::int) == 1)
+    }
+
+    /// [`super::super::Store::applied`].
+    pub async fn applied(&self) -> StoreResult<Vec<Applied>> {
+        let mut all = redis::cmd("LRANGE");
+        all.arg(meta("applied")).arg(0).arg(-1);
+        let rows = self.plain(&[all]).await?.into_iter().flat_map(value::list).map(value::bytes);
+        rows.map(|row| serde_json::from_slice(&row).map_err(|_| value::strange("what was applied"))).collect()
+    }
+
+    /// [`super::super::Store::bundle`].
+    pub async fn bundle(&self, hash: String) -> StoreResult<Option<Vec<u8>>> {
+        let mut get = redis::cmd("HGET");
+        get.arg(meta("bundles")).arg(hash);
+        let found = self.plain(&[get]).await?.into_iter().next().map(value::bytes);
+        Ok(found.filter(|bundle| !bundle.is_empty()))
     }
 
     /// [`super::super::Store::definitions`].

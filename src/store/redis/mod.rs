@@ -16,6 +16,7 @@
 //! - Nothing is unpacked without a bound, and nothing lists or counts over Redis: the read side is SQLite
 //!   tables that follow the fact streams (`follow`).
 
+use super::applied::{Applied, Applying};
 use super::pause::{Pausable, Pause};
 use super::quantity::Quantity;
 use super::sqlite::Mirror;
@@ -30,7 +31,7 @@ use clock::Clock;
 use futures_util::future::BoxFuture;
 use memory::Memory;
 use pump::{Op, Pump, Reply};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -143,6 +144,8 @@ struct Inner {
     follower: follow::Signals,
     /// Redis has come back older than it was: nothing is sent until a person says so.
     paused: AtomicBool,
+    /// An operator's last word that had been given when the server's clock was as it should be.
+    confirmed: AtomicI64,
     /// Up to which of the connections made again the server was found to be what it was.
     recognised: tokio::sync::Mutex<u64>,
     /// Every write is on disk before it is answered.
@@ -228,6 +231,7 @@ impl Inner {
             // Registered before the look: a change between the look and the sleep is not missed.
             woken.as_mut().enable();
             let next = match which {
+                _ if self.clock.jumps.by().is_some() => memory::NEVER,
                 Work::Turns => self.memory().turns_at(),
                 Work::Effects if self.paused.load(Ordering::Acquire) => memory::NEVER,
                 Work::Effects => self.memory().effects_at(),
@@ -285,6 +289,10 @@ where
 impl Store for RedisStore {
     fn now(&self) -> Time {
         self.inner.clock.now()
+    }
+
+    fn clock_jump(&self) -> Option<i64> {
+        self.inner.clock.jumps.by()
     }
 
     fn share(&self) -> f64 {
@@ -384,6 +392,18 @@ impl Store for RedisStore {
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
         Box::pin(self.inner.definitions())
+    }
+
+    fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.inner.apply(applying))
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        Box::pin(self.inner.applied())
+    }
+
+    fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        Box::pin(self.inner.bundle(hash))
     }
 
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {

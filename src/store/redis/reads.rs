@@ -2,7 +2,8 @@
 //! put aside is asked of Redis itself, a bounded number of rows per shard.
 
 use super::super::read::{
-    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
+    Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+    Waiting,
 };
 use super::super::sqlite::Mirror;
 use super::super::{CustomerRow, Record, RunRow, StoreError, StoreResult};
@@ -241,6 +242,10 @@ impl ReadSide for RedisStore {
 
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
         Box::pin(async move { self.inner.side().await?.runs(filter, max).await })
+    }
+
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
+        Box::pin(async move { self.inner.side().await?.live_steps().await })
     }
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {

@@ -1,6 +1,7 @@
 //! Reading a whole store from its file, for the move to another store. The file is locked, so no engine works
 //! on it, and it is not changed.
 
+use super::super::applied::Applied;
 use super::super::migrate::item::{Customer, Inbound, Outbound, PutAside, Seen, Version};
 use super::super::pause::Pause;
 use super::super::{StoreError, StoreResult, TokenRow};
@@ -253,6 +254,14 @@ impl Source {
     /// When the file cannot be read.
     pub fn pauses(&self) -> StoreResult<Vec<Pause>> {
         super::pause::pauses(&self.db).map_err(|why| self.fail(&why))
+    }
+
+    /// What was applied, newest first.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn applied(&self) -> StoreResult<Vec<Applied>> {
+        keep::applied(&self.db).map_err(|why| self.fail(&why))
     }
 
     /// All tokens.

@@ -1,9 +1,11 @@
 //! What is kept for everybody: definitions, tokens, and the messages of the development inbox.
 
+use super::super::applied::{Applied, Applying, note};
 use super::super::read::KeptMessage;
-use super::super::{Bundle, TokenRow};
-use super::call::{Call, Done, Phase, Points, let_be};
+use super::super::{Bundle, StoreError, TokenRow};
+use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::figure::RUN_TALLY;
+use super::schema::{meta, set_meta};
 use super::writer::Core;
 use crate::customer::codec::encode;
 use crate::lang::time::Time;
@@ -11,6 +13,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 /// The failpoints around what is kept.
 pub const POINTS: Option<Points> = Some(Points { before: "sqlite.keep.before", after: "sqlite.keep.after" });
+
+/// The setting with the hash of the current definitions.
+const CURRENT: &str = "definitions";
+/// The setting with what was applied.
+const APPLIED: &str = "applied";
 
 /// Funnels with their versions.
 type Funnels = Vec<(String, String)>;
@@ -22,6 +29,10 @@ pub const PUT_DEFINITIONS: Call<(String, Funnels, Vec<u8>), ()> = Call {
     run: |core, (hash, funnels, bundle)| core.put_definitions(hash, funnels, bundle),
     lost: let_be,
 };
+
+/// [`super::Store::apply`].
+pub const APPLY: Call<Applying, bool> =
+    Call { phase: Phase::Write, points: POINTS, run: |core, applying| core.apply(applying), lost: let_be };
 
 /// [`super::Store::put_token`].
 pub const PUT_TOKEN: Call<TokenRow, ()> =
@@ -48,6 +59,20 @@ impl Core {
             )?
             .execute([hash])?;
         Ok(())
+    }
+
+    fn apply(&mut self, applying: &Applying) -> Done<bool> {
+        let applied = &applying.applied;
+        let current: Option<String> = meta(&self.db, CURRENT)?;
+        if current.unwrap_or_default() != applied.before {
+            return Ok(false);
+        }
+        self.put_definitions(&applied.hash, &applying.funnels, &applying.bundle)?;
+        let all = note(applied_so_far(&self.db)?, applied.clone());
+        let text = serde_json::to_string(&all)
+            .map_err(|why| Fail::Refused(StoreError::Fatal(format!("cannot write down who applied what: {why}"))))?;
+        set_meta(&self.db, APPLIED, text)?;
+        Ok(true)
     }
 
     fn put_token(&mut self, token: &TokenRow) -> Done<()> {
@@ -88,6 +113,27 @@ pub fn definitions(db: &Connection) -> rusqlite::Result<Vec<Bundle>> {
     }
     let mut read = db.prepare_cached("SELECT bundle FROM definition WHERE hash = ?1")?;
     hashes.into_iter().map(|hash| read.query_row([&hash], |row| row.get(0)).map(|bundle| (hash, bundle))).collect()
+}
+
+fn applied_so_far(db: &Connection) -> rusqlite::Result<Vec<Applied>> {
+    let kept: Option<String> = meta(db, APPLIED)?;
+    let read = |text: String| {
+        serde_json::from_str(&text)
+            .map_err(|why| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(why)))
+    };
+    kept.map_or_else(|| Ok(Vec::new()), read)
+}
+
+/// What was applied, newest first.
+pub fn applied(db: &Connection) -> rusqlite::Result<Vec<Applied>> {
+    let mut all = applied_so_far(db)?;
+    all.reverse();
+    Ok(all)
+}
+
+/// The files of a version.
+pub fn bundle(db: &Connection, hash: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    db.prepare_cached("SELECT bundle FROM definition WHERE hash = ?1")?.query_row([hash], |row| row.get(0)).optional()
 }
 
 /// Funnel and version of every live run.

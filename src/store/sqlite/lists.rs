@@ -1,8 +1,8 @@
 //! The read side's questions.
 
 use super::super::read::{
-    Counts, Figure, KeptMessage, LIST_MARK, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
-    Waiting,
+    Counts, Figure, KeptMessage, LIST_MARK, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter,
+    TimelineRow, Waiting,
 };
 use super::super::{CustomerRow, Record, RunRow, StoreResult};
 use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY};
@@ -74,6 +74,10 @@ impl<B: FileBacked + ?Sized> ReadSide for B {
 
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
         ask(self.readers(), move |db| run::list(db, &filter, page(max)))
+    }
+
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
+        ask(self.readers(), run::live_steps)
     }
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {

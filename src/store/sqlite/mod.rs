@@ -18,6 +18,8 @@
 //! - Memory changes only after the commit: a failed transaction leaves it as it was.
 //! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
 
+use super::applied::{Applied, Applying};
+use super::jump::Jumps;
 use super::pause::{Pausable, Pause};
 use super::quantity::Quantity;
 use super::{
@@ -111,6 +113,8 @@ impl Default for Retention {
 pub struct Options {
     /// The engine's clock.
     pub clock: Clock,
+    /// Knows whether the clock has jumped.
+    pub jumps: Option<Arc<Jumps>>,
     /// How many milliseconds of the clock pass in a real one; 1 except in a demonstration.
     pub scale: f64,
     /// Memory for pages of the file, in KiB.
@@ -130,6 +134,7 @@ impl Options {
     pub fn new(clock: Clock) -> Options {
         Options {
             clock,
+            jumps: None,
             scale: 1.0,
             cache_kib: 16 * 1024,
             recent_bytes: 4 * 1024 * 1024,
@@ -159,6 +164,9 @@ impl SqliteStore {
     }
 
     async fn claims(&self, max: usize) -> StoreResult<Vec<Claim>> {
+        if self.clock_jump().is_some() {
+            return Ok(Vec::new());
+        }
         let raw = self.thread.run(claim::CLAIM, max, 1).await?;
         let mut claims = Vec::with_capacity(raw.len());
         for raw in raw {
@@ -203,6 +211,8 @@ impl SqliteStore {
                 return;
             }
             let ahead = signal.next.load(Ordering::Acquire).saturating_sub(self.thread.shared.now().0);
+            // While nothing is handed out there is nothing to wake up for, and nobody tells when that is over.
+            let ahead = if self.clock_jump().is_some() { WAIT_MS_MAX as i64 } else { ahead };
             if ahead <= 0 {
                 return;
             }
@@ -216,6 +226,10 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn now(&self) -> Time {
         self.thread.shared.now()
+    }
+
+    fn clock_jump(&self) -> Option<i64> {
+        self.thread.shared.options.jumps.as_ref().and_then(|jumps| jumps.by())
     }
 
     fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>> {
@@ -266,6 +280,9 @@ impl Store for SqliteStore {
 
     fn claim_effects(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>> {
         Box::pin(async move {
+            if self.clock_jump().is_some() {
+                return Ok(Vec::new());
+            }
             let raw = self.thread.run(outbox::CLAIM_EFFECTS, max, 1).await?;
             Ok(raw.into_iter().filter_map(outbox::RawDelivery::decode).collect())
         })
@@ -320,6 +337,18 @@ impl Store for SqliteStore {
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
         self.readers.ask(keep::definitions)
+    }
+
+    fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.thread.run(keep::APPLY, applying, 1))
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        self.readers.ask(keep::applied)
+    }
+
+    fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        self.readers.ask(move |db| keep::bundle(db, &hash))
     }
 
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {

@@ -3,7 +3,7 @@
 //! Only one index follows the changes of a run (kind, state, entry): a run changes several times in its
 //! life, and each index of the state costs as much as the row. All lists are merged from that index.
 
-use super::super::read::RunFilter;
+use super::super::read::{LiveSteps, RunFilter};
 use super::super::{RunRow, StoreError};
 use super::call::{Done, Fail};
 use super::figure::RUN_TALLY;
@@ -154,6 +154,19 @@ pub fn list(db: &Connection, filter: &RunFilter, max: usize) -> rusqlite::Result
          JOIN kind k ON k.num = r.kind JOIN customer c ON c.num = r.place >> ?2 WHERE r.place = ?1",
     )?;
     places.into_iter().take(max).map(|(_, place)| read.query_row([place, i64::from(RUN_BITS)], run_row)).collect()
+}
+
+/// Live runs by funnel, version and step.
+pub fn live_steps(db: &Connection) -> rusqlite::Result<Vec<LiveSteps>> {
+    let mut read = db.prepare_cached(
+        "SELECT k.funnel, k.version, r.step, count(*) FROM run r JOIN kind k ON k.num = r.kind
+         WHERE r.state < ?1 GROUP BY k.funnel, k.version, r.step ORDER BY k.funnel, k.version, r.step",
+    )?;
+    let row = |row: &Row<'_>| {
+        let count = row.get::<_, i64>(3)? as u64;
+        Ok(LiveSteps { funnel: row.get(0)?, version: row.get(1)?, step: row.get(2)?, count })
+    };
+    read.query_map([FIRST_ENDED], row)?.collect()
 }
 
 /// Entry and place of a customer's runs that the filter lets through.

@@ -12,3 +12,4 @@ pub mod pauses;
 pub mod quarantine;
 pub mod review;
 pub mod tokens;
+pub mod workspace;

@@ -69,6 +69,8 @@ async fn the_contract_holds_over_a_cluster() {
             a_restart_hands_everything_out_anew,
             figures_sum_up_by_day,
             definitions_stay_while_a_live_run_names_them,
+            a_workspace_is_applied_only_over_the_one_that_it_was_compared_with,
+            live_runs_are_counted_by_step_and_follow_their_version,
         ]
     );
     if long() {

@@ -28,6 +28,74 @@ pub async fn definitions_stay_while_a_live_run_names_them(stand: &dyn Stand) {
     assert_eq!(hashes().await, ["d2"]);
 }
 
+pub async fn a_workspace_is_applied_only_over_the_one_that_it_was_compared_with(stand: &dyn Stand) {
+    let store = open(stand);
+    let apply = async |hash: &str, before: &str| {
+        let applied = Applied {
+            hash: hash.to_owned(),
+            at: store.now(),
+            by: "ada".to_owned(),
+            note: format!("to {hash}"),
+            before: before.to_owned(),
+        };
+        let funnels = vec![("f".to_owned(), format!("v-{hash}"))];
+        store.apply(Applying { applied, funnels, bundle: format!("bundle {hash}").into_bytes() }).await.unwrap()
+    };
+    let current = async || store.definitions().await.unwrap().first().map(|(hash, _)| hash.clone());
+    assert!(store.applied().await.unwrap().is_empty());
+    store.put_definitions("d1".to_owned(), vec![("f".to_owned(), "v-d1".to_owned())], b"bundle d1".to_vec()).await.unwrap();
+    assert!(!apply("d2", "").await, "there is one already");
+    assert!(apply("d2", "d1").await);
+    assert!(!apply("d3", "d1").await, "somebody else was faster");
+    assert_eq!(current().await.as_deref(), Some("d2"));
+    assert!(apply("d3", "d2").await);
+    assert!(apply("d1", "d3").await, "going back");
+    assert_eq!(store.definitions().await.unwrap(), [("d1".to_owned(), b"bundle d1".to_vec())]);
+    let told: Vec<(String, String, String)> =
+        store.applied().await.unwrap().into_iter().map(|a| (a.hash, a.before, a.note)).collect();
+    let wanted = [("d1", "d3", "to d1"), ("d3", "d2", "to d3"), ("d2", "d1", "to d2")];
+    assert_eq!(told, wanted.map(|(hash, before, note)| (hash.to_owned(), before.to_owned(), note.to_owned())));
+    assert_eq!(store.bundle("d3".to_owned()).await.unwrap().as_deref(), Some(b"bundle d3".as_slice()));
+    assert_eq!(store.bundle("d4".to_owned()).await.unwrap(), None);
+}
+
+pub async fn live_runs_are_counted_by_step_and_follow_their_version(stand: &dyn Stand) {
+    let store = open(stand);
+    let put = async |hash: &str, version: &str| {
+        store
+            .put_definitions(hash.to_owned(), vec![("f".to_owned(), version.to_owned())], hash.as_bytes().to_vec())
+            .await
+            .unwrap();
+    };
+    let hashes = async || store.definitions().await.unwrap().into_iter().map(|(hash, _)| hash).collect::<Vec<_>>();
+    put("d1", "v1").await;
+    for (customer, state) in [("anna", "waiting"), ("ben", "held"), ("cleo", "finished")] {
+        make_with(&store, customer, |first| {
+            (first.runs, first.began) = (vec![run_row(customer, 1, "f", "v1", state, START)], vec![1]);
+        })
+        .await;
+    }
+    let at = |version: &str, count| LiveSteps { funnel: "f".into(), version: version.into(), step: "s".into(), count };
+    let steps = async || {
+        let mut all = store.live_steps().await.unwrap();
+        all.iter_mut().for_each(|at| at.step = "s".to_owned());
+        all
+    };
+    assert_eq!(steps().await, [at("v1", 2)]);
+    put("d2", "v2").await;
+    let moves = vec![("f".to_owned(), "v1".to_owned(), "v2".to_owned())];
+    for (customer, state) in [("anna", "waiting"), ("ben", "exited")] {
+        assert_eq!(hashes().await, ["d2", "d1"], "{customer} is still in the version before");
+        let claim = take(&store, customer).await;
+        let moved = if state == "waiting" { moves.clone() } else { Vec::new() };
+        let version = if state == "waiting" { "v2" } else { "v1" };
+        let runs = vec![run_row(customer, 1, "f", version, state, START)];
+        assert_eq!(commit(&store, Commit { runs, moved, ..turn(&claim) }).await, Committed::Done);
+    }
+    assert_eq!(hashes().await, ["d2"], "nobody is in the version before");
+    assert_eq!(steps().await, [at("v2", 1)]);
+}
+
 pub async fn the_scan_finds_who_was_judged_by_other_definitions(stand: &dyn Stand) {
     let store = open(stand);
     for (customer, judged) in [("e", "d1"), ("b", "d2"), ("d", "d1"), ("a", "d3"), ("c", "d1")] {

@@ -43,7 +43,18 @@ pub async fn engine_with(files: &Files, store: Place) -> Running {
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let token = Some(TOKEN.to_owned());
-    start(Start { checked, store, roles: Roles::ALL, listen, clock, doors: Options::default(), token }).await.unwrap()
+    start(Start {
+        checked,
+        store,
+        roles: Roles::ALL,
+        listen,
+        clock,
+        doors: Options::default(),
+        token,
+        secrets: std::sync::Arc::new(Placeholders),
+    })
+    .await
+    .unwrap()
 }
 
 pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> u16 {

@@ -9,10 +9,11 @@ use super::state::{Clock, Fate, Shared, State};
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
-    Counts, Figure, KeptMessage, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
+    Counts, Figure, KeptMessage, LiveSteps, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
 };
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, NewInput, Record, Retry, RunRow,
@@ -317,6 +318,18 @@ impl Store for Faulty {
         self.store.definitions()
     }
 
+    fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        self.store.apply(applying)
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        self.store.applied()
+    }
+
+    fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        self.store.bundle(hash)
+    }
+
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
         self.store.wake_unjudged(hash, after, max)
     }
@@ -367,6 +380,10 @@ impl ReadSide for Faulty {
 
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
         self.store.runs(filter, max)
+    }
+
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
+        self.store.live_steps()
     }
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {

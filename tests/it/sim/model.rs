@@ -5,10 +5,12 @@ use crate::contract::{Stand, TestClock};
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
-    Counts, Figure, KeptMessage, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
+    Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+    Waiting,
 };
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, Fate, LINK_KEY_BYTES, NewInput, Record,
@@ -173,6 +175,18 @@ impl Store for ModelStore {
         self.ask(Truth::definitions)
     }
 
+    fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.apply(applying))
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        self.ask(|truth| truth.applied.iter().rev().cloned().collect())
+    }
+
+    fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
+        self.ask(move |truth| truth.bundle(&hash))
+    }
+
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
         self.call(|truth, _| truth.wake_unjudged(&hash, &after, max))
     }
@@ -296,6 +310,10 @@ impl ReadSide for ModelStore {
             rows.sort_by_key(|run| run.entered);
             page(rows, true, max)
         })
+    }
+
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
+        self.ask(Truth::live_steps)
     }
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {

@@ -11,6 +11,7 @@ use autofunnel::event::address::Address;
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{MINUTE_MS, Time};
+use autofunnel::store::applied::Applied;
 use autofunnel::store::pause::Pauses;
 use autofunnel::store::read::{KeptMessage, QuarantineRow};
 use autofunnel::store::{
@@ -147,6 +148,8 @@ pub struct Truth {
     /// What was taken of quantities.
     quantities: BTreeMap<String, i64>,
     definitions: Vec<(Bundle, Vec<(String, String)>)>,
+    /// What was applied, oldest first.
+    pub applied: Vec<Applied>,
     addresses: BTreeMap<Address, addresses::Known>,
     /// Effects by the providers' own ids.
     pub references: BTreeMap<Address, String>,
@@ -178,6 +181,7 @@ impl Truth {
             pauses: Pauses::default(),
             quantities: BTreeMap::new(),
             definitions: Vec::new(),
+            applied: Vec::new(),
             addresses: BTreeMap::new(),
             references: BTreeMap::new(),
         }

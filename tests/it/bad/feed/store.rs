@@ -3,6 +3,7 @@
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::*;
@@ -58,6 +59,10 @@ impl ReadSide for Sink {
     }
 
     fn runs(&self, _filter: RunFilter, _max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
+        never()
+    }
+
+    fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
         never()
     }
 
@@ -185,6 +190,18 @@ impl Store for Sink {
     }
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
+        never()
+    }
+
+    fn apply(&self, _applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
+        never()
+    }
+
+    fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        never()
+    }
+
+    fn bundle(&self, _hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
         never()
     }
 

@@ -4,8 +4,11 @@ use super::super::bug::Bug;
 use super::{Truth, is_live};
 use autofunnel::customer::codec;
 use autofunnel::lang::time::{HOUR_MS, Time};
+use autofunnel::store::applied::Applying;
 use autofunnel::store::quantity::{Quantity, given};
+use autofunnel::store::read::LiveSteps;
 use autofunnel::store::{Bundle, Work};
+use std::collections::BTreeMap;
 
 impl Truth {
     /// Takes from a quantity.
@@ -41,6 +44,32 @@ impl Truth {
             }
         }
         out
+    }
+
+    /// See [`autofunnel::store::Store::apply`].
+    pub fn apply(&mut self, applying: Applying) -> bool {
+        let current = self.definitions.last().map_or(String::new(), |((hash, _), _)| hash.clone());
+        if current != applying.applied.before {
+            return false;
+        }
+        self.put_definitions(applying.applied.hash.clone(), applying.funnels, applying.bundle);
+        self.applied.push(applying.applied);
+        true
+    }
+
+    /// See [`autofunnel::store::Store::bundle`].
+    pub fn bundle(&self, hash: &str) -> Option<Vec<u8>> {
+        self.definitions.iter().find(|((kept, _), _)| kept == hash).map(|((_, bundle), _)| bundle.clone())
+    }
+
+    /// See [`autofunnel::store::read::ReadSide::live_steps`].
+    pub fn live_steps(&self) -> Vec<LiveSteps> {
+        let mut counts: BTreeMap<(String, String, String), u64> = BTreeMap::new();
+        for run in self.runs.values().filter(|run| is_live(run)) {
+            *counts.entry((run.funnel.clone(), run.version.clone(), run.step.clone())).or_default() += 1;
+        }
+        let row = |((funnel, version, step), count)| LiveSteps { funnel, version, step, count };
+        counts.into_iter().map(row).collect()
     }
 
     /// See [`autofunnel::store::Store::wake_unjudged`].

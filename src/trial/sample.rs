@@ -1,0 +1,73 @@
+//! A dated sample of what a funnel does: for a made-up customer, or for the one of a test.
+
+use super::{clock, play, read};
+use crate::event::{ConsentChange, Input, InputBody, MembershipChange, ProfileChange};
+use crate::fact::sentence::sentence;
+use crate::fact::{Fact, What};
+use crate::funnel::settings::CHANNELS;
+use crate::funnel::{Definitions, Workspace};
+use crate::lang::diag::Faults;
+use crate::lang::node::Node;
+use crate::lang::time::{DAY_MS, Time, Zone};
+use crate::lang::value::{Fields, Value};
+use crate::play::Player;
+
+/// So long a sample goes on, in days.
+const DAYS: i64 = 400;
+/// The term of the sample customer's membership, in days.
+const TERM_DAYS: i64 = 30;
+
+/// What happens to one customer in one funnel, a line each: the time in her zone, then what and why.
+pub fn made_up(definitions: &Definitions, funnel: &str, at: Time) -> Vec<String> {
+    let workspace = &definitions.current;
+    let mut player = Player::new(definitions, super::CUSTOMER, at);
+    let body = InputBody::Profile(somebody(workspace, at));
+    player.backlog(vec![Input { accepted_at: at, body }], at);
+    let properties: Fields =
+        [("amount", Value::Int(30)), ("order_id", Value::from("1001"))].map(|(name, value)| (name.to_owned(), value)).into();
+    player.input(at, InputBody::Enrol { funnel: funnel.to_owned(), id: "sample".to_owned(), properties });
+    player.run_until(at.plus_ms(DAYS * DAY_MS));
+    lines(&player, funnel, workspace.settings.zone)
+}
+
+/// The same for a test; `None`: the test has faults.
+pub fn of_test(definitions: &Definitions, funnel: &str, node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
+    let script = read(&definitions.current, funnel, node, faults)?;
+    let mut player = Player::new(definitions, &script.customer, script.start);
+    play(&mut player, &script);
+    Some(lines(&player, funnel, script.zone))
+}
+
+/// Somebody who may be written to by every channel, and is a member where there are memberships.
+fn somebody(workspace: &Workspace, at: Time) -> ProfileChange {
+    let profile: Fields = [
+        ("name", "Ada Sample"),
+        ("email", "ada@example.com"),
+        ("phone", "+4917600000001"),
+        ("chat", "ada"),
+        ("push", "ada"),
+        ("language", "en"),
+    ]
+    .map(|(name, text)| (name.to_owned(), Value::from(text)))
+    .into();
+    let mut consent = Vec::new();
+    for channel in CHANNELS {
+        let topics = workspace.funnels.values().filter_map(|funnel| funnel.topic.clone()).map(Some);
+        for topic in std::iter::once(None).chain(topics) {
+            let (channel, source) = ((*channel).to_owned(), "sample".to_owned());
+            consent.push(ConsentChange { channel, topic, granted: true, source, time: at });
+        }
+    }
+    let membership = workspace.catalog.memberships.keys().next().map(|name| {
+        let ends = Some(at.plus_ms(TERM_DAYS * DAY_MS));
+        Some(MembershipChange { membership: name.clone(), started: at, ends, auto_renew: false })
+    });
+    ProfileChange { profile, consent, membership, import: false }
+}
+
+fn lines(player: &Player<'_>, funnel: &str, zone: Zone) -> Vec<String> {
+    let currency = player.definitions.current.settings.currency;
+    let zone = player.customer.as_ref().map_or(zone, |customer| customer.zone(zone));
+    let shown = |fact: &Fact| format!("{}  {}", clock(fact.at, zone), sentence(fact, currency));
+    player.facts_of(funnel).filter(|fact| fact.what != What::Planned).map(shown).collect()
+}
