@@ -185,6 +185,8 @@ impl Judge {
         let went_on = waiting.and_then(|waiting| document(her).map(|customer| (waiting, customer)));
         let went_on = went_on.filter(|(waiting, customer)| customer.now > *waiting);
         let bytes = her.document.len();
+        let parked: Vec<String> =
+            document(her).map(|her| her.parked.into_iter().map(|one| one.grant.id).collect()).unwrap_or_default();
         if let Some(seq) = twice {
             self.blame(format!("commit of {id}: input {seq} was consumed twice"));
         }
@@ -201,8 +203,11 @@ impl Judge {
             }
         }
         for effect in commit.effects {
-            let twice = self.planned.insert(effect.id.clone(), effect.clone()).is_some();
-            if twice {
+            let before = self.planned.insert(effect.id.clone(), effect.clone());
+            // Only what a blocked bank has parked goes again, and then as it was.
+            let again =
+                |before: &Effect| parked.contains(&effect.id) && Effect { gate: before.gate, ..effect.clone() } == *before;
+            if before.is_some_and(|before| !again(&before)) {
                 self.blame(format!("commit of {id}: the effect {} is planned twice", effect.id));
             }
             let hand = (commit.hand_over && !lost).then_some((worker, 0));

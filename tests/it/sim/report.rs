@@ -29,6 +29,8 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("provider fault", "error, done"),
     ("provider fault", "silence, nothing done"),
     ("provider fault", "silence, done"),
+    ("provider fault", "blocked, to come back"),
+    ("fact", "parked"),
     ("input", "duplicate"),
     ("input", "same id, other body"),
     ("input", "put aside"),

@@ -153,6 +153,10 @@ fn ledger(judge: &Judge, id: &str, her: &Her, stage: &Stage, wrong: &mut Vec<Str
         }
         return;
     }
+    let parked = document(her).map(|her| her.parked).unwrap_or_default();
+    if let Some(left) = parked.iter().find(|parked| parked.unknown.is_none()) {
+        wrong.push(format!("{} is still parked, next {:?}", left.grant.id, left.next));
+    }
     let banked =
         |effect: &&Effect| provider_of(effect) == "bank" && judge.seen.get(&effect.id).is_some_and(|seen| !seen.held.is_empty());
     let held = judge.planned_for(id).filter(banked).count();

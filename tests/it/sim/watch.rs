@@ -62,7 +62,8 @@ impl State {
             }
             for fact in &commit.facts {
                 self.report.add("fact", fact.what.name());
-                if fact.what == What::Alert {
+                // That the bank is blocked is the simulation's own doing.
+                if fact.what == What::Alert && fact.about != "loyalty_store" {
                     let told = format!("an alert for {}: {} {}", commit.customer, fact.about, fact.why);
                     self.judge.blame(told);
                 }

@@ -74,7 +74,8 @@ impl World {
 
     /// The next instant at which something is due: what customers were promised, and what the outbox says.
     fn next_due(&self, now: Time) -> Option<Time> {
-        let wake = self.state().judge.hers.values().filter_map(|her| her.wake).min();
+        // One that is past already was put off after a fault: when it comes the store alone knows.
+        let wake = self.state().judge.hers.values().filter_map(|her| her.wake).filter(|wake| *wake > now).min();
         let store = &self.workers[0].store.store;
         let due = at_once(store.outbox(PAGE)).unwrap().into_iter().map(|row| row.due).filter(|due| *due > now).min();
         wake.into_iter().chain(due).min()
