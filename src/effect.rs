@@ -48,7 +48,9 @@ impl Effect {
             EffectKind::Message(message) => Some(&message.provider),
             EffectKind::Grant(grant) => grant.provider.as_deref(),
             EffectKind::Call(call) => Some(&call.service),
-            EffectKind::Offer(_) | EffectKind::Tell(_) => None,
+            EffectKind::Offer(offer) => offer.provider.as_deref(),
+            EffectKind::Lookup(lookup) => Some(&lookup.provider),
+            EffectKind::Tell(_) => None,
         }
     }
 }
@@ -75,6 +77,8 @@ pub enum EffectKind {
     Grant(Grant),
     /// Make an offer from the catalog.
     Offer(Offer),
+    /// Ask the remote loyalty store what it knows of her.
+    Lookup(Lookup),
     /// Call a service.
     Call(Call),
     /// Tell another customer something.
@@ -88,6 +92,7 @@ impl EffectKind {
             EffectKind::Message(_) => "message",
             EffectKind::Grant(_) => "grant",
             EffectKind::Offer(_) => "offer",
+            EffectKind::Lookup(_) => "lookup",
             EffectKind::Call(_) => "call",
             EffectKind::Tell(_) => "tell",
         }
@@ -204,12 +209,30 @@ pub fn is_errand(id: &str) -> bool {
 }
 
 /// An offer to book.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Offer {
     /// Name of the bundle in the catalog.
     pub bundle: String,
     /// How long it holds.
     pub valid_for: Span,
+    /// The remote store that makes it; `None`: the built-in account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What a remote store's request may name of the bundle, frozen.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub details: Fields,
+    /// Everything else that a remote store's request may name, frozen.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub variables: Fields,
+}
+
+/// A question to a remote loyalty store.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Lookup {
+    /// The store, by its name among the providers.
+    pub provider: String,
+    /// Everything that the request may name, frozen.
+    pub variables: Fields,
 }
 
 /// What to do after an attempt whose effect is not known, with a provider that takes no key.
@@ -237,6 +260,16 @@ pub enum Outcome {
         /// Why, in the receiver's words or ours.
         why: String,
     },
+    /// The loyalty store's programme is blocked: nothing was booked, and it is to be sent again, as it is, when that
+    /// is over.
+    Parked {
+        /// Why, in the store's words.
+        why: String,
+        /// The grant as it was sent.
+        grant: Box<Effect>,
+        /// Nobody has been told yet that the programme is blocked.
+        alert: bool,
+    },
     /// Nobody knows whether it had its effect; held for a person.
     Unknown {
         /// What happened.
@@ -257,6 +290,7 @@ impl Outcome {
         match self {
             Outcome::Accepted { .. } => "accepted",
             Outcome::Refused { .. } => "refused",
+            Outcome::Parked { .. } => "parked",
             Outcome::Unknown { .. } => "unknown",
             Outcome::Dead { .. } => "dead",
         }

@@ -95,15 +95,21 @@ whats! {
     SegmentLeft = "segment_left",
     /// A run began.
     Entered = "entered",
+    /// A trigger matched, and she is left alone and measured.
+    HeldOut = "held_out",
+    /// A trigger matched, and whether a run begins is judged again for a while.
+    Settling = "settling",
     /// A trigger matched and no run began.
     NotEntered = "not_entered",
     /// A run waits.
     Waiting = "waiting",
+    /// A wait began anew.
+    Restarted = "restarted",
     /// A wait ended.
     Resumed = "resumed",
     /// A step did not run: its `if` was false, its time had passed, its consent was missing.
     Skipped = "skipped",
-    /// A message was held back by quiet hours.
+    /// A message was held back by quiet hours, by its window, or until a cap has room.
     Held = "held",
     /// What a step would do waits for a person.
     Review = "review",
@@ -125,6 +131,12 @@ whats! {
     Sent = "sent",
     /// Points were granted.
     Granted = "granted",
+    /// Points that were granted were taken back.
+    Undone = "undone",
+    /// A grant waits: the loyalty store's programme is blocked.
+    Parked = "parked",
+    /// The loyalty store was asked what it knows.
+    LookedUp = "looked_up",
     /// An offer was made.
     Offered = "offered",
     /// Another customer was told something: an event, or points that are hers.
@@ -141,6 +153,8 @@ whats! {
     Set = "set",
     /// An event was emitted by a step.
     Emitted = "emitted",
+    /// Another funnel was asked to begin.
+    PassedOn = "passed_on",
     /// The goal was reached.
     Goal = "goal",
     /// A run ended by `exit_on` or `while`.

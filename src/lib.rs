@@ -17,7 +17,7 @@
 //! | segment | a named condition; she enters and leaves it at an exact instant |
 //! | funnel | trigger, rules of entry and exit, goal, steps |
 //! | run | one customer's way through one version of one funnel |
-//! | effect | what the outside is asked to do, with an idempotency key: message, grant, offer |
+//! | effect | what the outside is asked to do, with an idempotency key: message, grant, offer, lookup |
 //! | fact | one line of what happened and why |
 //! | wake | the one instant at which a customer next needs a turn though nothing happens |
 //!
@@ -45,6 +45,7 @@
 //! ```text
 //! cli      doors for people                       app      wiring; the only place that names concrete stores
 //! web      doors for machines, the pages          engine   intake, turner, deliver, caretaker, clock
+//! loyalty  a remote loyalty store, carried by a channel
 //! queue | channel | source   apalis backends, providers, webhooks        store | wire   truth, the HTTP client
 //! ─────────────────────────── everything below is pure: no async, I/O, clock, randomness ───────────────────
 //! trial    funnel tests   simulate  many customers   play     a customer on a virtual clock
@@ -81,6 +82,7 @@ pub mod event;
 pub mod fact;
 pub mod funnel;
 pub mod lang;
+pub mod loyalty;
 pub mod money;
 pub mod play;
 pub mod queue;

@@ -15,6 +15,9 @@ use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::turn::{self, book};
 use std::collections::{BTreeMap, VecDeque};
+use store::PlayedStore;
+
+pub mod store;
 
 /// Most wakes that one call of [`Player::run_until`] plays.
 pub const WAKES_MAX: usize = 10_000;
@@ -41,6 +44,8 @@ pub struct Player<'a> {
     pub effects: Vec<Effect>,
     /// Her next wake.
     pub wake: Option<Time>,
+    /// The remote loyalty store, where the settings name one.
+    pub store: PlayedStore,
     failures: Vec<(String, Failure)>,
     answers: BTreeMap<String, Answer>,
 }
@@ -79,6 +84,7 @@ impl<'a> Player<'a> {
             facts: Vec::new(),
             effects: Vec::new(),
             wake: None,
+            store: PlayedStore::default(),
             failures: Vec::new(),
             answers: BTreeMap::new(),
         }
@@ -152,7 +158,9 @@ impl<'a> Player<'a> {
     /// Whether a run, or somebody who gives her points, waits for an effect.
     fn is_waited_for(&self, effect: &str) -> bool {
         let hers = |customer: &Customer| {
-            customer.runs.iter().any(|run| run.waits_for(effect)) || customer.asked.iter().any(|asked| asked.booking == effect)
+            customer.runs.iter().any(|run| run.waits_for(effect))
+                || customer.asked.iter().any(|asked| asked.booking == effect)
+                || customer.parked.iter().any(|parked| parked.grant.id == effect)
         };
         self.customer.as_ref().is_some_and(hers)
     }
@@ -170,7 +178,9 @@ impl<'a> Player<'a> {
 
     /// What comes of an effect; `None`: nobody answers. A word to another customer, and points for her, are taken.
     fn answer(&mut self, effect: &Effect) -> Option<Outcome> {
-        if let Some(at) = self.failures.iter().position(|(step, _)| *step == self.named(effect)) {
+        // A step that asks the store first fails by what it does, not by the question.
+        let fails = |step: &str| *step == self.named(effect) && !matches!(effect.kind, EffectKind::Lookup(_));
+        if let Some(at) = self.failures.iter().position(|(step, _)| fails(step)) {
             let (_, failure) = self.failures.remove(at);
             let why = "asked for by the test".to_owned();
             return Some(match failure {
@@ -187,9 +197,11 @@ impl<'a> Player<'a> {
             self.account = account;
             return Some(outcome);
         }
+        let zone = self.customer.as_ref().map_or(workspace.settings.zone, |customer| customer.zone(workspace.settings.zone));
+        let stored = self.store.answer(effect, workspace.settings.loyalty_store.as_ref(), self.now, zone);
         Some(match &effect.kind {
             EffectKind::Call(call) => self.called(&effect.step, call),
-            _ => self.render(effect),
+            _ => stored.unwrap_or_else(|| self.render(effect)),
         })
     }
 

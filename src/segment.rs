@@ -19,10 +19,17 @@ pub const SEGMENTS_MAX: usize = 1_000;
 /// The families of segments.
 pub const FAMILIES: &[&str] = &["behaviour", "value", "status"];
 
+const BACKFILL: &[&str] = &["enter"];
+
 /// Fields of a segment.
 pub const FIELDS: &[Field] = &[
     Field::required("when", Shape::Condition, "who is in it; may name other segments with `in_segment(\"x\")`"),
     Field::optional("title", Shape::Text, "its name for people (default: its name)"),
+    Field::optional(
+        "backfill",
+        Shape::Word(BACKFILL),
+        "`enter`: who is found in it because its definition is new or an import says so starts funnels too (default: nobody does)",
+    ),
     Field::optional(
         "family",
         Shape::Word(FAMILIES),
@@ -39,6 +46,8 @@ pub struct Segment {
     pub title: String,
     /// One of [`FAMILIES`].
     pub family: Option<String>,
+    /// Who is found in it by a new definition or an import starts funnels too.
+    pub backfill: bool,
     /// Who is in it.
     pub when: Cond,
 }
@@ -111,8 +120,9 @@ fn segment(key: &Key, node: &Node, schema: &dyn Schema, faults: &mut Faults) -> 
     let when = object.node("when").and_then(|node| Cond::from_node(node, schema, faults));
     let title = object.text("title", faults).map(|text| text.text);
     let family = object.word("family", FAMILIES, faults).map(str::to_owned);
+    let backfill = object.word("backfill", BACKFILL, faults).is_some();
     let name = named?;
-    Some(Segment { title: title.unwrap_or_else(|| name.clone()), name, family, when: when? })
+    Some(Segment { title: title.unwrap_or_else(|| name.clone()), name, family, backfill, when: when? })
 }
 
 fn name(key: &Key, faults: &mut Faults) -> Option<String> {

@@ -25,13 +25,18 @@ pub enum Watch {
 }
 
 /// Fields of a watch that is written as a map.
-pub const FIELDS: &[Field] = &[
-    Field::optional("event", Shape::Name("event"), "the event to look out for"),
-    Field::optional("where", Shape::Condition, "a condition over `event` that must hold"),
-    Field::optional("segment_entered", Shape::Name("segment"), "the moment she enters this segment"),
-    Field::optional("segment_left", Shape::Name("segment"), "the moment she leaves this segment"),
-    Field::optional("condition", Shape::Condition, "the moment this condition becomes true"),
-];
+pub const FIELDS: &[Field] = &fields();
+
+/// The fields one by one, for tables that have more.
+pub const fn fields() -> [Field; 5] {
+    [
+        Field::optional("event", Shape::Name("event"), "the event to look out for"),
+        Field::optional("where", Shape::Condition, "a condition over `event` that must hold"),
+        Field::optional("segment_entered", Shape::Name("segment"), "the moment she enters this segment"),
+        Field::optional("segment_left", Shape::Name("segment"), "the moment she leaves this segment"),
+        Field::optional("condition", Shape::Condition, "the moment this condition becomes true"),
+    ]
+}
 
 /// A change of segments, seen by watches and triggers.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -136,7 +136,9 @@ impl Command {
                 active_after: grant.active_after,
                 expires_after: grant.expires_after,
             }),
-            EffectKind::Offer(offer) => Some(Command::Offer { key, bundle: offer.bundle.clone(), valid_for: offer.valid_for }),
+            EffectKind::Offer(offer) if offer.provider.is_none() => {
+                Some(Command::Offer { key, bundle: offer.bundle.clone(), valid_for: offer.valid_for })
+            }
             _ => None,
         }
     }

@@ -13,7 +13,7 @@
 
 use crate::customer::Loyalty;
 use crate::customer::codec::{self, CodecError};
-use crate::lang::time::Time;
+use crate::lang::time::{DAY_MS, Time};
 use record::{Booked, Booking, Hold, Line};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -213,12 +213,16 @@ pub fn mirror(account: &Account, now: Time, old: &Loyalty) -> Loyalty {
         let ends = offers.entry(offer.bundle.to_owned()).or_insert(offer.ends);
         *ends = offer.ends.max(*ends);
     }
+    let next_expiry = account.lots().filter(spendable).filter_map(|lot| lot.expires_at).min();
+    let soon = |lot: &LotView<'_>| lot.expires_at.zip(next_expiry).is_some_and(|(at, next)| at < next.plus_ms(DAY_MS));
     Loyalty {
         balance: account.balance(),
         pending: account.pending(),
         granted: account.granted(),
         tier: old.tier.clone(),
-        next_expiry: account.lots().filter(spendable).filter_map(|lot| lot.expires_at).min(),
+        next_expiry,
+        expiring: account.lots().filter(spendable).filter(soon).map(|lot| lot.left).sum(),
         offers,
+        store: old.store.clone(),
     }
 }

@@ -296,11 +296,13 @@ fn the_mirror_shows_the_account_and_leaves_the_tier() {
         granted: 150,
         tier: "gold".into(),
         next_expiry: Some(after(30 * DAY_MS)),
+        expiring: 100,
         offers: [("starter".to_owned(), after(14 * DAY_MS))].into(),
+        store: Default::default(),
     };
     assert_eq!(seen, expected);
     let later = mirror(&account, after(DAY_MS), &old);
-    assert_eq!((later.balance, later.pending, later.next_expiry), (150, 0, Some(after(3 * DAY_MS))));
+    assert_eq!((later.balance, later.pending, later.next_expiry, later.expiring), (150, 0, Some(after(3 * DAY_MS)), 50));
     assert!(mirror(&account, after(14 * DAY_MS), &old).offers.is_empty());
 }
 

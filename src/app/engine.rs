@@ -75,8 +75,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     if checked.workspace.is_none() {
         bail!("the workspace has faults; `autofunnel check` shows them");
     }
-    let scale = clock.scale();
-    let store = store::open(&place, roles, Arc::new(move || clock.now()), scale).await?;
+    let store = store::open(&place, roles, &clock).await?;
     let checked = in_force(&*store, checked, &*secrets).await?;
     let Some(current) = checked.workspace else { bail!("the workspace has faults; `autofunnel check` shows them") };
     let open = listen.is_some_and(|listen| !listen.ip().is_loopback());
@@ -106,6 +105,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         tools: Tools { client, store: store.clone() },
         meter: Arc::new(Meter::default()),
         traffic: Arc::default(),
+        budgets: Arc::default(),
     };
     let new_token = administrator(&*store, token).await?;
     let (stop, stopped) = watch::channel(false);
@@ -254,6 +254,7 @@ impl Running {
         for task in self.background {
             task.abort();
         }
+        self.engine.return_budgets(true).await;
         self.store.close().await;
     }
 

@@ -64,16 +64,14 @@ const LEASE_MS_MIN: i64 = 500;
 /// The name of a worker's note in its folder.
 const STATE_FILE: &str = "watermark";
 
-/// Opens the store. `scale` is how many milliseconds of the clock pass in a real one.
+/// Opens the store.
 ///
 /// # Errors
 /// When it cannot be opened, is unsafe, or the roles do not fit it.
-pub async fn open(
-    place: &Place,
-    roles: Roles,
-    clock: Arc<dyn Fn() -> Time + Send + Sync>,
-    scale: f64,
-) -> anyhow::Result<Arc<dyn Store>> {
+pub async fn open(place: &Place, roles: Roles, time: &Clock) -> anyhow::Result<Arc<dyn Store>> {
+    let scale = time.scale();
+    let ticking = time.clone();
+    let clock: Arc<dyn Fn() -> Time + Send + Sync> = Arc::new(move || ticking.now());
     let chosen = match place {
         Place::File(path) => {
             if roles != Roles::ALL {
@@ -82,7 +80,7 @@ pub async fn open(
                 );
             }
             let mut options = Options::new(clock);
-            options.scale = scale;
+            (options.scale, options.jumps) = (scale, time.jumps());
             return Ok(SqliteStore::open(path, options)?);
         }
         Place::Redis(chosen) => chosen,

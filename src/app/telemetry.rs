@@ -59,7 +59,10 @@ impl Measures {
         lines(encoder, ("autofunnel_provider_calls", "Calls to a provider that are under way"), &health, |one| {
             i64::from(one.under_way)
         })?;
-        lines(encoder, ("autofunnel_provider_resting", "1 while a provider is left alone after failures"), &health, resting)
+        lines(encoder, ("autofunnel_provider_resting", "1 while a provider is left alone after failures"), &health, resting)?;
+        lines(encoder, ("autofunnel_provider_blocked", "1 while a loyalty store parks grants"), &health, |one| {
+            i64::from(!one.blocked.is_empty())
+        })
     }
 }
 

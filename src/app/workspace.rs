@@ -2,9 +2,11 @@
 
 use crate::channel::{self, Channel};
 use crate::engine::intake::World;
+use crate::funnel::settings::STORE;
 use crate::funnel::{self, Documents, Files, Funnel, Workspace};
 use crate::lang::diag::{Fault, Faults, Severity};
 use crate::lang::render::Sources;
+use crate::loyalty;
 use crate::source::Source;
 use crate::template::TemplateOptions;
 use crate::trigger::Interest;
@@ -130,6 +132,11 @@ fn make_channels(workspace: &Workspace, secrets: &dyn Secrets, faults: &mut Faul
             }
             channels.insert(name.clone(), channel);
         }
+    }
+    if let Some(store) = &workspace.settings.loyalty_store
+        && let Some(channel) = loyalty::compile(&store.node, setup, faults)
+    {
+        channels.insert(STORE.to_owned(), channel);
     }
     for (name, node) in &workspace.settings.services {
         if let Some(service) = channel::service(name, node, setup, faults) {

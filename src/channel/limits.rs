@@ -1,6 +1,6 @@
 //! How much a provider takes: what its settings say for every kind alike.
 
-use super::{Channel, Idempotency, Prepared, SendResult, Tools};
+use super::{Channel, Idempotency, Known, Prepared, SendResult, Tools};
 use crate::effect::{Effect, OnUncertain};
 use crate::lang::cel::Schema;
 use crate::lang::diag::Faults;
@@ -9,6 +9,7 @@ use crate::template::Rendered;
 use futures_util::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most effects of a rate within its time.
 const COUNT_MAX: u32 = 1_000_000;
@@ -60,7 +61,7 @@ pub struct Limits {
 }
 
 /// Reads them from a provider's settings; `None` when there is an error, which is then in `faults`.
-pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Limits> {
+pub fn read(node: &Node, faults: &mut Faults) -> Option<Limits> {
     let mut limits = Limits::default();
     if let Some(rate) = node.get("rate") {
         let text = rate.scalar().unwrap_or_default();
@@ -78,7 +79,7 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Limits> {
 }
 
 /// A provider with these limits.
-pub(super) fn limited(inner: Arc<dyn Channel>, limits: Limits) -> Arc<dyn Channel> {
+pub fn limited(inner: Arc<dyn Channel>, limits: Limits) -> Arc<dyn Channel> {
     if limits == Limits::default() { inner } else { Arc::new(Limited { inner, limits }) }
 }
 
@@ -122,6 +123,14 @@ impl Channel for Limited {
 
     fn send<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, SendResult> {
         self.inner.send(prepared, tools)
+    }
+
+    fn ask_after(&self) -> Duration {
+        self.inner.ask_after()
+    }
+
+    fn ask<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, Known> {
+        self.inner.ask(prepared, tools)
     }
 }
 

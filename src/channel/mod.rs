@@ -5,7 +5,7 @@
 //! digest is recorded before the first attempt) and then sends them. What an answer means for a retry is
 //! decided here, in [`SendResult`]; when to retry is not.
 
-use crate::effect::{Effect, OnUncertain};
+use crate::effect::{Effect, EffectKind, OnUncertain};
 use crate::lang::cel::Schema;
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use presets::Preset;
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod http;
 mod inbox;
@@ -27,13 +28,16 @@ mod presets;
 mod smtp;
 mod vars;
 
-pub use limits::{Limits, Rate};
+pub use http::{ANSWER, AUTH, RETRY_WHEN, STATE, SUCCESS};
+pub use limits::{Limits, Rate, limited, read as limits_of};
 
 /// What the receiver does with the same effect twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Idempotency {
     /// It knows the effect's id: sending again has no second effect.
     Key,
+    /// It would act twice, but can be asked whether it knows the effect's id.
+    Query,
     /// It would act twice.
     None,
 }
@@ -53,6 +57,11 @@ pub enum SendResult {
         /// Why.
         why: String,
     },
+    /// The loyalty store has not booked it because its programme is blocked: again when that is over.
+    Parked {
+        /// Why, in the store's words.
+        why: String,
+    },
     /// It may be tried again.
     Retry {
         /// Not before this many milliseconds have passed, if the receiver said so.
@@ -61,6 +70,22 @@ pub enum SendResult {
         why: String,
         /// It may have had its effect.
         ambiguous: bool,
+    },
+}
+
+/// What a provider says when it is asked whether it knows an effect.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Known {
+    /// It does, and this came of it.
+    Yes(SendResult),
+    /// It does not: an earlier attempt had no effect.
+    No,
+    /// It does not say.
+    CannotTell {
+        /// It may be asked again after so many milliseconds, if it said so.
+        after: Option<i64>,
+        /// What happened.
+        why: String,
     },
 }
 
@@ -80,6 +105,16 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// What the receiver acts on, as SHA-256, and what the provider sends.
+    pub fn new(digest: Vec<u8>, payload: impl Any + Send + Sync) -> Prepared {
+        Prepared { digest, payload: Box::new(payload) }
+    }
+
+    /// What the provider sends, if it is of that type.
+    pub fn payload<T: Any>(&self) -> Option<&T> {
+        self.payload.downcast_ref()
+    }
+
     /// SHA-256 of what the receiver acts on. It is the same for every attempt of an effect.
     pub fn digest(&self) -> Vec<u8> {
         self.digest.clone()
@@ -90,6 +125,11 @@ impl Prepared {
 pub trait Channel: Send + Sync {
     /// Its kind, as in the settings.
     fn kind(&self) -> &'static str;
+
+    /// The part of it that carries such an effect, where it has several.
+    fn part(&self, _effect: &EffectKind) -> Option<Arc<dyn Channel>> {
+        None
+    }
 
     /// What the receiver does with the same effect twice.
     fn idempotency(&self) -> Idempotency;
@@ -123,6 +163,18 @@ pub trait Channel: Send + Sync {
 
     /// Makes one attempt.
     fn send<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, SendResult>;
+
+    /// How long after an attempt of unknown effect the receiver is asked for the first time: until then the attempt
+    /// may still be under way there.
+    fn ask_after(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Asks whether the receiver knows the effect, where [`Channel::idempotency`] is [`Idempotency::Query`].
+    fn ask<'a>(&'a self, _prepared: &'a Prepared, _tools: &'a Tools) -> BoxFuture<'a, Known> {
+        let why = "this provider cannot be asked".to_owned();
+        Box::pin(std::future::ready(Known::CannotTell { after: None, why }))
+    }
 }
 
 /// What compiling a provider needs.
@@ -211,6 +263,11 @@ pub fn service(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -
 /// The provider that is there without being declared.
 pub fn default_provider() -> Arc<dyn Channel> {
     inbox::new()
+}
+
+/// A request of a loyalty store: a provider of kind `http` that carries what a store is asked for.
+pub fn request(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Arc<dyn Channel>> {
+    http::of_store(name, node, setup, faults)
 }
 
 /// Compiles the provider `name` from the settings; `None` when there is an error, which is then in `faults`.

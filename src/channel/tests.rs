@@ -127,6 +127,16 @@ fn faults_in_a_provider_are_named() {
         ("kind: http\nurl: https://a.example/\nquery: { a: \"{{ x | nope }}\" }", "bad-template"),
         ("kind: http\nurl: https://a.example/\nidempotency: maybe", "unknown-word"),
         ("kind: http\nurl: https://a.example/\nidempotency: none\nidempotent: true", "bad-idempotency"),
+        ("kind: http\nurl: https://a.example/\nidempotency: query", "missing-field"),
+        ("kind: http\nurl: https://a.example/\nask: { url: https://a.example/ }", "bad-idempotency"),
+        ("kind: http\nurl: https://a.example/\nidempotency: query\nask: { url: http://a.example/ }", "bad-url"),
+        ("kind: http\nurl: https://a.example/\nidempotency: query\nask: { url: https://a.example/, knwon: {} }", "unknown-field"),
+        (
+            "kind: http\nurl: https://a.example/\nidempotency: query\nask: { url: https://a.example/, after: 2 days }",
+            "bad-timeout",
+        ),
+        ("kind: http\nurl: https://a.example/\nstate: { parked: [blocked] }", "bad-state"),
+        ("kind: http\nurl: https://a.example/\nstate: { field: /s, parked: x, refused: [x] }", "bad-state"),
         ("kind: http\nurl: https://a.example/\nreference: header a b", "bad-header"),
         ("kind: http\nurl: https://a.example/\nretry_when: [{ field: /a }]", "missing-field"),
     ] {
@@ -140,7 +150,7 @@ fn faults_in_a_provider_are_named() {
 #[test]
 fn offers_are_not_sent_over_http() {
     let channel = make("kind: http\nurl: https://a.example/").unwrap();
-    let offer = effect(EffectKind::Offer(Offer { bundle: "b".to_owned(), valid_for: Span::days(1) }));
+    let offer = effect(EffectKind::Offer(Offer { bundle: "b".to_owned(), valid_for: Span::days(1), ..Offer::default() }));
     assert!(channel.prepare(&offer, None).is_err());
     assert!(channel.grants());
 }

@@ -12,11 +12,12 @@ pub(super) fn frozen(paths: &[Vec<String>]) -> Vec<Vec<String>> {
 }
 
 /// Roots that come from the effect itself.
-pub(super) const OWN_ROOTS: &[&str] = &["effect", "message", "grant"];
+pub(super) const OWN_ROOTS: &[&str] = &["effect", "message", "grant", "bundle"];
 const EFFECT_NAMES: &[&str] = &["id", "customer", "funnel", "step", "decided_at"];
 const MESSAGE_NAMES: &[&str] =
     &["channel", "to", "template", "subject", "text", "html", "tag", "transactional", "unsubscribe_url"];
 const GRANT_NAMES: &[&str] = &["points", "reason"];
+const BUNDLE_NAMES: &[&str] = &["name", "title", "kind", "items", "price", "worth", "saving", "members_only", "ends"];
 
 /// What the templates see.
 pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<Fields, String> {
@@ -39,17 +40,19 @@ pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<
                 ("transactional", Value::from(message.transactional)),
                 ("unsubscribe_url", message.variables.get("unsubscribe_url").cloned().unwrap_or(Value::Null)),
             ]);
-            (message.variables.clone(), ("message", own))
+            (message.variables.clone(), Some(("message", own)))
         }
         EffectKind::Grant(grant) => {
             let own = fields(vec![("points", Value::from(grant.points)), ("reason", Value::from(grant.reason.as_str()))]);
-            (grant.variables.clone(), ("grant", own))
+            (grant.variables.clone(), Some(("grant", own)))
         }
+        EffectKind::Offer(offer) => (offer.variables.clone(), Some(("bundle", Value::Map(offer.details.clone())))),
+        EffectKind::Lookup(lookup) => (lookup.variables.clone(), None),
         EffectKind::Call(call) => {
             let own = fields(vec![("service", Value::from(call.service.as_str()))]);
-            (Fields::new(), ("call", own))
+            (Fields::new(), Some(("call", own)))
         }
-        EffectKind::Offer(_) | EffectKind::Tell(_) => return Err("a provider carries messages and grants only".to_owned()),
+        EffectKind::Tell(_) => return Err("a provider carries messages and grants only".to_owned()),
     };
     let about = fields(vec![
         ("id", Value::from(effect.id.as_str())),
@@ -59,7 +62,7 @@ pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<
         ("decided_at", Value::Time(effect.decided_at)),
     ]);
     vars.insert("effect".to_owned(), about);
-    vars.insert(own.0.to_owned(), own.1);
+    vars.extend(own.map(|(name, own)| (name.to_owned(), own)));
     Ok(vars)
 }
 
@@ -72,6 +75,7 @@ impl Schema for WithOwn<'_> {
             "effect" => EFFECT_NAMES,
             "message" => MESSAGE_NAMES,
             "grant" => GRANT_NAMES,
+            "bundle" => BUNDLE_NAMES,
             _ => return self.0.root(name),
         };
         Some(Type::Object(names.iter().map(|name| ((*name).to_owned(), Type::Any)).collect()))

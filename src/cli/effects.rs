@@ -32,7 +32,7 @@ pub(super) struct Effects {
 
 #[derive(Subcommand)]
 enum What {
-    /// List effects that wait, next due first, and those that are held for your word
+    /// List effects that wait, next due first, those that are held for your word, and grants that are parked
     List(List),
     /// Show all that is known of an effect that is on its way
     Show(Show),
@@ -202,6 +202,12 @@ fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
             let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &why));
         }
     }
+    for row in answer.get("parked").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default() {
+        let id = term.tone(Tone::Strong, &plain(text(row, "effect")));
+        let next = row.get("next").and_then(Json::as_str).map_or("on its way again".to_owned(), |next| format!("again {next}"));
+        let _ = writeln!(out, "{id}  parked since {}, {}", plain(text(row, "since")), plain(&next));
+        let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &plain(text(row, "why"))));
+    }
     if out.is_empty() {
         out.push_str("nothing is on its way, and nothing is held\n");
     }
@@ -279,6 +285,9 @@ mod tests {
             text.starts_with("b/1/g/1  held") && text.contains("a/1/m/1  due 2027-03-01T09:00:00Z, 2 attempts\n  503"),
             "{text}"
         );
+        let parked = json!([{ "effect": "c/1/g/1", "since": "2027-03-01T09:00:00Z", "next": null, "why": "blocked" }]);
+        let text = told(&json!({ "waiting": [], "held": [], "parked": parked }), &term).unwrap();
+        assert_eq!(text, "c/1/g/1  parked since 2027-03-01T09:00:00Z, on its way again\n  blocked\n");
         assert!(told(&json!({ "waiting": [], "held": [] }), &term).unwrap().contains("nothing"));
         assert!(told(&json!({}), &term).is_err());
     }

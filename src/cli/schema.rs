@@ -5,6 +5,7 @@ use super::{Done, Status};
 use crate::channel;
 use crate::funnel::schema;
 use crate::lang::shape::object_schema;
+use crate::loyalty;
 use crate::source;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -68,8 +69,14 @@ fn all() -> Vec<(&'static str, Json)> {
         one["properties"]["kind"] = json!({ "const": kind.name });
         one
     });
+    let (booking, lookup) = loyalty::request_fields();
+    let store = schema::Store {
+        store: object_schema(&[loyalty::FIELDS]),
+        booking: object_schema(&booking),
+        lookup: object_schema(&lookup),
+    };
     let service = object_schema(channel::SERVICE_FIELDS);
-    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]), service)
+    schema::all(json!({ "anyOf": provider.collect::<Vec<_>>() }), object_schema(&[source::FIELDS]), service, store)
 }
 
 /// Writes the schemas into a folder; they are made anew each time. The paths written.

@@ -10,9 +10,11 @@ use crate::lang::value::{Fields, Value};
 use history::History;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use store::{Parked, StoreData};
 
 pub mod codec;
 pub mod history;
+pub mod store;
 
 /// Largest encoded document, in bytes. Beyond it history is folded and new runs are refused.
 pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -52,6 +54,9 @@ pub struct Customer {
     /// What the loyalty store says of her, mirrored.
     #[serde(default, skip_serializing_if = "is_default")]
     pub loyalty: Loyalty,
+    /// Grants that a blocked programme of the loyalty store has not booked yet, oldest first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parked: Vec<Parked>,
     /// What happened, by event name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub history: BTreeMap<String, History>,
@@ -70,6 +75,9 @@ pub struct Customer {
     /// What is remembered of entries, by funnel.
     #[serde(default, skip_serializing_if = "is_default")]
     pub entries: BTreeMap<String, Entries>,
+    /// Entries that are judged again until their time is up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settling: Vec<Settling>,
     /// Messages sent or planned, for caps; oldest first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sends: Vec<Send>,
@@ -159,9 +167,15 @@ pub struct Loyalty {
     pub tier: String,
     /// The next instant at which points run out.
     pub next_expiry: Option<Time>,
+    /// How many run out within a day from then.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expiring: i64,
     /// The open offers: bundle, and until when it holds.
     #[serde(default, skip_serializing_if = "is_default")]
     pub offers: BTreeMap<String, Time>,
+    /// What a remote store says; nothing where the account is built in.
+    #[serde(default, skip_serializing_if = "StoreData::is_empty")]
+    pub store: StoreData,
 }
 
 /// One customer's way through one version of one funnel.
@@ -194,12 +208,33 @@ pub struct Run {
     /// When the present step's message expires, set at its first decision; a later decision keeps it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deadline: Option<Time>,
+    /// Held out: she takes the entry, no step is done, goal and exit are watched.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ghost: bool,
+    /// Until when the present step's message may be put off because of a cap.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub put_off: Option<Time>,
+    /// How many channels of the present step's message were tried in vain.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tried: u8,
+    /// By which of the present step's channels its message is on its way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub by: u8,
+    /// What it gave and may have to take back.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gifts: Vec<Gift>,
+    /// Of what the present step waits for: the rank of the best that has happened, from 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub best: Option<u8>,
     /// A person has released its present step.
     #[serde(default, skip_serializing_if = "is_default")]
     pub released: bool,
     /// Why nobody knows what became of its effect: it waits for a person's word.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown: Option<String>,
+    /// Its present step asks the loyalty store for fresh data.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub look: Option<Look>,
     /// A gift to two that is under way.
     #[serde(default, skip_serializing_if = "is_default")]
     pub saga: Option<Saga>,
@@ -212,6 +247,15 @@ pub struct Run {
     /// For an ended run: until when its goal is watched.
     #[serde(default, skip_serializing_if = "is_default")]
     pub watch_until: Option<Time>,
+}
+
+/// A step that cannot go on without fresh data of the loyalty store.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Look {
+    /// When it gives up.
+    pub until: Time,
+    /// The question is on its way: the effect that the run waits for.
+    pub asked: bool,
 }
 
 /// A gift to two: both are held, and both are given or none.
@@ -228,6 +272,18 @@ pub struct Saga {
     pub deadline: Time,
 }
 
+/// Points that a run gave and that may have to be taken back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Gift {
+    /// Index of the step that gave them.
+    pub step: u32,
+    /// Key of their booking.
+    pub key: String,
+    /// Until when; `None`: they are on their way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub until: Option<Time>,
+}
+
 /// What a run is doing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum RunState {
@@ -238,7 +294,7 @@ pub enum RunState {
         /// Until when.
         until: Time,
     },
-    /// Held *before* its current step by quiet hours; the whole step is decided at the end.
+    /// Held *before* its current step by quiet hours, a window or a cap; the whole step is decided at the end.
     Held {
         /// Until when.
         until: Time,
@@ -279,7 +335,32 @@ pub struct Entries {
     pub keys: Vec<(u64, Time)>,
 }
 
-/// A message that counts for caps.
+/// An entry that the filter has refused so far, and that is judged again.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Settling {
+    /// The funnel's name.
+    pub funnel: String,
+    /// Key of the occasion.
+    pub key: String,
+    /// The instant that it stands for.
+    pub anchor: Time,
+    /// The high-water mark of a milestone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mark: Option<i64>,
+    /// What the run reads as its event beside the event itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub properties: Fields,
+    /// The event that would start the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    /// Hops that led to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub depth: u8,
+    /// When it is refused for good.
+    pub until: Time,
+}
+
+/// A message that counts for caps, an offer that counts for the cool-down, or points that count for a budget.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Send {
     /// When: planned, then accepted.
@@ -292,6 +373,9 @@ pub struct Send {
     /// The effect that it belongs to while it is only planned.
     #[serde(default, skip_serializing_if = "is_default")]
     pub effect: Option<String>,
+    /// Of points: how many.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub points: i64,
 }
 
 /// How far a time trigger of one funnel has been looked at.

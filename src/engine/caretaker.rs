@@ -102,6 +102,7 @@ impl Engine {
                 Ok(rows) => tracing::debug!(rows, "dropped what has outlived its retention"),
                 Err(error) => tracing::warn!(%error, "pruning failed; it is tried again"),
             }
+            self.return_budgets(false).await;
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(PRUNE_SECONDS)) => {}
                 () = queue::stopped(&mut stop) => return,

@@ -13,7 +13,9 @@ use crate::channel::{Channel, Idempotency, Prepared, SendResult};
 use crate::effect::{Effect, EffectKind, OnUncertain, Outcome};
 use crate::event::address::Address;
 use crate::event::{Input, InputBody};
+use crate::fact::Fact;
 use crate::lang::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
+use crate::lang::value::Value;
 use crate::queue::Handler;
 use crate::store::pause::{PAUSED, RECHECK_MS};
 use crate::store::{Begin, Claim, Committed, Delivery, Retry, StoreError, failpoint};
@@ -38,6 +40,8 @@ const AMBIGUOUS_MS_MAX: i64 = 20 * HOUR_MS;
 const BUSY_MS: i64 = 5;
 /// First and longest pause between tries of a store call while the store is not available, in milliseconds.
 const STORE_PAUSE_MS: (u64, u64) = (50, 2_000);
+
+mod ask;
 
 /// Delivers effects.
 pub struct Deliverer {
@@ -69,6 +73,9 @@ impl Engine {
             self.learn(&delivery.effect.version).await?;
             live = self.live.get();
         }
+        if let Some(breach) = self.reserve(&live.definitions.current.settings, &delivery.effect).await? {
+            return self.over_budget(&live, delivery, breach).await;
+        }
         if book_is_for(&delivery.effect) {
             return self.book(&live, delivery).await;
         }
@@ -81,6 +88,10 @@ impl Engine {
         };
         // What has expired waits for no provider: the last gate sends it back to its turn.
         let expired = delivery.effect.valid_until.is_some_and(|until| until < self.store.now());
+        let asks = delivery.ambiguous && channel.idempotency() == Idempotency::Query;
+        if asks && !self.is_not_known(&live, delivery, &*channel, &prepared, expired).await? {
+            return Ok(());
+        }
         let pass = if expired { None } else { self.enter(delivery, &*channel).await? };
         if pass.is_none() && !expired {
             return Ok(());
@@ -89,11 +100,13 @@ impl Engine {
         let begun = self.patiently(begin).await?;
         let attempt = match begun {
             Begin::Go { attempt } => attempt,
-            Begin::Stale => {
-                Meter::add(&self.meter.stale, 1);
+            begun => {
+                Meter::add(&self.meter.stale, u64::from(begun == Begin::Stale));
+                if !delivery.ambiguous {
+                    self.unreserved(&delivery.effect).await;
+                }
                 return Ok(());
             }
-            Begin::TurnFirst | Begin::Paused | Begin::Gone => return Ok(()),
         };
         Meter::add(&self.meter.attempts, 1);
         failpoint("provider.call.before");
@@ -102,14 +115,39 @@ impl Engine {
         if let Some(pass) = pass {
             pass.done(&sent, self.store.now());
         }
+        self.heard(&live, delivery, &*channel, attempt, sent).await
+    }
+
+    /// What the receiver said, or that it said nothing.
+    async fn heard(
+        &self,
+        live: &Live,
+        delivery: &Delivery,
+        channel: &dyn Channel,
+        attempt: u32,
+        sent: SendResult,
+    ) -> Result<(), StoreError> {
+        let effect = &delivery.effect;
         match sent {
-            SendResult::Accepted { reference, data } => {
-                self.keep_reference(&live, &delivery.effect, reference.as_deref()).await?;
-                self.settle(&live, delivery, Outcome::Accepted { reference, data }).await
+            SendResult::Accepted { reference, mut data } => {
+                self.keep_reference(live, effect, reference.as_deref()).await?;
+                if let EffectKind::Grant(grant) = &effect.kind {
+                    data.entry("points".to_owned()).or_insert(Value::Int(grant.points));
+                    self.traffic.unblocked(grant.provider.as_deref().unwrap_or_default());
+                }
+                self.settle(live, delivery, Outcome::Accepted { reference, data }).await
             }
-            SendResult::Refused { why } => self.settle(&live, delivery, Outcome::Refused { why }).await,
+            SendResult::Parked { why } => {
+                let EffectKind::Grant(grant) = &effect.kind else {
+                    return self.settle(live, delivery, Outcome::Refused { why }).await;
+                };
+                let alert = self.traffic.blocked(grant.provider.as_deref().unwrap_or_default(), &why);
+                let outcome = Outcome::Parked { why, grant: Box::new(effect.clone()), alert };
+                self.settle(live, delivery, outcome).await
+            }
+            SendResult::Refused { why } => self.settle(live, delivery, Outcome::Refused { why }).await,
             SendResult::Retry { after, why, ambiguous } => {
-                self.again(&live, delivery, &*channel, attempt, Failed { after, why, ambiguous }).await
+                self.again(live, delivery, channel, attempt, Failed { after, why, ambiguous }).await
             }
         }
     }
@@ -126,10 +164,7 @@ impl Engine {
     async fn enter(&self, delivery: &Delivery, channel: &dyn Channel) -> Result<Option<Pass>, StoreError> {
         let effect = &delivery.effect;
         let provider = effect.provider().unwrap_or_default();
-        let urgent = match &effect.kind {
-            EffectKind::Message(message) => message.transactional,
-            EffectKind::Grant(_) | EffectKind::Offer(_) | EffectKind::Call(_) | EffectKind::Tell(_) => true,
-        };
+        let urgent = !matches!(&effect.kind, EffectKind::Message(message) if !message.transactional);
         let asking = Asking { effect: &effect.id, provider, urgent, share: self.store.share() };
         let (due, why) = match self.traffic.enter(&asking, &channel.limits(), self.store.now()) {
             Entry::Go(pass, pause) => {
@@ -142,8 +177,7 @@ impl Engine {
         };
         // Its time passes while it waits: the turn is to know at once.
         let due = effect.valid_until.map_or(due, |until| due.min(until.plus_ms(1)));
-        let retry = Retry { effect: effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous: false };
-        self.patiently(|| self.store.retry(retry.clone())).await?;
+        self.put_back(delivery, due, why, false).await?;
         Ok(None)
     }
 
@@ -164,7 +198,9 @@ impl Engine {
         failed: Failed,
     ) -> Result<(), StoreError> {
         let now = self.store.now();
-        let ambiguous = failed.ambiguous || delivery.ambiguous;
+        let asks = channel.idempotency() == Idempotency::Query;
+        // Where the receiver is asked first, what was ambiguous before this attempt is known to have had no effect.
+        let ambiguous = failed.ambiguous || (delivery.ambiguous && !asks);
         if ambiguous && let Some(outcome) = give_up(delivery, channel, now, &failed.why) {
             return self.settle(live, delivery, outcome).await;
         }
@@ -172,12 +208,19 @@ impl Engine {
             return self.settle(live, delivery, Outcome::Dead { why: failed.why, attempts: attempt }).await;
         }
         Meter::add(&self.meter.retries, 1);
-        let pause = failed.after.unwrap_or(0).max(backoff(&delivery.effect.id, attempt));
+        let mut pause = failed.after.unwrap_or(0).max(backoff(&delivery.effect.id, attempt));
+        if asks && failed.ambiguous {
+            pause = pause.max(i64::try_from(channel.ask_after().as_millis()).unwrap_or(0));
+            self.traffic.ask_from(&delivery.effect.id, now.plus_ms(pause));
+        }
         tracing::debug!(effect = %delivery.effect.id, attempt, pause, why = %failed.why, "an attempt failed; trying again");
         self.put_back(delivery, now.plus_ms(pause), failed.why, failed.ambiguous).await
     }
 
     pub(super) async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
+        if !ambiguous && !delivery.ambiguous {
+            self.unreserved(&delivery.effect).await;
+        }
         let retry = Retry { effect: delivery.effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
     }
@@ -188,31 +231,33 @@ impl Engine {
             let due = self.store.now().plus_ms(BUSY_MS);
             return self.put_back(delivery, due, "the customer was busy".to_owned(), false).await;
         };
-        self.settle_with(live, claim, delivery, None).await
+        self.settle_with(live, claim, delivery, None, Vec::new()).await
     }
 
     /// Returns an answer to the customer: at once if she is free, else through her inbox.
     pub(super) async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
         failpoint("settle.before");
         let effect = &delivery.effect;
+        self.reserved(effect, &outcome).await;
         if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
-            return self.settle_with(live, claim, delivery, Some(outcome)).await;
+            return self.settle_with(live, claim, delivery, Some(outcome), Vec::new()).await;
         }
         self.patiently(|| self.store.settle(effect.id.clone(), effect.customer.clone(), outcome.clone())).await
     }
 
-    /// The turn on an answer; `None`: the account gives it.
-    async fn settle_with(
+    /// The turn on an answer; `None`: the account gives it. `facts` stand behind those of the turn.
+    pub(super) async fn settle_with(
         &self,
         live: &Live,
         claim: Claim,
         delivery: &Delivery,
         outcome: Option<Outcome>,
+        facts: Vec<Fact>,
     ) -> Result<(), StoreError> {
         let effect = &delivery.effect;
         let (customer, version, now) = (claim.customer.clone(), claim.record.version, claim.now);
         let turned = settle_turn(live, &claim, effect, outcome.as_ref(), now);
-        let turned = match turned {
+        let (mut turned, booked) = match turned {
             Ok(turned) => turned,
             Err(failure) => {
                 // The answer must not be lost with the turn: it goes the long way, where a crash is counted.
@@ -229,11 +274,15 @@ impl Engine {
                 return self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), answer.clone())).await;
             }
         };
+        turned.facts.extend(facts);
         let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
         commit.settled = Some(effect.id.clone());
         commit.books = outcome.is_none();
         match self.commit(vec![commit]).await.first() {
-            Some(Committed::Done) => Ok(()),
+            Some(Committed::Done) => {
+                self.reserved(effect, &booked).await;
+                Ok(())
+            }
             Some(Committed::Paused) => self.put_back(delivery, now.plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await,
             // Somebody moved her between claim and commit, or the effect was settled already.
             _ => match outcome {
@@ -273,11 +322,7 @@ struct Failed {
 }
 
 fn book_is_for(effect: &Effect) -> bool {
-    match &effect.kind {
-        EffectKind::Grant(grant) => grant.provider.is_none(),
-        EffectKind::Offer(_) => true,
-        EffectKind::Message(_) | EffectKind::Call(_) | EffectKind::Tell(_) => false,
-    }
+    effect.provider().is_none() && !matches!(effect.kind, EffectKind::Tell(_))
 }
 
 /// The turn on the answer to an effect, which the account gives where `outcome` is `None`.
@@ -287,7 +332,7 @@ fn settle_turn(
     effect: &Effect,
     outcome: Option<&Outcome>,
     now: Time,
-) -> Result<turn::Turned, Failure> {
+) -> Result<(turn::Turned, Outcome), Failure> {
     let definitions = &live.definitions;
     let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
     if let Some(version) = live.lacks_for(documents.customer.as_ref()) {
@@ -305,13 +350,13 @@ fn settle_turn(
         },
         (None, None) => Outcome::Refused { why: "the customer is not known any more".to_owned() },
     };
-    let input = Input { accepted_at: now, body: InputBody::Result { effect: effect.id.clone(), outcome } };
+    let input = Input { accepted_at: now, body: InputBody::Result { effect: effect.id.clone(), outcome: outcome.clone() } };
     let id = claim.customer.clone();
     let mut turned = guarded(|| turn::turn(definitions, &id, documents.customer, account.clone(), vec![input], now))?;
     if booked && turned.account.is_none() {
         turned.account = Some(account);
     }
-    Ok(turned)
+    Ok((turned, outcome))
 }
 
 /// Renders and prepares the exact bytes; the answer is an outcome when that can never work.
@@ -320,14 +365,13 @@ fn prepare(live: &Live, delivery: &Delivery) -> Result<(Arc<dyn Channel>, Prepar
     let refused = |why: String| Outcome::Refused { why };
     let template = match &effect.kind {
         EffectKind::Message(message) => Some(message),
-        EffectKind::Grant(_) | EffectKind::Call(_) => None,
-        EffectKind::Offer(_) | EffectKind::Tell(_) => {
-            return Err(refused("it is done by the engine itself, not by a provider".to_owned()));
-        }
+        EffectKind::Grant(_) | EffectKind::Offer(_) | EffectKind::Lookup(_) | EffectKind::Call(_) => None,
+        EffectKind::Tell(_) => return Err(refused("it is done by the engine itself, not by a provider".to_owned())),
     };
     let provider = effect.provider().unwrap_or_default();
     let channel = live.channels.get(provider).cloned();
     let channel = channel.ok_or_else(|| refused(format!("there is no provider `{provider}` any more")))?;
+    let channel = channel.part(&effect.kind).unwrap_or(channel);
     let rendered = match template {
         None => None,
         Some(message) => {
@@ -364,7 +408,7 @@ fn uncertain(channel: &dyn Channel, effect: &Effect) -> OnUncertain {
 
 /// Whether an effect that may have happened must not be tried again.
 fn give_up(delivery: &Delivery, channel: &dyn Channel, now: Time, why: &str) -> Option<Outcome> {
-    let keyed = channel.idempotency() == Idempotency::Key;
+    let keyed = channel.idempotency() != Idempotency::None;
     if !keyed && uncertain(channel, &delivery.effect) == OnUncertain::Hold {
         return Some(Outcome::Unknown { why: why.to_owned() });
     }

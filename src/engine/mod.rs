@@ -4,6 +4,7 @@
 //! intake    parses and checks what comes in          (doors call it)
 //! turner    claimed customers ─► turn ─► commit      (a queue calls it)
 //! deliver   effects ─► begin ─► provider ─► settle   (a queue calls it)
+//! budget    points are taken out of budgets before they are given
 //! traffic   rates, rests and lanes of providers
 //! caretaker the scan after a change of definitions, and pruning
 //! tell      words from one customer to another
@@ -18,6 +19,7 @@ use intake::Shared;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub mod budget;
 pub mod caretaker;
 pub mod clock;
 pub mod deliver;
@@ -58,6 +60,8 @@ pub struct Engine {
     pub meter: Arc<Meter>,
     /// How much goes to each provider.
     pub traffic: Arc<traffic::Traffic>,
+    /// What of the budgets this process has taken and not used.
+    pub budgets: Arc<budget::Budgets>,
 }
 
 /// Counters of this process.

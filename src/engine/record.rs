@@ -5,6 +5,7 @@ use crate::customer::{Customer, DOCUMENT_BYTES_MAX, Run, RunState, codec};
 use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::value::Value;
+use crate::store::read::PARKED;
 use crate::store::{Commit, CustomerRow, Record, RunRow};
 use crate::turn::Turned;
 
@@ -100,12 +101,13 @@ pub fn standing(definitions: &Definitions, customer: &Customer) -> (CustomerRow,
 
 fn index(customer: &Customer) -> CustomerRow {
     let text = |name: &str| customer.profile.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
+    let parked = (!customer.parked.is_empty()).then(|| PARKED.to_owned());
     CustomerRow {
         id: customer.id.clone(),
         name: text("name"),
         email: text("email"),
         phone: text("phone"),
-        segments: customer.segments.keys().cloned().collect(),
+        segments: customer.segments.keys().cloned().chain(parked).collect(),
     }
 }
 

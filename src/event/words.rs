@@ -37,6 +37,9 @@ pub const PURCHASE: &str = "purchase";
 /// Money given back.
 pub const REFUND: &str = "refund";
 
+/// The customer moved to another tier.
+pub const TIER_CHANGED: &str = "tier_changed";
+
 /// A provider could not deliver a message.
 pub const MESSAGE_BOUNCED: &str = "message_bounced";
 /// A message was reported as unwanted.
@@ -45,6 +48,10 @@ pub const MESSAGE_COMPLAINED: &str = "message_complained";
 pub const MESSAGE_UNSUBSCRIBED: &str = "message_unsubscribed";
 /// She answered; the text may be a keyword.
 pub const MESSAGE_REPLIED: &str = "message_replied";
+/// A remote loyalty store reports what it knows of her now.
+pub const STORE_UPDATED: &str = "store_updated";
+/// A remote loyalty store books again what it had blocked.
+pub const STORE_UNBLOCKED: &str = "store_unblocked";
 /// A link in a message was followed.
 pub const MESSAGE_CLICKED: &str = "message_clicked";
 
@@ -62,6 +69,8 @@ const MESSAGE: &[(&str, WordType)] = &[
     ("effect", Text),
 ];
 const BONUS: &[(&str, WordType)] = &[("points", Number), ("reason", Text), ("grant", Text), ("expires", Time)];
+
+const STORE: &[(&str, WordType)] = &[("balance", Number), ("pending", Number), ("tier", Text), ("next_expiry", Time)];
 
 /// Properties of one entry of `items`.
 pub fn item_fields() -> &'static [(&'static str, WordType)] {
@@ -108,7 +117,13 @@ pub const WORDS: &[Word] = &[
     Word { name: "bonus_granted", properties: BONUS, doc: "points were booked" },
     Word { name: "bonus_activated", properties: BONUS, doc: "points became spendable" },
     Word { name: "bonus_expired", properties: BONUS, doc: "points ran out" },
-    Word { name: "tier_changed", properties: &[("tier", Text), ("from", Text)], doc: "the customer moved to another tier" },
+    Word { name: STORE_UPDATED, properties: STORE, doc: "a remote loyalty store reported what it knows of the customer" },
+    Word {
+        name: STORE_UNBLOCKED,
+        properties: &[("programme", Text)],
+        doc: "a remote loyalty store works again for the customer: her parked grants are sent again",
+    },
+    Word { name: TIER_CHANGED, properties: &[("tier", Text), ("from", Text)], doc: "the customer moved to another tier" },
     Word { name: "referral", properties: &[("friend", Text)], doc: "the customer brought a friend" },
     Word { name: "review", properties: &[("sku", Text), ("rating", Number)], doc: "the customer wrote a review" },
     Word {

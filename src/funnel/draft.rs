@@ -4,15 +4,18 @@
 //! then what is judged all along a run (`while`, `exit_on`, `goal`) can be checked against both. Every
 //! part is read even when another one is faulty.
 
+use super::fresh::store_reads;
+use super::holdout::{self, Share};
 use super::names::{Base, Names, with_own};
-use super::settings::Settings;
+use super::settings::{MembershipOwner, Settings};
 use super::{Funnel, Goal, OnChange, ReEntry};
 use crate::catalog::Catalog;
 use crate::lang::cel::{Cond, Expr, Type};
 use crate::lang::diag::{Fault, Faults, Severity};
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{self, Field, Object, Shape};
-use crate::lang::time::Span;
+use crate::lang::time::{DAY_MS, Span, Time};
+use crate::segment::Segments;
 use crate::step::{self, Compiled, Mode, StepNames, StepResults, Steps};
 use crate::template::{Template, TemplateOptions};
 use crate::trigger::{self, DefaultReEntry, Interest, Trigger, TriggerNames};
@@ -25,6 +28,8 @@ use std::sync::Arc;
 pub const PRIORITY_MAX: i64 = 1_000_000;
 /// A goal counts within this many days of the entry, where it does not say.
 pub const GOAL_WITHIN_DAYS: u32 = 30;
+/// Longest time that an entry is judged again, in days.
+pub const SETTLE_DAYS_MAX: i64 = 7;
 /// Most things that one funnel's `exit_on` looks out for.
 pub const EXITS_MAX: usize = 50;
 
@@ -43,6 +48,11 @@ pub const FIELDS: &[Field] = &[
     Field::optional("key", Shape::Expr, "one run per value of this expression at a time; if not given, one per customer"),
     Field::optional("re_entry", Shape::Phrase(RE_ENTRY), "how often a customer may enter"),
     Field::optional("only_if", Shape::Condition, "who may enter"),
+    Field::optional(
+        "settle",
+        Shape::Duration,
+        "so long `only_if` is judged again with everything that happens, for the event that overtakes what it needs",
+    ),
     Field::optional("while", Shape::Condition, "must hold all along a run; as soon as it does not, the run ends"),
     Field::optional("exit_on", Shape::OneOrMore(&Shape::Ref("watch")), "what ends a run at once"),
     Field::optional("goal", Shape::Either(&[Shape::Name("event"), Shape::Object(GOAL_FIELDS)]), "what the funnel is for"),
@@ -50,6 +60,11 @@ pub const FIELDS: &[Field] = &[
         "priority",
         Shape::Int(-PRIORITY_MAX, PRIORITY_MAX),
         "of funnels that start together the higher goes first; 0 if not given",
+    ),
+    Field::optional(
+        "holdout",
+        holdout::SHAPE,
+        "so many of those who would enter are left alone and measured all the same; `0%`: also not held out by the workspace",
     ),
     Field::optional(
         "transactional",
@@ -102,8 +117,12 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// `catalog.yaml`.
     pub catalog: &'a Catalog,
+    /// Names of the funnels.
+    pub funnels: Vec<String>,
     /// Templates of the workspace.
     pub templates: &'a BTreeMap<String, Arc<Template>>,
+    /// `segments.yaml`.
+    pub segments: &'a Segments,
 }
 
 /// Compiles the funnel `name`, whose file has this text. `None` when it has errors, which are then in
@@ -129,6 +148,7 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
     let goal = object.node("goal").and_then(|node| goal(node, &within, cx.base, faults));
     check_templates(name, &compiled, &within, faults);
     let frozen = frozen(&compiled.steps, &compiled.templates, cx.settings);
+    let store_reads = store_reads(&compiled.steps, &frozen, cx.settings, (cx.segments, cx.catalog), faults);
     let funnel = Funnel {
         name: name.to_owned(),
         version: version(text, &compiled.templates),
@@ -136,12 +156,14 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
         description: object.text("description", faults).map(|text| text.text).unwrap_or_default(),
         re_entry: re_entry.unwrap_or(default_re_entry(trigger.as_deref(), key.is_some())),
         key,
+        settle: settle(&object, only_if.is_some(), faults),
         only_if,
         go_on_while,
         exit_on,
         goal,
         on_change: on_change(&object, faults),
         renamed: renamed(&object, &compiled.steps, faults),
+        holdout: holdout(&object, faults),
         priority: object.int("priority", -PRIORITY_MAX, PRIORITY_MAX, faults).unwrap_or(0),
         transactional: object.bool("transactional", false, faults),
         mode: object.word("mode", Mode::WORDS, faults).map(Mode::of).unwrap_or_default(),
@@ -150,6 +172,7 @@ pub fn compile(name: &str, text: &str, node: &Node, cx: &Context<'_>, faults: &m
         steps: compiled.steps,
         templates: compiled.templates,
         frozen,
+        store_reads,
         trigger: trigger?,
     };
     (faults.error_count() == errors).then_some(funnel)
@@ -164,6 +187,7 @@ fn compile_trigger(node: &Node, cx: &Context<'_>, faults: &mut Faults) -> Option
         profile: &profile,
         date_fields: cx.base.date_fields(),
         memberships: cx.catalog.memberships.keys().cloned().collect(),
+        tiers: cx.catalog.tiers.iter().map(|tier| tier.name.clone()).collect(),
         currency: cx.settings.currency,
     };
     trigger::compile(node, &names, faults)
@@ -195,8 +219,10 @@ fn compile_steps(name: &str, node: &Node, outside: &Names<'_>, cx: &Context<'_>,
         profile_fields: cx.base.profile_fields(),
         bundles: cx.catalog.bundles.iter().map(|(name, bundle)| (name.clone(), bundle.valid_for)).collect(),
         templates: cx.templates,
+        funnels: cx.funnels.clone(),
         options: TemplateOptions { currency: cx.settings.currency, zone: cx.settings.zone },
-        memberships: cx.catalog.memberships.keys().cloned().collect(),
+        memberships: cx.catalog.memberships.iter().map(|(name, membership)| (name.clone(), membership.term)).collect(),
+        own_memberships: cx.settings.membership_owner == MembershipOwner::Account,
         services: cx.settings.services.keys().cloned().collect(),
         zone: cx.settings.zone,
         funnel: name,
@@ -265,6 +291,35 @@ fn default_re_entry(trigger: Option<&dyn Trigger>, keyed: bool) -> ReEntry {
         _ if keyed => ReEntry::Always,
         _ => ReEntry::Never,
     }
+}
+
+/// How long an entry is judged again.
+fn settle(object: &Object<'_>, filtered: bool, faults: &mut Faults) -> Option<Span> {
+    let span = object.span("settle", faults)?;
+    let elapsed = Time(0).plus(span, chrono_tz::UTC).0;
+    if span.is_zero() || elapsed > SETTLE_DAYS_MAX * DAY_MS {
+        faults
+            .error("settle-span", &object.place("settle"), format!("`settle` is some time, and at most {SETTLE_DAYS_MAX} days"))
+            .hint("for example `settle: 30m`");
+    } else if !filtered && object.node("only_if").is_none() {
+        faults
+            .error("settle-filter", &object.place("settle"), "without `only_if` there is nothing to judge again")
+            .hint("remove `settle`, or say with `only_if` who may enter");
+    }
+    Some(span)
+}
+
+/// The share that is held out. What customers have asked for is held back from nobody.
+fn holdout(object: &Object<'_>, faults: &mut Faults) -> Option<Share> {
+    let node = object.node("holdout")?;
+    let share = Share::read(node, faults)?;
+    let transactional = object.node("transactional").and_then(Node::scalar) == Some("true");
+    if transactional && share != Share::default() {
+        faults
+            .error("holdout-transactional", &node.place, "messages that customers have asked for cannot be held out")
+            .hint("remove `holdout`, or `transactional: true`");
+    }
+    Some(share)
 }
 
 fn exits(node: &Node, names: &Names<'_>, faults: &mut Faults) -> Vec<Watch> {
@@ -351,12 +406,17 @@ fn frozen(steps: &Steps, templates: &BTreeMap<String, Arc<Template>>, settings: 
     let mut out = HashMap::new();
     for (index, at) in (0_u32..).zip(&steps.list) {
         let mut paths = match (at.step.template(), at.step.grants()) {
-            (Some((template, channel)), _) => {
+            (Some((template, _)), _) => {
                 let mut paths = templates.get(template).map(|template| template.variables()).unwrap_or_default();
-                paths.extend(of_provider(settings.channels.get(channel)));
+                for channel in at.step.channels() {
+                    paths.extend(of_provider(settings.channels.get(*channel)));
+                }
                 paths
             }
             (None, Some(_)) => of_provider(settings.loyalty.as_ref()),
+            (None, None) if at.step.offers().is_some() && settings.loyalty_store.as_ref().is_some_and(|store| store.offers) => {
+                of_provider(settings.loyalty.as_ref())
+            }
             (None, None) => continue,
         };
         paths.sort();

@@ -105,7 +105,8 @@ impl Keeps {
             if let Some(cond) = &at.only_if {
                 self.cond(cond);
             }
-            if let Some((watch, ..)) = at.step.watch() {
+            let ways = at.step.ways().into_iter().flat_map(|ways| ways.ways).map(|(watch, _)| watch);
+            for watch in ways.chain(at.step.restart()).chain(at.step.undo().map(|(watch, _)| watch)) {
                 self.watch(watch);
             }
             for need in at.step.needs() {

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Reasons of bonuses that a customer is to get from one funnel only.
 const SINGLE_BONUSES: &[&str] = &["welcome", "birthday"];
 
+/// What can come of a grant.
+const GRANT_RESULTS: &[&str] = &["active", "pending", "parked", "refused", "unknown", "dead", "skipped"];
+
 /// What a workspace is looked through for.
 pub struct Linted<'a> {
     /// The funnels that compiled.
@@ -33,8 +36,10 @@ impl Linted<'_> {
             self.no_goal(funnel, faults);
             unreachable_steps(funnel, faults);
             offers_of_nobody(funnel, faults);
+            words_of_grants(funnel, faults);
             self.way_out(funnel, faults);
         }
+        self.enters(faults);
         self.same_bonus(faults);
         self.emit_cycles(faults);
         if self.whole {
@@ -60,7 +65,7 @@ impl Linted<'_> {
     /// had; a workspace that sends for real needs it.
     fn way_out(&self, funnel: &Funnel, faults: &mut Faults) {
         for at in &funnel.steps.list {
-            let Some((name, channel)) = at.step.template() else { continue };
+            let Some((name, _)) = at.step.template() else { continue };
             let Some(template) = funnel.templates.get(name) else { continue };
             let names = template.variables().iter().any(|path| path.first().is_some_and(|root| root == "unsubscribe_url"));
             if names && !self.address {
@@ -73,7 +78,7 @@ impl Linted<'_> {
                     .hint("say in autofunnel.yaml where customers reach this engine: `address: https://mail.shop.example`");
             }
             let marketing = !at.step.transactional().unwrap_or(funnel.transactional);
-            if !names && self.address && channel == "email" && marketing {
+            if !names && self.address && at.step.channels().contains(&"email") && marketing {
                 faults
                     .error(
                         "no-way-out",
@@ -81,6 +86,22 @@ impl Linted<'_> {
                         format!("the marketing e-mail of the step `{}` has no way to unsubscribe", at.id),
                     )
                     .hint("name `{{ unsubscribe_url }}` in its template, or write `transactional: true` if it is none");
+            }
+        }
+    }
+
+    /// What a funnel reads as its event comes from what starts it; only one that is started by hand takes anything.
+    fn enters(&self, faults: &mut Faults) {
+        for at in self.funnels.values().flat_map(|funnel| &funnel.steps.list) {
+            let Some(target) = at.step.enters().and_then(|name| self.funnels.get(name)) else { continue };
+            if target.trigger.interest() != Interest::Manual {
+                faults
+                    .error(
+                        "enter-trigger",
+                        &at.place,
+                        format!("the funnel `{}` cannot be entered: it starts with {}", target.name, target.trigger.sentence()),
+                    )
+                    .hint("only a funnel with `trigger: manual` can; or emit the event that it starts with");
             }
         }
     }
@@ -115,9 +136,12 @@ impl Linted<'_> {
         for cycle in &graph.cycles {
             let names: Vec<&str> = cycle.iter().map(|index| graph.funnels[*index].name.as_str()).collect();
             let starts = |event: &str| graph.started_by(event).any(|index| index == cycle[1 % cycle.len()]);
-            let step = graph.funnels[cycle[0]].steps.list.iter().find(|at| at.step.emits().is_some_and(starts));
+            let next = names[1 % names.len()];
+            let leads_on = |at: &&StepAt| at.step.emits().is_some_and(starts) || at.step.enters() == Some(next);
+            let step = graph.funnels[cycle[0]].steps.list.iter().find(leads_on);
             let Some(step) = step else { continue };
             let message = match names[..] {
+                [one] if step.step.enters().is_some() => format!("the funnel `{one}` enters itself"),
                 [one] => format!(
                     "the funnel `{one}` starts on the event `{}` that it emits itself",
                     step.step.emits().unwrap_or_default()
@@ -170,7 +194,13 @@ impl<'a> Graph<'a> {
             }
         }
         let number: BTreeMap<&str, usize> = events.keys().zip(funnels.len()..).map(|(event, node)| (*event, node)).collect();
-        let out = |funnel: &&'a Funnel| emitted(funnel).iter().filter_map(|event| number.get(event).copied()).collect();
+        let place = |name: &str| funnels.iter().position(|funnel| funnel.name == name);
+        let entered =
+            |funnel: &&'a Funnel| funnel.steps.list.iter().filter_map(|at| place(at.step.enters()?)).collect::<Vec<usize>>();
+        let out = |funnel: &&'a Funnel| {
+            let emitted = emitted(funnel);
+            emitted.iter().filter_map(|event| number.get(event).copied()).chain(entered(funnel)).collect()
+        };
         let edges: Vec<Vec<usize>> = funnels.iter().map(out).chain(events.values().cloned()).collect();
         Graph { seen: vec![None; edges.len()], funnels, events, edges, way: Vec::new(), cycles: Vec::new() }
     }
@@ -223,6 +253,46 @@ fn unreachable_steps(funnel: &Funnel, faults: &mut Faults) {
                 .hint("every way ends before it; move it, or remove it");
         }
     }
+}
+
+/// A grant has results of its own: a condition that asks for another word would never hold.
+fn words_of_grants(funnel: &Funnel, faults: &mut Faults) {
+    let grants: Vec<String> = funnel
+        .steps
+        .list
+        .iter()
+        // What another customer gets is said by her own turn.
+        .filter(|at| at.step.grants().is_some() && at.step.tells().is_none())
+        .map(|at| at.id.clone())
+        .collect();
+    for at in &funnel.steps.list {
+        for condition in at.step.conditions().into_iter().chain(&at.only_if) {
+            for grant in &grants {
+                for word in words_asked(&condition.text.text, grant).filter(|word| !GRANT_RESULTS.contains(word)) {
+                    faults
+                        .error(
+                            "unknown-result",
+                            &condition.text.place,
+                            format!("the grant `{grant}` never has the result `{word}`"),
+                        )
+                        .did_you_mean(word, GRANT_RESULTS.iter().copied())
+                        .hint_if_none(format!("its result is one of: {}", GRANT_RESULTS.join(", ")));
+                }
+            }
+        }
+    }
+}
+
+/// The words that a condition compares the result of a step with.
+fn words_asked<'c>(condition: &'c str, step: &str) -> impl Iterator<Item = &'c str> {
+    let asked = format!("steps.{step}.result");
+    let after: Vec<&str> = condition.match_indices(&asked).filter_map(|(at, _)| condition.get(at + asked.len()..)).collect();
+    after.into_iter().filter_map(|rest| {
+        let rest = rest.trim_start();
+        let rest = rest.strip_prefix("==").or_else(|| rest.strip_prefix("!="))?.trim_start();
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        rest.get(1..)?.split(quote).next()
+    })
 }
 
 /// A message about an offer in a funnel that makes none can never be rendered in full.

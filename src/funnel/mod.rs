@@ -19,8 +19,11 @@ use settings::Settings;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub mod blocks;
 pub mod diagram;
 pub mod draft;
+mod fresh;
+pub mod holdout;
 mod keeps;
 mod lint;
 pub mod names;
@@ -29,6 +32,7 @@ pub mod schema;
 pub mod settings;
 pub mod workspace;
 
+pub use fresh::StoreReads;
 pub use workspace::Documents;
 
 /// The files of a workspace: path relative to its folder (with `/`) → text.
@@ -82,6 +86,8 @@ pub struct Funnel {
     pub re_entry: ReEntry,
     /// Entry filter.
     pub only_if: Option<Cond>,
+    /// So long the entry filter is judged again.
+    pub settle: Option<Span>,
     /// Must hold for a run to go on.
     pub go_on_while: Option<Cond>,
     /// Ends a run at once.
@@ -94,6 +100,8 @@ pub struct Funnel {
     pub on_change: OnChange,
     /// Steps of earlier versions by what they are called now.
     pub renamed: BTreeMap<String, String>,
+    /// This share is left alone and measured all the same; `None`: as the workspace says.
+    pub holdout: Option<holdout::Share>,
     /// Its messages are not marketing.
     pub transactional: bool,
     /// Whether what it does leaves.
@@ -108,6 +116,8 @@ pub struct Funnel {
     pub templates: BTreeMap<String, Arc<Template>>,
     /// For each step that renders: the paths to freeze into its effect. By step index.
     pub frozen: HashMap<u32, Vec<Vec<String>>>,
+    /// The steps that read what a remote loyalty store says, by index.
+    pub store_reads: HashMap<u32, StoreReads>,
 }
 
 /// What happens to the live runs of earlier versions of a funnel.

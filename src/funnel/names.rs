@@ -41,7 +41,7 @@ impl Base {
         for name in emitted {
             events.entry(name.clone()).or_insert(Type::Any);
         }
-        Base { customer: customer(&profile), events, segments, profile, lenient: false }
+        Base { customer: customer(&profile, settings), events, segments, profile, lenient: false }
     }
 
     /// The same where the settings could not be read: the fields of the customer are then not known.
@@ -119,7 +119,10 @@ impl Schema for Names<'_> {
             "customer" => Some(self.base.customer.clone()),
             "event" => self.event.clone(),
             "steps" => self.steps.as_ref().map(steps),
-            "run" => self.steps.as_ref().map(|_| object([("id", Type::Number), ("entered", Type::Time), ("anchor", Type::Time)])),
+            "run" => self
+                .steps
+                .as_ref()
+                .map(|_| object([("id", Type::Number), ("key", Type::Text), ("entered", Type::Time), ("anchor", Type::Time)])),
             "offer" => self.template.then(offer),
             "unsubscribe_url" => self.template.then_some(Type::Text),
             "workspace" => self.template.then(|| object([("name", Type::Text)])),
@@ -223,7 +226,7 @@ fn offer() -> Type {
     ])
 }
 
-fn customer(profile: &BTreeMap<String, Type>) -> Type {
+fn customer(profile: &BTreeMap<String, Type>, settings: &Settings) -> Type {
     let membership = object([
         ("name", Type::Text),
         ("title", Type::Text),
@@ -246,6 +249,10 @@ fn customer(profile: &BTreeMap<String, Type>) -> Type {
         ("consent", consent),
     ];
     let own = own.into_iter().map(|(name, ty)| (name.to_owned(), ty));
+    // What a remote store says beside these has a form of its own.
+    let told = settings.loyalty_store.iter().flat_map(|store| &store.names);
+    let told = told.filter(|name| matches!(name.as_str(), "programmes" | "memberships" | "offers"));
+    let own = own.chain(told.map(|name| (name.clone(), Type::Any)));
     Type::Object(own.chain(profile.iter().map(|(name, ty)| (name.clone(), ty.clone()))).collect())
 }
 

@@ -4,7 +4,7 @@
 //! offers is what the engine takes. What a table cannot say (a segment that there is not, a condition with a
 //! wrong type) only `check` finds. The fields of tests stand here, because only this form needs them as tables.
 
-use super::{draft, settings};
+use super::{blocks, draft, settings};
 use crate::catalog;
 use crate::lang::diag::Faults;
 use crate::lang::node;
@@ -42,8 +42,10 @@ pub const TEST_FIELDS: &[Field] = &[
 /// Fields of `given`.
 pub const GIVEN_FIELDS: &[Field] = &[
     Field::optional("customer", Shape::MapOf(&Shape::Data), "profile fields; without `zone` she lives in the workspace's zone"),
+    Field::optional("holdout", Shape::Bool, "`true`: she is one of those who are held out (default: she is not)"),
     Field::optional("consent", Shape::Ref("test_consent"), "consent given before the test begins"),
     Field::optional("membership", Shape::Object(MEMBERSHIP_FIELDS), "her membership"),
+    Field::optional("store", Shape::Object(STORE_FIELDS), "what the remote loyalty store says of her and does with grants"),
     Field::optional(
         "history",
         Shape::List(&Shape::Ref("test_history")),
@@ -66,6 +68,21 @@ pub const MEMBERSHIP_FIELDS: &[Field] = &[
     Field::optional("cancelled", Shape::Bool, "whether she has cancelled it (default: false)"),
 ];
 
+/// Fields of a remote loyalty store in a test. What it is not told to say of points comes from a ledger of its own, in
+/// which it books the grants of the test.
+pub const STORE_FIELDS: &[Field] = &[
+    Field::optional("grants", Shape::Word(STORE_GRANTS), "what it does with grants (default: active)"),
+    Field::optional("reason", Shape::Text, "why it parks or refuses them"),
+    Field::optional("down", Shape::Bool, "it does not answer any more (default: false)"),
+    Field::optional("balance", Shape::Number, "points that she can spend"),
+    Field::optional("pending", Shape::Number, "points that wait for activation"),
+    Field::optional("tier", Shape::Text, "her tier"),
+    Field::optional("next_expiry", Shape::Text, "when points run out next"),
+    Field::optional("programmes", Shape::Data, "as `customer.programmes`"),
+    Field::optional("memberships", Shape::Data, "as `customer.memberships`"),
+    Field::optional("offers", Shape::Data, "as `customer.offers`"),
+];
+
 /// Fields of `state`.
 pub const STATE_FIELDS: &[Field] = &[
     Field::optional("segments", Shape::List(&Shape::Name("segment")), "exactly the segments that she is in"),
@@ -84,6 +101,7 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         Field::optional("properties", Shape::MapOf(&Shape::Data), "can be read as `event.<name>` in the run"),
         AT,
     ],
+    &[Field::required("store", Shape::Object(STORE_FIELDS), "the remote loyalty store says or does something else"), AT],
     &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
     &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[
@@ -120,18 +138,24 @@ const EVENT_FIELDS: &[Field] =
 const AT: Field = Field::optional("at", Shape::Phrase(MOMENT), "when it happens; `+3 days` counts from what stands before");
 const MOMENT: &str = "A time such as 2027-03-01 10:00, in the customer's zone, or 2027-03-01T10:00:00Z.";
 const FAILURES: &[&str] = &["refused", "dead", "silent"];
+/// What a store of a test can do with grants.
+pub const STORE_GRANTS: &[&str] = &["active", "parked", "refused"];
 
 /// Kinds of facts that `expect` lists, each with what it says.
 pub const FACT_KINDS: &[(&str, &str)] = &[
     ("entered", "a run began"),
+    ("held_out", "she would have entered and is left alone"),
+    ("settling", "the trigger fired, and who may enter is judged again for a while"),
     ("not_entered", "the trigger fired and no run began"),
     ("sent", "a message was sent"),
     ("granted", "points were granted"),
+    ("undone", "points that were granted were taken back"),
+    ("parked", "a grant waits for a blocked programme"),
     ("offered", "an offer was made"),
     ("told", "another customer was told of an event, or got points"),
     ("called", "a service was called and answered as expected"),
     ("skipped", "a step was skipped"),
-    ("held", "a message waits for the end of quiet hours"),
+    ("held", "a message waits for the end of quiet hours, for its window, or for room under a cap"),
     ("review", "a step waits for a person's release"),
     ("released", "a person released it"),
     ("shadowed", "what a step would have done, where nothing leaves"),
@@ -139,6 +163,8 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("variant", "a split chose"),
     ("set", "a profile field was set"),
     ("emitted", "an event was emitted"),
+    ("passed_on", "another funnel was asked to begin"),
+    ("restarted", "a wait began anew"),
     ("failed", "a step failed for good"),
     ("goal", "the goal was reached"),
     ("exited", "the run ended early"),
@@ -147,14 +173,25 @@ pub const FACT_KINDS: &[(&str, &str)] = &[
     ("withdrawn", "what was planned was taken back"),
 ];
 
+/// The schemas of `loyalty_store` and of its requests; their tables stand in a higher layer.
+pub struct Store {
+    /// The store itself.
+    pub store: Json,
+    /// A request that books something.
+    pub booking: Json,
+    /// A lookup.
+    pub lookup: Json,
+}
+
 /// All schemas with their file names. `provider` is the schema of one entry of `providers`, `source` that of one
 /// entry of `sources`, `service` that of one entry of `services`; their registries stand in higher layers.
-pub fn all(provider: Json, source: Json, service: Json) -> Vec<(&'static str, Json)> {
+pub fn all(provider: Json, source: Json, service: Json, store: Store) -> Vec<(&'static str, Json)> {
     vec![
         ("funnel.schema.json", funnel_schema()),
-        ("settings.schema.json", settings_schema(provider, source, service)),
+        ("settings.schema.json", settings_schema(provider, source, service, store)),
         ("segments.schema.json", segments_schema()),
         ("catalog.schema.json", catalog_schema()),
+        ("blocks.schema.json", blocks_schema()),
         ("tests.schema.json", tests_schema()),
     ]
 }
@@ -165,7 +202,8 @@ pub fn funnel_schema() -> Json {
     defs.insert("trigger".to_owned(), trigger_def());
     defs.insert("watch".to_owned(), watch_def());
     defs.insert("steps".to_owned(), json!({ "type": "array", "items": reference("step") }));
-    let arms: Vec<Json> = step::KINDS.iter().map(|kind| reference(&format!("step_{}", kind.name))).collect();
+    let names = step::KINDS.iter().map(|kind| kind.name).chain(["use"]);
+    let arms: Vec<Json> = names.map(|name| reference(&format!("step_{name}"))).collect();
     let step = json!({ "title": "Step", "description": "One kind of step, and options beside it.", "anyOf": arms });
     defs.insert("step".to_owned(), step);
     for kind in step::KINDS {
@@ -173,13 +211,23 @@ pub fn funnel_schema() -> Json {
         let def = kind_def(kind.name, kind.doc, &format!("- {}", kind.example), true, body);
         defs.insert(format!("step_{}", kind.name), def);
     }
+    let body = object_schema(&[blocks::USE_FIELDS]);
+    let example = "- { use: nudge, with: { template: benefits } }";
+    defs.insert("step_use".to_owned(), kind_def("use", "put the steps of a block of blocks.yaml here", example, true, body));
     document("Funnel", "A funnel: why a run starts and what it does.", object_schema(&[draft::FIELDS]), defs)
 }
 
 /// The schema of `autofunnel.yaml`; see [`all`] for the arguments.
-pub fn settings_schema(provider: Json, source: Json, service: Json) -> Json {
-    let defs = [("provider", provider), ("source", source), ("service", service)];
-    let defs = Map::from_iter(defs.map(|(name, schema)| (name.to_owned(), schema)));
+pub fn settings_schema(provider: Json, source: Json, service: Json, store: Store) -> Json {
+    let defs = [
+        ("provider", provider),
+        ("source", source),
+        ("service", service),
+        ("store", store.store),
+        ("store_booking", store.booking),
+        ("store_lookup", store.lookup),
+    ];
+    let defs = Map::from_iter(defs.map(|(name, def)| (name.to_owned(), def)));
     document("Settings", "The settings of a workspace.", object_schema(&[settings::FIELDS]), defs)
 }
 
@@ -199,6 +247,21 @@ pub fn segments_schema() -> Json {
 pub fn catalog_schema() -> Json {
     let about = "Tiers, memberships and bundles: what there is to earn and to buy.";
     document("Catalog", about, object_schema(&[catalog::FIELDS]), Map::new())
+}
+
+/// The schema of `blocks.yaml`. What stands for a parameter may stand everywhere, so steps are checked only where a
+/// block is used.
+pub fn blocks_schema() -> Json {
+    let body = json!({
+        "type": "object",
+        "propertyNames": { "pattern": format!("^[a-z0-9-]{{1,{}}}$", shape::NAME_CHARS_MAX) },
+        "maxProperties": blocks::BLOCKS_MAX,
+        "additionalProperties": object_schema(&[blocks::FIELDS]),
+        "examples": [{ "nudge": { "with": ["template"], "steps": [{ "wait": "3 days" }, { "email": "${template}" }] } }],
+    });
+    let steps = json!({ "type": "array", "items": { "type": "object" } });
+    let about = "Lists of steps with parameters, which funnels take in with `use`.";
+    document("Blocks", about, body, Map::from_iter([("steps".to_owned(), steps)]))
 }
 
 /// The schema of `tests/<funnel>.yaml`.

@@ -3,17 +3,21 @@
 //! The tables of fields and the reader are in `compile`. Providers and sources stay nodes here, because the
 //! registries that know their kinds stand in higher layers; only what a run must freeze for them is read.
 
+use super::holdout::{self, Share};
 use crate::effect::Links;
 use crate::lang::cel::{Text, Type};
 use crate::lang::diag::Faults;
 use crate::lang::node::{Node, NodeKind};
 use crate::lang::time::{Span, Zone};
-use crate::money::Currency;
+use crate::money::{Currency, Dec};
 use crate::template::{Line, LineKind, TemplateOptions};
+use budget::Budget;
 use chrono::NaiveTime;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub mod budget;
 mod compile;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -40,12 +44,15 @@ pub const PROVIDERS_MAX: usize = 100;
 pub const PROVIDER_TEMPLATES_MAX: usize = 500;
 /// The value of `loyalty` that means the built-in account.
 pub const ACCOUNT: &str = "account";
+/// The name of the remote loyalty store among the providers.
+pub const STORE: &str = "loyalty_store";
 /// The provider that is there without being declared.
 pub const BUILT_IN_PROVIDER: &str = "inbox";
 /// Profile fields that every customer has room for.
 pub const BUILT_IN_PROFILE: &[&str] = &["name", "email", "phone", "zone", "language", "birthday", "chat", "push"];
 /// Names below `customer.` that are no profile fields, so that none may be called so.
-pub const RESERVED_PROFILE: &[&str] = &["id", "created", "tier", "balance", "pending", "membership", "consent", "segments"];
+pub const RESERVED_PROFILE: &[&str] =
+    &["id", "created", "tier", "balance", "pending", "membership", "consent", "segments", "programmes", "memberships", "offers"];
 
 /// The settings of a workspace.
 #[derive(Clone, Debug)]
@@ -72,6 +79,8 @@ pub struct Settings {
     pub caps: Vec<Cap>,
     /// The cool-down between offers: at most so many within the span.
     pub offers: Option<(u32, Span)>,
+    /// This share of the customers is left alone by every funnel that does not say otherwise.
+    pub holdout: Option<Share>,
     /// Provider by channel; a channel that is not named here uses the development inbox.
     pub channels: BTreeMap<String, String>,
     /// The public address of the engine, without a `/` at its end: what links in messages are made of.
@@ -80,6 +89,8 @@ pub struct Settings {
     pub clicks: Vec<String>,
     /// Provider of grants; `None`: the built-in account.
     pub loyalty: Option<String>,
+    /// The remote loyalty store; `None`: the built-in account, or a provider that only books grants.
+    pub loyalty_store: Option<LoyaltyStore>,
     /// Providers as written; checked by the registry of channels.
     pub providers: BTreeMap<String, Node>,
     /// By provider: the dotted paths (`["customer", "email"]`) that its templates read, to be frozen into its effects.
@@ -87,6 +98,8 @@ pub struct Settings {
     pub provider_variables: BTreeMap<String, Vec<Vec<String>>>,
     /// Sources as written; checked by the registry of sources.
     pub sources: BTreeMap<String, Node>,
+    /// Budgets of rewards; all of them hold.
+    pub budgets: Vec<Budget>,
     /// Services that steps call, as written; checked where channels are.
     pub services: BTreeMap<String, Node>,
 }
@@ -100,6 +113,21 @@ impl Settings {
     }
 }
 
+/// A loyalty store over HTTP.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoyaltyStore {
+    /// As written; its requests are checked in a higher layer.
+    pub node: Node,
+    /// It makes offers too; otherwise the built-in account does.
+    pub offers: bool,
+    /// What it says of a customer when it is asked, among `customer::store::STORE_NAMES`; none: it cannot be asked.
+    pub names: Vec<String>,
+    /// How old that may be where it is used, in milliseconds.
+    pub max_age_ms: i64,
+    /// How often a parked grant is sent again, in milliseconds.
+    pub ask_again_ms: i64,
+}
+
 /// Who says what membership a customer has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MembershipOwner {
@@ -107,6 +135,8 @@ pub enum MembershipOwner {
     Events,
     /// `PUT /v1/customers/{id}`.
     Api,
+    /// The engine itself: steps `membership` and `PUT /v1/customers/{id}`; the shop's events are history only.
+    Account,
 }
 
 /// When marketing messages are held, by the customer's clock. `from` may be later than `until`.
@@ -144,11 +174,16 @@ pub enum Period {
     Month,
 }
 
+/// An amount of money, for people.
+fn currency_shown(money: Dec, currency: Currency) -> String {
+    currency.minor(money).map_or_else(|_| money.to_string(), |minor| currency.show(minor))
+}
+
 /// The channels there are.
 pub const CHANNELS: &[&str] = &["email", "sms", "chat", "push"];
 
 /// Roots of a provider's templates that come from the effect itself and need not be frozen.
-const EFFECT_ROOTS: &[&str] = &["effect", "message", "grant"];
+const EFFECT_ROOTS: &[&str] = &["effect", "message", "grant", "bundle"];
 
 /// What the templates in each provider read. Their faults are left to the registry of channels, which knows what
 /// each of them is for; here only too many of them are one.

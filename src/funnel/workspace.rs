@@ -4,6 +4,7 @@
 //! A file that cannot be read does not hide the faults of the others, and what only follows from it (a
 //! name that it would have declared) is not reported.
 
+use super::blocks::Blocks;
 use super::draft::{self, Context, digest, repeat};
 use super::lint::Linted;
 use super::names::{Base, Names};
@@ -25,6 +26,8 @@ pub const SETTINGS: &str = "autofunnel.yaml";
 pub const SEGMENTS: &str = "segments.yaml";
 /// The file of the catalog.
 pub const CATALOG: &str = "catalog.yaml";
+/// The file of blocks.
+pub const BLOCKS: &str = "blocks.yaml";
 /// Most funnels of one workspace.
 pub const FUNNELS_MAX: usize = 1_000;
 /// Longest name of a funnel, in bytes.
@@ -87,9 +90,10 @@ pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
 pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults) -> Option<Workspace> {
     let errors = faults.error_count();
     let sorted = sort(files, faults);
-    let nodes: Vec<(&str, &str, Option<Node>)> =
+    let mut nodes: Vec<(&str, &str, Option<Node>)> =
         sorted.funnels.iter().map(|(name, path)| (*name, *path, documents.take(path, faults))).collect();
     let mut broken = Broken::default();
+    let also = put_blocks_in(files, &mut documents, &mut nodes, faults);
     let (settings, known) = settings(files, &mut documents, faults);
     let mut read = |path: &str, broken: &mut bool, faults: &mut Faults| {
         let node = documents.take(path, faults);
@@ -109,15 +113,25 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         Some(node) => Catalog::compile(node, &plain, settings.currency, &mut found),
         None => Catalog::default(),
     };
-    let cx = Context { base: &base, settings: &settings, catalog: &catalog, templates: &templates };
+    let names = nodes.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    let cx = Context {
+        base: &base,
+        settings: &settings,
+        catalog: &catalog,
+        funnels: names,
+        templates: &templates,
+        segments: &segments,
+    };
     let mut funnels = BTreeMap::new();
     for (name, path, node) in &nodes {
         let Some(node) = node else { continue };
-        if let Some(funnel) = draft::compile(name, &files[*path], node, &cx, &mut found) {
+        let text = [files[*path].as_str(), also.get(name).map_or("", String::as_str)].concat();
+        if let Some(funnel) = draft::compile(name, &text, node, &cx, &mut found) {
             funnels.insert((*name).to_owned(), Arc::new(funnel));
         }
     }
     faults.extend(broken.without_consequences(found));
+    budgets_of_funnels(&settings, &nodes, faults);
     let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
     linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)).report(faults);
@@ -141,6 +155,41 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
         tests,
         files: files.clone(),
     })
+}
+
+/// Puts blocks in the place of the steps that use them; returns, by funnel, what else its version is made of.
+fn put_blocks_in<'a>(
+    files: &Files,
+    documents: &mut Documents,
+    nodes: &mut [(&'a str, &'a str, Option<Node>)],
+    faults: &mut Faults,
+) -> BTreeMap<&'a str, String> {
+    let node = documents.take(BLOCKS, faults).filter(|node| !node.is_null());
+    let text = files.get(BLOCKS).map_or("", String::as_str);
+    let blocks = Blocks::read(node.as_ref(), text, faults);
+    let mut found = Faults::default();
+    let mut also = BTreeMap::new();
+    for (name, _, node) in nodes {
+        let used = node.as_mut().and_then(|node| blocks.put_in(node, &mut found));
+        also.extend(used.map(|text| (*name, text)));
+    }
+    // Of a file that could not be read nothing is known.
+    if node.is_some() || !files.contains_key(BLOCKS) {
+        faults.extend(found);
+    }
+    also
+}
+
+/// A budget of a funnel that there is not would hold nothing.
+fn budgets_of_funnels(settings: &Settings, nodes: &[(&str, &str, Option<Node>)], faults: &mut Faults) {
+    let known = || nodes.iter().map(|(name, _, _)| *name);
+    for budget in &settings.budgets {
+        if let Some(funnel) = budget.funnel.as_deref().filter(|funnel| known().all(|name| name != *funnel)) {
+            faults
+                .error("unknown-funnel", &budget.place, format!("there is no funnel `{}`", shown(funnel)))
+                .did_you_mean(funnel, known());
+        }
+    }
 }
 
 fn linted<'a>(
@@ -172,7 +221,7 @@ fn sort<'a>(files: &'a Files, faults: &mut Faults) -> Sorted<'a> {
             continue;
         }
         match parts[..] {
-            [SETTINGS | SEGMENTS | CATALOG] => {}
+            [SETTINGS | SEGMENTS | CATALOG | BLOCKS] => {}
             [file] if let Some(name) = file.strip_suffix(".yaml") => {
                 if let Some(why) = bad_name(name) {
                     faults

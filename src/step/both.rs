@@ -3,7 +3,7 @@
 //! Both are held first, where nobody can see or spend them. When both stores have said yes, both are given; when one
 //! says no, or the time is up, or the run ends, what is held is taken back.
 
-use super::grant::{self, id};
+use super::grant::{self, id, without_deadline};
 use super::{Below, Flow, GrantPlan, Step, StepCx, StepKind, list_node};
 use crate::lang::cel::{Expr, Need, Type};
 use crate::lang::diag::Faults;
@@ -49,6 +49,7 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for node in list {
         let part = Object::read(node, &[grant::KIND.fields], "a part of `both`", faults)?;
+        without_deadline(&part, "both have the same time, which is `within`", faults);
         match grant::read(&part, below, faults)? {
             (plan, None) => own.push(plan),
             (plan, Some(to)) => others.push((plan, to)),
@@ -76,7 +77,8 @@ impl Step for BothStep {
     }
 
     fn results(&self) -> Vec<(String, Type)> {
-        vec![("points".to_owned(), Type::Number), ("state".to_owned(), Type::Text)]
+        let texts = ["state", "reason"].map(|name| (name.to_owned(), Type::Text));
+        texts.into_iter().chain([("points".to_owned(), Type::Number)]).collect()
     }
 
     fn needs(&self) -> Vec<Need> {

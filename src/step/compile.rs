@@ -25,6 +25,11 @@ pub const COMMON: &[Field] = &[
          `retry` (calls only) takes no for an answer only when it expires; messages skip, grants, offers and calls stop",
     ),
     Field::optional(
+        "max_age",
+        Shape::Duration,
+        "how old what it reads of a remote loyalty store may be; otherwise it is asked first; as `loyalty_store` says if not given",
+    ),
+    Field::optional(
         "mode",
         Shape::Word(Mode::WORDS),
         "`live`; `hold_for_review`: it waits for a person's release; `shadow`: nothing leaves; if not given, as the funnel says",
@@ -34,6 +39,13 @@ pub const COMMON: &[Field] = &[
 
 /// Words of `on_error`.
 const ON_ERROR: &[&str] = &["stop", "skip", "branch", "retry"];
+
+/// For kinds with an effect.
+pub const EXPIRES: Field =
+    Field::optional("expires", Shape::Duration, "not done later than this after the run came to the step; never if not given");
+/// For kinds with an effect that can come too late.
+pub const IF_EXPIRED: Field =
+    Field::optional("if_expired", Shape::Ref("steps"), "steps to do when it was not done in time; if not given, the run goes on");
 
 /// Results of the steps so far: step id → names and types below `steps.<id>`.
 pub type StepResults = Vec<(String, Vec<(String, Type)>)>;
@@ -56,8 +68,12 @@ pub struct StepNames<'a> {
     pub templates: &'a BTreeMap<String, Arc<Template>>,
     /// What a message written in a step takes from the workspace.
     pub options: TemplateOptions,
-    /// Memberships in the catalog.
-    pub memberships: Vec<String>,
+    /// Funnels of the workspace.
+    pub funnels: Vec<String>,
+    /// Memberships in the catalog, with their terms.
+    pub memberships: BTreeMap<String, Span>,
+    /// Whether the engine keeps memberships itself.
+    pub own_memberships: bool,
     /// Services in the settings.
     pub services: Vec<String>,
     /// The workspace's zone.
@@ -175,6 +191,7 @@ impl<'a> Compiler<'a> {
         let id = self.id(kind, &object, faults);
         let only_if = object.node("if").and_then(|node| self.condition(node, faults));
         let on_error = on_error(kind.name, &object, faults);
+        let max_age = object.span("max_age", faults);
         let mode = object.word("mode", Mode::WORDS, faults).map(Mode::of);
         if self.out.steps.list.len() >= STEPS_MAX {
             faults.error("too-many-steps", &node.place, format!("a funnel has at most {STEPS_MAX} steps"));
@@ -186,6 +203,8 @@ impl<'a> Compiler<'a> {
             kind: kind.name,
             only_if,
             on_error,
+            if_expired: None,
+            max_age,
             mode,
             step: Box::new(Reserved),
             next: END,
@@ -212,6 +231,11 @@ impl<'a> Compiler<'a> {
             let (first, ends) = self.arm(FAILED, steps, faults);
             below.extend(ends);
             self.out.steps.list[index].on_error = OnError::Branch(if first == END { NEXT } else { first });
+        }
+        if let Some(steps) = object.node("if_expired") {
+            let (first, ends) = self.arm("if_expired", steps, faults);
+            below.extend(ends);
+            self.out.steps.list[index].if_expired = Some(if first == END { NEXT } else { first });
         }
         // A step with arms goes on after itself too: when its `if` is false, or an arm is missing.
         below.push(index);
@@ -341,6 +365,17 @@ fn on_error(kind: &str, object: &Object<'_>, faults: &mut Faults) -> OnError {
     }
 }
 
+/// Reads `expires`, which is some time.
+pub fn expires(object: &Object<'_>, faults: &mut Faults) -> Option<Span> {
+    let span = object.span("expires", faults)?;
+    if span.is_zero() {
+        faults
+            .error("expires-zero", &object.place("expires"), "a step cannot expire at once")
+            .hint("leave `expires` out, or give it some time");
+    }
+    Some(span)
+}
+
 fn bad_id(id: &str) -> Option<&'static str> {
     if id.len() > 40 {
         return Some("it is longer than 40 characters");
@@ -381,6 +416,23 @@ fn kind_of(node: &Node, faults: &mut Faults) -> Option<&'static StepKind> {
             None
         }
     }
+}
+
+/// Reads a map of names and values, each as [`value`] does.
+pub fn values(
+    object: &Object<'_>,
+    field: &str,
+    compiler: &Compiler<'_>,
+    faults: &mut Faults,
+) -> Vec<(String, super::set::Source)> {
+    let Some(node) = object.node(field) else { return Vec::new() };
+    let Some(entries) = node.map() else {
+        faults
+            .error("properties-form", &node.place, format!("`{field}` takes a map of names and values"))
+            .hint(format!("for example `{field}: {{ seats: 2 }}`"));
+        return Vec::new();
+    };
+    entries.iter().filter_map(|(key, node)| Some((key.text.clone(), value(node, compiler, faults)?))).collect()
 }
 
 /// Reads a value that is either literal data or `{ cel: <expression> }`.

@@ -38,21 +38,7 @@ fn compile_emit(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, fault
             .hint("emit an event with a name of its own");
     }
     let to = other(object, below, faults)?;
-    let mut properties = Vec::new();
-    if let Some(node) = object.node("properties") {
-        match node.map() {
-            None => {
-                faults.error("properties-form", &node.place, "`properties` takes a map of names and values");
-            }
-            Some(entries) => {
-                for (key, node) in entries {
-                    if let Some(source) = compile::value(node, below.compiler(), faults) {
-                        properties.push((key.text.clone(), source));
-                    }
-                }
-            }
-        }
-    }
+    let properties = compile::values(object, "properties", below.compiler(), faults);
     Some(Box::new(EmitStep { name: name.text, properties, to }))
 }
 
@@ -74,6 +60,10 @@ impl Step for EmitStep {
 
     fn emits(&self) -> Option<&str> {
         Some(&self.name)
+    }
+
+    fn expressions(&self) -> Vec<&Expr> {
+        self.properties.iter().filter_map(|(_, source)| source.expression()).collect()
     }
 
     fn tells(&self) -> Option<String> {

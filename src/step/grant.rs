@@ -1,11 +1,14 @@
 //! `grant`: bonus points, booked under the effect's own key, so never twice.
 
-use super::{Below, Flow, GrantPlan, Step, StepCx, StepKind};
+use super::compile::expires;
+use super::{Below, EXPIRES, Flow, GrantPlan, IF_EXPIRED, Step, StepCx, StepKind};
 use crate::lang::cel::{Expr, Need, Type};
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
 use crate::lang::shape::{self, Field, Object, Shape};
+use crate::lang::time::Span;
 use crate::lang::value::Value;
+use crate::watch::Watch;
 
 /// Most points of one grant.
 pub const GRANT_POINTS_MAX: i64 = 1_000_000_000;
@@ -28,10 +31,24 @@ pub static KIND: StepKind = StepKind {
         ),
         Field::optional("active_after", Shape::Duration, "they can be spent only after this time"),
         Field::optional("expires_after", Shape::Duration, "they run out this long after they became spendable"),
+        EXPIRES,
+        IF_EXPIRED,
+        UNDO_ON,
+        UNDO_WITHIN,
         TO,
     ],
     compile,
 };
+
+const UNDO_ON: Field = Field::optional(
+    "undo_on",
+    Shape::Ref("watch"),
+    "what takes them back, as far as they are not spent, and ends the run, for example a `refund` of the same order",
+);
+const UNDO_WITHIN: Field =
+    Field::optional("undo_within", Shape::Duration, "so long after they were given they may be taken back; 60 days if not given");
+/// So long points may be taken back where the step does not say.
+const UNDO_WITHIN_DAYS: u32 = 60;
 
 /// Whom it is for.
 pub(super) const TO: Field = Field::optional(
@@ -44,11 +61,41 @@ pub(super) const TO: Field = Field::optional(
 struct GrantStep {
     plan: GrantPlan,
     to: Option<Expr>,
+    undo: Option<(Watch, Span)>,
 }
 
 fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
     let (plan, to) = read(object, below, faults)?;
-    Some(Box::new(GrantStep { plan, to }))
+    let undo = undo(object, to.is_some(), below, faults);
+    Some(Box::new(GrantStep { plan, to, undo }))
+}
+
+fn undo(object: &Object<'_>, for_another: bool, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<(Watch, Span)> {
+    let within = object.span("undo_within", faults);
+    let Some(node) = object.node("undo_on") else {
+        if let Some(node) = object.node("undo_within") {
+            faults
+                .error("undo-form", &node.place, "`undo_within` says how long, but not what takes the points back")
+                .hint("add `undo_on: { event: refund, where: event.order_id == run.key }`");
+        }
+        return None;
+    };
+    let elsewhere = below.names().points_elsewhere;
+    if elsewhere || for_another {
+        let why = if elsewhere { "points that another store keeps" } else { "points of another customer" };
+        faults
+            .error("undo-elsewhere", &node.place, format!("{why} cannot be taken back by this step"))
+            .hint("remove `undo_on`; let that store, or a `call`, take them back");
+        return None;
+    }
+    let watch = below.compiler().watch(node, faults)?;
+    if matches!(watch, Watch::Condition(_)) {
+        faults
+            .error("watch-kind", &node.place, "`undo_on` looks out for events and segments, not for conditions")
+            .hint("for example `undo_on: { event: refund, where: event.order_id == run.key }`");
+        return None;
+    }
+    Some((watch, within.unwrap_or(Span::days(UNDO_WITHIN_DAYS))))
 }
 
 /// Reads points, and whom they are for.
@@ -58,8 +105,21 @@ pub(super) fn read(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut 
     let reason = object.text("reason", faults).map(|t| t.text);
     let active_after = object.span("active_after", faults).unwrap_or_default();
     let expires_after = object.span("expires_after", faults).or(below.names().points_expire);
+    let expires = expires(object, faults);
+    if to.is_some() {
+        without_deadline(object, "what another customer is told arrives in any case", faults);
+    }
     let reason = reason.unwrap_or_else(|| below.names().funnel.to_owned());
-    Some((GrantPlan { points: points?, reason, active_after, expires_after }, to))
+    Some((GrantPlan { points: points?, reason, active_after, expires_after, expires }, to))
+}
+
+/// Where no deadline can be kept.
+pub(super) fn without_deadline(object: &Object<'_>, why: &str, faults: &mut Faults) {
+    for name in [EXPIRES.name, IF_EXPIRED.name] {
+        if let Some(node) = object.node(name) {
+            faults.error("no-deadline", &node.place, format!("`{name}` cannot stand here: {why}")).hint("remove the line");
+        }
+    }
 }
 
 /// Reads whom something is for; the outer `None`: it is wrong.
@@ -124,6 +184,10 @@ impl Step for GrantStep {
         }
     }
 
+    fn undo(&self) -> Option<(&Watch, Span)> {
+        self.undo.as_ref().map(|(watch, within)| (watch, *within))
+    }
+
     fn tells(&self) -> Option<String> {
         self.to.as_ref().map(|_| format!("{} points", self.plan.points))
     }
@@ -136,6 +200,7 @@ impl Step for GrantStep {
         vec![
             ("points".to_owned(), Type::Number),
             ("state".to_owned(), Type::Text),
+            ("reason".to_owned(), Type::Text),
             ("active_at".to_owned(), Type::Time),
             ("expires_at".to_owned(), Type::Time),
         ]

@@ -1,12 +1,14 @@
-//! `email`, `sms`, `chat`, `push`: a message from a template.
+//! `email`, `sms`, `chat`, `push`, `message`: a message from a template, by one channel or the first of several.
 //!
 //! The step only says what it would send; consent, quiet hours and caps are judged by the turn, at the
 //! real time of sending.
 
-use super::{Below, Flow, MessagePlan, Quiet, Step, StepCx, StepKind};
+use super::compile::expires;
+use super::window::{self, Window};
+use super::{Below, Flow, IF_EXPIRED, MessagePlan, OnCap, Quiet, Step, StepCx, StepKind};
 use crate::lang::diag::Faults;
 use crate::lang::shape::{self, Field, Object, Shape};
-use crate::lang::time::{HOUR_MS, Span};
+use crate::lang::time::Span;
 use crate::template::Template;
 
 /// A message that has not begun this long after its decision is skipped.
@@ -18,7 +20,7 @@ pub static EMAIL: StepKind = StepKind {
     doc: "send an e-mail from a template, or written here with subject and text",
     example: "email: welcome",
     fields: &fields("email", "template (templates/NAME.html or NAME.mjml, and NAME.txt), or `{ subject: …, text: … }`"),
-    compile: |object, id, below, faults| compile("email", object, id, below, faults),
+    compile: |object, id, below, faults| compile("email", vec!["email"], object, id, below, faults),
 };
 
 /// `sms`.
@@ -27,7 +29,7 @@ pub static SMS: StepKind = StepKind {
     doc: "send a text message to the customer's phone",
     example: "sms: renewal-last-day",
     fields: &fields("sms", "template (templates/NAME.txt), or `{ text: … }`"),
-    compile: |object, id, below, faults| compile("sms", object, id, below, faults),
+    compile: |object, id, below, faults| compile("sms", vec!["sms"], object, id, below, faults),
 };
 
 /// `chat`.
@@ -36,7 +38,7 @@ pub static CHAT: StepKind = StepKind {
     doc: "send a message to the customer's chat address",
     example: "chat: order-ready",
     fields: &fields("chat", "template (templates/NAME.txt), or `{ text: … }`"),
-    compile: |object, id, below, faults| compile("chat", object, id, below, faults),
+    compile: |object, id, below, faults| compile("chat", vec!["chat"], object, id, below, faults),
 };
 
 /// `push`.
@@ -45,7 +47,19 @@ pub static PUSH: StepKind = StepKind {
     doc: "send a push notification to the customer's app",
     example: "push: order-ready",
     fields: &fields("push", "template (templates/NAME.txt), or `{ text: … }`"),
-    compile: |object, id, below, faults| compile("push", object, id, below, faults),
+    compile: |object, id, below, faults| compile("push", vec!["push"], object, id, below, faults),
+};
+
+/// `message`.
+pub static MESSAGE: StepKind = StepKind {
+    name: "message",
+    doc: "send a message by the first of several channels by which the customer can be reached",
+    example: "message: order-ready\n  channels: [push, sms, email]",
+    fields: &with_channels(),
+    compile: |object, id, below, faults| {
+        let channels = channels(object, faults)?;
+        compile("message", channels, object, id, below, faults)
+    },
 };
 
 const INLINE: &[Field] = &[
@@ -53,22 +67,76 @@ const INLINE: &[Field] = &[
     Field::required("text", Shape::Text, "the text; may use `{{ customer.name }}` and the like"),
 ];
 
-const QUIET: &[&str] = &["hold", "skip", "ignore"];
+const QUIET: &[&str] = &["hold", "skip", "exit", "ignore"];
+const ON_CAP: &[&str] = &["skip", "exit"];
+const DEFER: &[Field] = &[Field::required("defer", Shape::Duration, "how long it may be put off at most")];
 
-const fn fields(key: &'static str, doc: &'static str) -> [Field; 7] {
+const fn fields(key: &'static str, doc: &'static str) -> [Field; 9] {
     [
         Field::required(key, Shape::Either(&[Shape::Name("template"), Shape::Object(INLINE)]), doc),
         Field::optional("topic", Shape::Name("topic"), "consent topic that must be granted beside the channel"),
         Field::optional("tag", Shape::Name("tag"), "caps by tag count messages with the same tag together"),
         Field::optional("transactional", Shape::Bool, "true: not marketing; consent, quiet hours and caps do not apply"),
-        Field::optional("quiet_hours", Shape::Word(QUIET), "what quiet hours do: `hold` until they end, `skip`, or `ignore`"),
+        Field::optional(
+            "quiet_hours",
+            Shape::Word(QUIET),
+            "what quiet hours do: `hold` until they end, `skip` the message, end the run (`exit`), or `ignore`",
+        ),
         Field::optional(
             "on_cap",
-            Shape::Word(&["skip", "exit"]),
-            "what a reached cap does: `skip` the message or end the run (`exit`)",
+            Shape::Either(&[Shape::Word(ON_CAP), Shape::Object(DEFER)]),
+            "what a reached cap does: `skip` the message, end the run (`exit`), or `{ defer: 3 days }`: wait until there is room, at most so long",
+        ),
+        Field::optional(
+            "window",
+            Shape::Object(window::FIELDS),
+            "the weekdays and hours in which it may be sent, by the customer's clock",
         ),
         Field::optional("expires", Shape::Duration, "not sent later than this after its decision; 24 hours if not given"),
+        IF_EXPIRED,
     ]
+}
+
+const fn with_channels() -> [Field; 10] {
+    let [key, topic, tag, transactional, quiet, on_cap, window, expires, if_expired] =
+        fields("message", "template, with what every channel needs, or `{ subject: …, text: … }`");
+    let channels = Field::required(
+        "channels",
+        Shape::List(&Shape::Word(CHANNELS)),
+        "in this order: the next is tried when she cannot be reached by one, a cap stands against it, or it fails",
+    );
+    [key, channels, topic, tag, transactional, quiet, on_cap, window, expires, if_expired]
+}
+
+/// The channels there are.
+const CHANNELS: &[&str] = &["email", "sms", "chat", "push"];
+
+fn channels(object: &Object<'_>, faults: &mut Faults) -> Option<Vec<&'static str>> {
+    let node = object.node("channels")?;
+    let mut channels = Vec::new();
+    for item in node.list().unwrap_or_default() {
+        channels.push(shape::word(item, CHANNELS, faults)?);
+    }
+    let doubled = channels.iter().enumerate().any(|(at, channel)| channels[..at].contains(channel));
+    if channels.is_empty() || doubled {
+        faults
+            .error("channels", &node.place, "`channels` is a list of channels, each of them once")
+            .hint("for example `channels: [push, sms, email]`");
+        return None;
+    }
+    Some(channels)
+}
+
+fn on_cap(object: &Object<'_>, faults: &mut Faults) -> OnCap {
+    let Some(node) = object.node("on_cap") else { return OnCap::Skip };
+    if node.map().is_none() {
+        return if shape::word(node, ON_CAP, faults) == Some("exit") { OnCap::Exit } else { OnCap::Skip };
+    }
+    let span = Object::read(node, &[DEFER], "`on_cap`", faults).and_then(|object| object.span("defer", faults));
+    if span.is_some_and(Span::is_zero) {
+        faults.error("defer-zero", &node.place, "putting a message off for no time is skipping it").hint("write `on_cap: skip`");
+    }
+    span.map_or(OnCap::Skip, OnCap::Defer)
 }
 
 #[derive(Debug)]
@@ -77,45 +145,49 @@ struct MessageStep {
 }
 
 fn compile(
-    channel: &'static str,
+    key: &'static str,
+    channels: Vec<&'static str>,
     object: &Object<'_>,
     id: &str,
     below: &mut Below<'_, '_>,
     faults: &mut Faults,
 ) -> Option<Box<dyn Step>> {
-    let template = template(channel, object, id, below, faults);
+    let template = template(key, &channels, object, id, below, faults);
     let quiet_hours = object.word("quiet_hours", QUIET, faults).map(|word| match word {
         "hold" => Quiet::Hold,
         "skip" => Quiet::Skip,
+        "exit" => Quiet::Exit,
         _ => Quiet::Ignore,
     });
     let transactional = object.node("transactional").and_then(|node| shape::boolean(node, faults));
-    let expires = object.span("expires", faults);
-    if expires.is_some_and(Span::is_zero) {
-        faults
-            .error("expires-zero", &object.place("expires"), "a message cannot expire at once")
-            .hint("leave `expires` out for 24 hours");
-    }
     let plan = MessagePlan {
-        channel,
+        channels,
         template: template?,
         topic: object.text("topic", faults).map(|t| t.text),
         tag: object.text("tag", faults).map(|t| t.text),
         transactional,
         quiet_hours,
-        exit_on_cap: object.word("on_cap", &["skip", "exit"], faults) == Some("exit"),
-        expires: expires.unwrap_or(Span::ms(MESSAGE_EXPIRES_HOURS * HOUR_MS)),
+        window: object.node("window").and_then(|node| Window::read(node, faults)),
+        on_cap: on_cap(object, faults),
+        expires: expires(object, faults),
     };
     Some(Box::new(MessageStep { plan }))
 }
 
 /// The template's name: one of the workspace, or one written in the step.
-fn template(channel: &str, object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<String> {
-    let node = object.node(channel)?;
+fn template(
+    key: &str,
+    channels: &[&str],
+    object: &Object<'_>,
+    id: &str,
+    below: &mut Below<'_, '_>,
+    faults: &mut Faults,
+) -> Option<String> {
+    let node = object.node(key)?;
     if node.map().is_none() {
         let name = shape::text(node, faults)?;
         let template = below.compiler().use_template(&name, faults)?;
-        if let Some(lack) = lack(&template, channel) {
+        if let Some((channel, lack)) = channels.iter().find_map(|channel| Some((channel, lack(&template, channel)?))) {
             faults.error(
                 "template-part",
                 &name.place,
@@ -126,7 +198,7 @@ fn template(channel: &str, object: &Object<'_>, id: &str, below: &mut Below<'_, 
     }
     let inline = Object::read(node, &[INLINE], "a message written in the step", faults)?;
     let (subject, text) = (inline.text("subject", faults), inline.text("text", faults)?);
-    if channel == "email" && subject.is_none() {
+    if channels.contains(&"email") && subject.is_none() {
         faults.error("no-subject", &node.place, "an e-mail needs a `subject`");
     }
     let name = format!("inline:{id}");
@@ -145,11 +217,15 @@ fn lack(template: &Template, channel: &str) -> Option<&'static str> {
 
 impl Step for MessageStep {
     fn advance(&self, _cx: &StepCx<'_>) -> Flow {
-        Flow::Send(self.plan.clone())
+        Flow::Send(Box::new(self.plan.clone()))
     }
 
     fn template(&self) -> Option<(&str, &'static str)> {
-        Some((&self.plan.template, self.plan.channel))
+        Some((&self.plan.template, self.plan.channels.first()?))
+    }
+
+    fn channels(&self) -> &[&'static str] {
+        &self.plan.channels
     }
 
     fn transactional(&self) -> Option<bool> {
@@ -157,11 +233,11 @@ impl Step for MessageStep {
     }
 
     fn sentence(&self) -> String {
-        let inline = self.plan.template.starts_with("inline:");
-        if inline {
-            format!("{} written in the funnel", self.plan.channel)
+        let channels = self.plan.channels.join(", else ");
+        if self.plan.template.starts_with("inline:") {
+            format!("{channels} written in the funnel")
         } else {
-            format!("{} “{}”", self.plan.channel, self.plan.template)
+            format!("{channels} “{}”", self.plan.template)
         }
     }
 }

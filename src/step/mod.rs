@@ -5,7 +5,7 @@
 //! what it wants ([`Flow`]); whether it may (consent, quiet hours, caps, limits) is decided by the turn.
 
 use crate::customer::{Customer, Run};
-use crate::lang::cel::{Cond, Need, Scope, Text};
+use crate::lang::cel::{Cond, Expr, Need, Scope, Text};
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::Node;
 use crate::lang::shape::{Field, Object};
@@ -19,7 +19,9 @@ pub mod branch;
 pub mod call;
 pub mod compile;
 pub mod emit;
+pub mod enter;
 pub mod grant;
+pub mod membership;
 pub mod message;
 pub mod offer;
 pub mod set;
@@ -28,8 +30,9 @@ pub mod stop;
 pub mod wait;
 pub mod wait_for;
 pub mod wait_until;
+pub mod window;
 
-pub use compile::{Below, COMMON, Compiled, Compiler, StepNames, StepResults, steps};
+pub use compile::{Below, COMMON, Compiled, Compiler, EXPIRES, IF_EXPIRED, StepNames, StepResults, steps};
 
 /// Every kind of step there is.
 pub const KINDS: &[&StepKind] = &[
@@ -37,9 +40,11 @@ pub const KINDS: &[&StepKind] = &[
     &message::SMS,
     &message::CHAT,
     &message::PUSH,
+    &message::MESSAGE,
     &grant::KIND,
     &both::KIND,
     &offer::KIND,
+    &membership::KIND,
     &call::KIND,
     &wait::KIND,
     &wait_until::KIND,
@@ -48,6 +53,7 @@ pub const KINDS: &[&StepKind] = &[
     &split::KIND,
     &set::KIND,
     &emit::KIND,
+    &enter::KIND,
     &stop::KIND,
 ];
 
@@ -96,6 +102,10 @@ pub struct StepAt {
     pub only_if: Option<Cond>,
     /// What happens when its effect fails.
     pub on_error: OnError,
+    /// Where the run goes on when the step was not done in time, if that is written.
+    pub if_expired: Option<u32>,
+    /// How old what it reads of a remote loyalty store may be; `None`: as the settings say.
+    pub max_age: Option<Span>,
     /// Whether what it does leaves; `None`: as the funnel says.
     pub mode: Option<Mode>,
     /// What it does.
@@ -204,7 +214,7 @@ pub enum Flow {
         until: Time,
     },
     /// Send a message.
-    Send(MessagePlan),
+    Send(Box<MessagePlan>),
     /// Give points.
     Grant {
         /// Which.
@@ -224,12 +234,7 @@ pub enum Flow {
         within: Span,
     },
     /// Make an offer.
-    Offer {
-        /// Bundle in the catalog.
-        bundle: String,
-        /// Validity.
-        valid_for: Span,
-    },
+    Offer(OfferPlan),
     /// Call a service.
     Call {
         /// The request.
@@ -247,6 +252,13 @@ pub enum Flow {
         properties: crate::lang::value::Fields,
         /// Another customer to whom it happens.
         to: Option<String>,
+    },
+    /// Begin another funnel.
+    Enter {
+        /// Its name.
+        funnel: String,
+        /// What it reads as its event.
+        properties: crate::lang::value::Fields,
     },
     /// End the run.
     Stop {
@@ -279,8 +291,8 @@ pub enum IfPast {
 /// A message as a step wants it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MessagePlan {
-    /// Its channel.
-    pub channel: &'static str,
+    /// The channels to try, in this order; at least one.
+    pub channels: Vec<&'static str>,
     /// Template name, or `inline:<step id>`.
     pub template: String,
     /// Consent topic; `None`: the funnel's.
@@ -291,10 +303,24 @@ pub struct MessagePlan {
     pub transactional: Option<bool>,
     /// What quiet hours do; `None`: hold for marketing, ignore for transactional.
     pub quiet_hours: Option<Quiet>,
-    /// Whether a cap ends the run.
-    pub exit_on_cap: bool,
-    /// It must not be sent later than this after its decision.
-    pub expires: Span,
+    /// When it may be sent; `None`: at any time.
+    pub window: Option<window::Window>,
+    /// What a reached cap does.
+    pub on_cap: OnCap,
+    /// It must not be sent later than this after its decision; `None`: [`message::MESSAGE_EXPIRES_HOURS`], for each
+    /// channel anew.
+    pub expires: Option<Span>,
+}
+
+/// What a reached cap does to a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnCap {
+    /// It is not sent.
+    Skip,
+    /// The run ends.
+    Exit,
+    /// It waits until the cap has room, at most so long.
+    Defer(Span),
 }
 
 /// What quiet hours do to a message.
@@ -304,6 +330,8 @@ pub enum Quiet {
     Hold,
     /// Do not send.
     Skip,
+    /// End the run.
+    Exit,
     /// Send.
     Ignore,
 }
@@ -319,6 +347,30 @@ pub struct GrantPlan {
     pub active_after: Span,
     /// Run out this long after activation.
     pub expires_after: Option<Span>,
+    /// They must not be given later than this after the run came to the step.
+    pub expires: Option<Span>,
+}
+
+/// An offer as a step wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfferPlan {
+    /// Bundle in the catalog.
+    pub bundle: String,
+    /// Validity.
+    pub valid_for: Span,
+    /// It must not be made later than this after the run came to the step.
+    pub expires: Option<Span>,
+}
+
+/// What a step looks out for while it waits.
+#[derive(Debug)]
+pub struct Ways<'a> {
+    /// Each with where to go when it is seen; what stands first is best.
+    pub ways: Vec<(&'a Watch, u32)>,
+    /// Where to go when the time is up.
+    pub otherwise: u32,
+    /// Whether better ones are waited for until the time is up.
+    pub best: bool,
 }
 
 /// A checked step.
@@ -330,9 +382,12 @@ pub trait Step: Debug + Send + Sync {
     fn moved(&self, _cx: &StepCx<'_>) -> Option<Flow> {
         None
     }
-    /// What it looks out for while it waits: the watch, then where to go when it is seen, and where when
-    /// the time is up.
-    fn watch(&self) -> Option<(&Watch, u32, u32)> {
+    /// What it looks out for while it waits.
+    fn ways(&self) -> Option<Ways<'_>> {
+        None
+    }
+    /// What begins its wait anew.
+    fn restart(&self) -> Option<&Watch> {
         None
     }
     /// The steps that it can go to beside the next one, with their names, for diagrams and reachability.
@@ -348,7 +403,11 @@ pub trait Step: Debug + Send + Sync {
     fn is_wait(&self) -> bool {
         false
     }
-    /// Template that it renders, if any: name and channel.
+    /// The channels that its message is tried by, in this order.
+    fn channels(&self) -> &[&'static str] {
+        &[]
+    }
+    /// Template that it renders, if any: name and the first channel.
     fn template(&self) -> Option<(&str, &'static str)> {
         None
     }
@@ -360,12 +419,24 @@ pub trait Step: Debug + Send + Sync {
     fn conditions(&self) -> Vec<&Cond> {
         Vec::new()
     }
+    /// Expressions inside.
+    fn expressions(&self) -> Vec<&Expr> {
+        Vec::new()
+    }
     /// What its conditions and expressions need to be kept in the history.
     fn needs(&self) -> Vec<Need> {
         self.conditions().iter().flat_map(|cond| cond.needs()).collect()
     }
     /// The event that it emits.
     fn emits(&self) -> Option<&str> {
+        None
+    }
+    /// The funnel that it lets her begin.
+    fn enters(&self) -> Option<&str> {
+        None
+    }
+    /// What takes back what it gave, and how long after.
+    fn undo(&self) -> Option<(&Watch, Span)> {
         None
     }
     /// The reason under which it grants points.
@@ -401,6 +472,7 @@ impl StepAt {
         {
             arms.push((FAILED.to_owned(), to));
         }
+        arms.extend(self.if_expired.filter(|to| *to != NEXT).map(|to| ("if_expired".to_owned(), to)));
         arms
     }
 }

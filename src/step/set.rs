@@ -35,6 +35,14 @@ impl Source {
 }
 
 impl Source {
+    /// The expression, if it is one.
+    pub fn expression(&self) -> Option<&Expr> {
+        match self {
+            Source::Literal(_) => None,
+            Source::Expr(expr) => Some(expr),
+        }
+    }
+
     /// What it needs to be kept in the history.
     pub fn needs(&self) -> Vec<Need> {
         match self {
@@ -118,6 +126,10 @@ impl Step for SetStep {
             }
         }
         Flow::Set(values)
+    }
+
+    fn expressions(&self) -> Vec<&Expr> {
+        self.fields.iter().filter_map(|(_, source)| source.expression()).collect()
     }
 
     fn needs(&self) -> Vec<Need> {

@@ -26,6 +26,11 @@ pub static KIND: StepKind = StepKind {
     fields: &[
         Field::required("split", Shape::MapOf(&Shape::Object(VARIANT)), "the variants by name"),
         Field::optional(
+            "winner",
+            Shape::Name("variant"),
+            "the test is decided: from now on everybody who comes to the split gets this variant",
+        ),
+        Field::optional(
             "salt",
             Shape::Name("salt"),
             "two splits with the same salt and names divide customers the same way; the funnel's name and the step's id if not given",
@@ -50,6 +55,7 @@ struct Variant {
 struct SplitStep {
     salt: String,
     variants: Vec<Variant>,
+    winner: Option<String>,
 }
 
 fn compile(object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
@@ -74,7 +80,13 @@ fn compile(object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mu
         faults.error("no-weight", &node.place, "no variant has a weight above 0");
     }
     let salt = object.text("salt", faults).map(|t| t.text).unwrap_or_else(|| format!("{}/{id}", below.names().funnel));
-    Some(Box::new(SplitStep { salt, variants }))
+    let winner = object.text("winner", faults);
+    if let Some(winner) = winner.as_ref().filter(|winner| !entries.iter().any(|(key, _)| key.text == winner.text)) {
+        faults
+            .error("unknown-variant", &winner.place, format!("the split has no variant `{}`", winner.text))
+            .did_you_mean(&winner.text, entries.iter().map(|(key, _)| key.text.as_str()));
+    }
+    Some(Box::new(SplitStep { salt, variants, winner: winner.map(|winner| winner.text) }))
 }
 
 /// A number from 0 (exclusive) to 1 that belongs to salt, variant and customer.
@@ -93,6 +105,9 @@ fn draw(salt: &str, variant: &str, customer: &str) -> f64 {
 
 impl SplitStep {
     fn choose(&self, customer: &str) -> Option<&Variant> {
+        if let Some(winner) = self.winner.as_ref() {
+            return self.variants.iter().find(|variant| variant.name == *winner);
+        }
         // The highest of weight / −ln(u) is won in proportion to the weights.
         let score = |variant: &Variant| variant.weight as f64 / -draw(&self.salt, &variant.name, customer).ln();
         self.variants.iter().filter(|v| v.weight > 0).max_by(|a, b| score(a).total_cmp(&score(b)))
@@ -126,6 +141,9 @@ impl Step for SplitStep {
 
     fn sentence(&self) -> String {
         let total: i64 = self.variants.iter().map(|v| v.weight).sum();
+        if let Some(winner) = &self.winner {
+            return format!("split: {winner} has won");
+        }
         let shares: Vec<String> =
             self.variants.iter().map(|v| format!("{} {} %", v.name, (v.weight * 100 + total / 2) / total.max(1))).collect();
         format!("split: {}", shares.join(", "))
@@ -139,7 +157,7 @@ mod tests {
     fn split(weights: &[(&str, i64)]) -> SplitStep {
         let variants =
             weights.iter().map(|(name, weight)| Variant { name: (*name).to_owned(), weight: *weight, to: None }).collect();
-        SplitStep { salt: "test".to_owned(), variants }
+        SplitStep { salt: "test".to_owned(), variants, winner: None }
     }
 
     #[test]
@@ -165,6 +183,13 @@ mod tests {
         let all: Vec<f64> = ["a", "b"].map(|variant| draw("test", variant, "c1")).to_vec();
         assert!(all.iter().all(|number| (0.0..1.0).contains(number)) && all[0] != all[1]);
         assert_eq!(draw("test", "a", "c1"), all[0], "the same for ever");
+    }
+
+    #[test]
+    fn who_comes_after_the_decision_gets_the_winner() {
+        let decided = SplitStep { winner: Some("b".to_owned()), ..split(&[("a", 99), ("b", 0)]) };
+        assert!((0..1_000).all(|i| decided.choose(&format!("c{i}")).unwrap().name == "b"));
+        assert_eq!(decided.sentence(), "split: b has won");
     }
 
     #[test]

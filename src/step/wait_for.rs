@@ -1,11 +1,15 @@
 //! `wait_for`: until an event, a segment or a condition, but not longer than `up_to`.
+//!
+//! Of several things to look out for, the first that happens is taken, or (`choose: best`) the one that stands
+//! first in the list of all that happened in time.
 
-use super::{Below, Flow, NEXT, Step, StepCx, StepKind};
+use super::{Below, Flow, NEXT, Step, StepCx, StepKind, Ways};
 use crate::lang::cel::{Cond, Type};
 use crate::lang::diag::Faults;
+use crate::lang::node::{Node, NodeKind};
 use crate::lang::shape::{Field, Object, Shape};
 use crate::lang::time::Span;
-use crate::watch::{FIELDS, Watch};
+use crate::watch::{self, FIELDS, Watch};
 
 /// `wait_for`.
 pub static KIND: StepKind = StepKind {
@@ -15,26 +19,58 @@ pub static KIND: StepKind = StepKind {
     fields: &[
         Field::required(
             "wait_for",
-            Shape::Either(&[Shape::Name("event"), Shape::Object(FIELDS)]),
-            "an event, a segment or a condition",
+            Shape::Either(&[Shape::Name("event"), Shape::Object(FIELDS), Shape::List(&Shape::Object(WAY))]),
+            "an event, a segment or a condition; or a list of them, each with its own `then`",
         ),
         Field::required("up_to", Shape::Duration, "how long to wait at most"),
         Field::optional("then", Shape::Ref("steps"), "steps when it happened"),
         Field::optional("otherwise", Shape::Ref("steps"), "steps when the time is up"),
+        Field::optional(
+            "choose",
+            Shape::Word(CHOOSE),
+            "of a list: what happens `first` (default), or, when the time is up, the `best`: what stands first in the list of all that happened",
+        ),
+        RESTART,
     ],
     compile,
 };
 
+/// For steps that wait.
+pub const RESTART: Field =
+    Field::optional("restart_on", Shape::Ref("watch"), "what begins the wait anew, for example another `cart_updated`");
+
+const CHOOSE: &[&str] = &["first", "best"];
+/// Most things that one step looks out for.
+const WAYS_MAX: usize = 20;
+const WAY: &[Field] = &way();
+
+const fn way() -> [Field; 6] {
+    let [event, filter, entered, left, condition] = watch::fields();
+    let then = Field::optional("then", Shape::Ref("steps"), "steps when this happened");
+    [event, filter, entered, left, condition, then]
+}
+
+#[derive(Debug)]
+struct Way {
+    watch: Watch,
+    then: Option<u32>,
+}
+
 #[derive(Debug)]
 struct WaitForStep {
-    watch: Watch,
+    ways: Vec<Way>,
     up_to: Span,
-    then: Option<u32>,
     otherwise: Option<u32>,
+    best: bool,
+    restart: Option<Watch>,
 }
 
 fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
-    let watch = object.node("wait_for").and_then(|node| below.compiler().watch(node, faults));
+    let node = object.node("wait_for")?;
+    let ways = match node.list() {
+        Some(list) => several(node, list, below, faults),
+        None => below.compiler().watch(node, faults).map(|watch| vec![Way { watch, then: None }]),
+    };
     let up_to = object.span("up_to", faults);
     if up_to.is_some_and(Span::is_zero) {
         faults
@@ -42,8 +78,61 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
             .hint("write for example `up_to: 7 days`");
     }
     let then = object.node("then").and_then(|steps| below.arm("then", steps, faults));
+    if let (Some(_), Some(then)) = (node.list(), object.node("then")) {
+        faults
+            .error("arm-form", &then.place, "of a list of things to wait for, each has its own `then`")
+            .hint("move it to what it belongs to; what follows the step is done in any case");
+    }
     let otherwise = object.node("otherwise").and_then(|steps| below.arm("otherwise", steps, faults));
-    Some(Box::new(WaitForStep { watch: watch?, up_to: up_to?, then, otherwise }))
+    let best = object.word("choose", CHOOSE, faults) == Some("best");
+    if node.list().is_none() && object.node("choose").is_some() {
+        faults
+            .error("choose-one", &object.place("choose"), "`choose` goes with a list of things to wait for")
+            .hint("write `wait_for:` as a list, or leave `choose` out");
+    }
+    let restart = restart(object, below, faults);
+    let mut ways = ways?;
+    if let [only] = ways.as_mut_slice() {
+        only.then = only.then.or(then);
+    }
+    Some(Box::new(WaitForStep { ways, up_to: up_to?, otherwise, best, restart }))
+}
+
+fn several(node: &Node, list: &[Node], below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Vec<Way>> {
+    if list.is_empty() || list.len() > WAYS_MAX {
+        faults
+            .error("wait-for-list", &node.place, format!("a list to wait for has 1 to {WAYS_MAX} things"))
+            .hint("for example `- event: purchase` with `then:` below it");
+        return None;
+    }
+    let ways: Vec<Option<Way>> = list.iter().map(|node| one(node, below, faults)).collect();
+    ways.into_iter().collect()
+}
+
+/// One thing of a list; its `then` is no part of what is looked out for.
+fn one(node: &Node, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Way> {
+    let Some(entries) = node.map() else {
+        return below.compiler().watch(node, faults).map(|watch| Way { watch, then: None });
+    };
+    let part = entries.iter().filter(|(key, _)| key.text != "then").cloned().collect();
+    let watch = below.compiler().watch(&Node { place: node.place.clone(), kind: NodeKind::Map(part) }, faults);
+    let steps = node.get("then").filter(|steps| !steps.is_null());
+    let name = watch.as_ref().map_or_else(|| "then".to_owned(), Watch::sentence);
+    let then = steps.and_then(|steps| below.arm(&name, steps, faults));
+    Some(Way { watch: watch?, then })
+}
+
+/// Reads `restart_on`.
+pub(super) fn restart(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Watch> {
+    let node = object.node("restart_on")?;
+    let watch = below.compiler().watch(node, faults)?;
+    if matches!(watch, Watch::Condition(_)) {
+        faults
+            .error("watch-kind", &node.place, "`restart_on` looks out for events and segments, not for conditions")
+            .hint("for example `restart_on: cart_updated`");
+        return None;
+    }
+    Some(watch)
 }
 
 impl Step for WaitForStep {
@@ -51,13 +140,20 @@ impl Step for WaitForStep {
         Flow::WaitFor { until: cx.now.plus(self.up_to, cx.zone) }
     }
 
-    fn watch(&self) -> Option<(&Watch, u32, u32)> {
-        Some((&self.watch, self.then.unwrap_or(NEXT), self.otherwise.unwrap_or(NEXT)))
+    fn ways(&self) -> Option<Ways<'_>> {
+        let ways = self.ways.iter().map(|way| (&way.watch, way.then.unwrap_or(NEXT))).collect();
+        Some(Ways { ways, otherwise: self.otherwise.unwrap_or(NEXT), best: self.best })
+    }
+
+    fn restart(&self) -> Option<&Watch> {
+        self.restart.as_ref()
     }
 
     fn arms(&self) -> Vec<(String, u32)> {
-        let then = self.then.map(|to| ("then".to_owned(), to));
-        then.into_iter().chain(self.otherwise.map(|to| ("otherwise".to_owned(), to))).collect()
+        let several = self.ways.len() > 1;
+        let name = |way: &Way| if several { way.watch.sentence() } else { "then".to_owned() };
+        let then = self.ways.iter().filter_map(|way| Some((name(way), way.then?)));
+        then.chain(self.otherwise.map(|to| ("otherwise".to_owned(), to))).collect()
     }
 
     fn is_wait(&self) -> bool {
@@ -65,18 +161,21 @@ impl Step for WaitForStep {
     }
 
     fn conditions(&self) -> Vec<&Cond> {
-        self.watch.conditions()
+        self.ways.iter().map(|way| &way.watch).chain(&self.restart).flat_map(Watch::conditions).collect()
     }
 
     fn results(&self) -> Vec<(String, Type)> {
-        vec![("event".to_owned(), Type::Any)]
+        vec![("event".to_owned(), Type::Any), ("rank".to_owned(), Type::Number)]
     }
 
     fn goes_on(&self) -> bool {
-        self.then.is_none() || self.otherwise.is_none()
+        self.otherwise.is_none() || self.ways.iter().any(|way| way.then.is_none())
     }
 
     fn sentence(&self) -> String {
-        format!("wait for {}, up to {}", self.watch.sentence(), self.up_to)
+        let ways: Vec<String> = self.ways.iter().map(|way| way.watch.sentence()).collect();
+        let between = if self.best { ", better " } else { " or " };
+        let what = if self.best { ways.into_iter().rev().collect::<Vec<_>>().join(between) } else { ways.join(between) };
+        format!("wait for {what}, up to {}", self.up_to)
     }
 }

@@ -59,6 +59,8 @@ const NAMES: &[&str] = &[
     "redis.followed.after",
     "redis.address.before",
     "redis.address.after",
+    "redis.quantity.before",
+    "redis.quantity.after",
 ];
 
 struct Armed {

@@ -18,13 +18,16 @@ use crate::lang::time::Time;
 use applied::{Applied, Applying};
 use futures_util::future::BoxFuture;
 use pause::{Pausable, Pause};
+use quantity::Quantity;
 use serde::{Deserialize, Serialize};
 
 pub mod applied;
 mod digest;
 pub mod failpoint;
+pub mod jump;
 pub mod migrate;
 pub mod pause;
+pub mod quantity;
 pub mod read;
 pub mod redis;
 pub mod sqlite;
@@ -328,6 +331,12 @@ pub trait Store: read::Reads + Send + Sync + 'static {
     /// The store's clock.
     fn now(&self) -> Time;
 
+    /// By how much its clock has jumped, in milliseconds; then nothing is handed out (see [`jump`]). `None`: it has
+    /// not.
+    fn clock_jump(&self) -> Option<i64> {
+        None
+    }
+
     /// What part of all customers' effects this process delivers: above 0, at most 1.
     fn share(&self) -> f64 {
         1.0
@@ -390,6 +399,15 @@ pub trait Store: read::Reads + Send + Sync + 'static {
 
     /// All pauses.
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>>;
+
+    /// Takes from a quantity that all processes share: as many as are wanted or fewer, but at least so many; 0: so
+    /// many are not left. Together never more is taken than there is. Other than every other call it has a second
+    /// effect when it is repeated: what was taken without a word is missing until the quantity's time is over.
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>>;
+
+    /// Gives back what was taken of a quantity and not used. It is to be asked once: when no answer comes, nobody
+    /// knows, and it counts as used.
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>>;
 
     /// Keeps a workspace version and makes it current. The same version again changes nothing. `funnels`
     /// are its funnels' names, each with the full hash of the funnel's version, as [`RunRow::version`]

@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 /// Most rows of one page of any list.
 pub const PAGE_ROWS_MAX: usize = 500;
 
+/// Begins the names of lists that are kept as segments are, and are none.
+pub const LIST_MARK: char = '$';
+/// The list of customers with a grant that a blocked programme has not booked.
+pub const PARKED: &str = "$parked";
+
 /// A message kept by the development inbox.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct KeptMessage {
@@ -168,6 +173,9 @@ pub trait ReadSide: Send + Sync {
 
     /// Customers whose id, name, e-mail or phone begins with `query` (all when empty), by id after `after`.
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>>;
+
+    /// Customers in a segment or on a list such as [`PARKED`], in an order of the store's own.
+    fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>>;
 
     /// Runs, newest first.
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>>;

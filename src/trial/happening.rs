@@ -46,6 +46,7 @@ impl Reader<'_> {
                 }
                 change(ProfileChange { membership: Some(Some(membership)), ..ProfileChange::default() })
             }
+            "store" => self.store(value, faults).map(Act::Store),
             "enrol" => self.enrol(&object, faults),
             "release" => Some(Act::Review(self.step_named(kind, value, faults)?, true)),
             "reject" => Some(Act::Review(self.step_named(kind, value, faults)?, false)),
@@ -104,7 +105,7 @@ impl Reader<'_> {
         if cancelled && self.workspace.settings.membership_owner != MembershipOwner::Events {
             faults
                 .error("bad-membership", &object.place("cancelled"), "only events say that a membership is cancelled")
-                .hint("the settings have `membership_owner: api`; remove the line");
+                .hint("the settings name another owner with `membership_owner`; remove the line");
         }
         let (name, started, ends) = (name?.text, started?, ends.map_or(Some(None), |ends| ends.map(Some))?);
         if ends.is_some_and(|ends| ends <= started) {

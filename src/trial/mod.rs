@@ -9,6 +9,7 @@
 //! happening  what may happen beside events         diff   expected beside actual
 //! coverage   what tests went through               sample a dated sample of a funnel
 //! data       values and events as the doors take   moment instants as a test writes them
+//! store      what a remote loyalty store says and does
 //! ```
 
 use crate::fact::{Fact, What};
@@ -29,6 +30,7 @@ mod line;
 mod moment;
 mod read;
 pub mod sample;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -41,9 +43,13 @@ pub const CUSTOMER: &str = "customer";
 /// The kinds of fact that a test lists. How a run waits and branches is left out: what comes of it is listed.
 pub const LISTED: &[What] = &[
     What::Entered,
+    What::HeldOut,
+    What::Settling,
     What::NotEntered,
     What::Sent,
     What::Granted,
+    What::Undone,
+    What::Parked,
     What::Offered,
     What::Called,
     What::Told,
@@ -56,6 +62,8 @@ pub const LISTED: &[What] = &[
     What::Variant,
     What::Set,
     What::Emitted,
+    What::PassedOn,
+    What::Restarted,
     What::Failed,
     What::Goal,
     What::Exited,
@@ -98,6 +106,9 @@ pub fn run(definitions: &Definitions, funnel: &str, node: &Node, faults: &mut Fa
 }
 
 fn play(player: &mut Player<'_>, script: &Script) {
+    if let Some(change) = &script.store {
+        change.clone().apply(&mut player.store);
+    }
     for (step, answer) in &script.answers {
         player.answer_with(step, answer.clone());
     }
@@ -115,6 +126,10 @@ fn play(player: &mut Player<'_>, script: &Script) {
             Act::Fail(step, failure) => {
                 player.run_until(*at);
                 player.fail_next(step, *failure);
+            }
+            Act::Store(change) => {
+                player.run_until(*at);
+                change.clone().apply(&mut player.store);
             }
         }
     }

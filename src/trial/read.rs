@@ -1,9 +1,10 @@
 //! From the test as written to a script: what is given, what happens when, what is expected.
 
+use super::store::StoreChange;
 use super::{CUSTOMER, Expected, State, data, happening, line, moment};
 use crate::event::{Event, Input, InputBody, ProfileChange};
-use crate::funnel::Workspace;
 use crate::funnel::schema::{ANSWER_FIELDS, GIVEN_FIELDS, HAPPENING_FIELDS, STATE_FIELDS, TEST_FIELDS};
+use crate::funnel::{Workspace, holdout};
 use crate::lang::cel::Text;
 use crate::lang::diag::{Faults, Place};
 use crate::lang::node::{Key, Node, NodeKind};
@@ -15,6 +16,8 @@ use std::collections::BTreeSet;
 
 /// Most days after the last event that a test without `until` is played.
 pub const DAYS_MAX: u32 = 400;
+/// Most ids that are tried for one who is, or is not, held out: enough for a share of a hundredth of a percent.
+const DRAWS_MAX: usize = 200_000;
 /// Most entries of `events`, of `history`, and lines of `expect`.
 pub const ENTRIES_MAX: usize = 1_000;
 
@@ -27,6 +30,7 @@ pub struct Script {
     pub(super) zone: Zone,
     pub(super) start: Time,
     pub(super) given: Vec<Input>,
+    pub(super) store: Option<StoreChange>,
     /// What services answer from the start, by step.
     pub(super) answers: Vec<(String, Answer)>,
     pub(super) acts: Vec<(Time, Act)>,
@@ -40,6 +44,7 @@ pub struct Script {
 pub(super) enum Act {
     Input(InputBody),
     Fail(String, Failure),
+    Store(StoreChange),
     /// A person's word on what a step holds for review: it may go.
     Review(String, bool),
     Answer(String, Answer),
@@ -62,6 +67,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     let given = object.node("given").and_then(|node| Object::read(node, &[GIVEN_FIELDS], "`given`", faults));
     let given = given.as_ref();
     let (customer, profile) = customer(given, workspace, faults);
+    let customer = drawn(customer, given, workspace, funnel, faults);
     let zone = crate::customer::Customer { profile: profile.clone(), ..Default::default() }.zone(workspace.settings.zone);
     let mut reader = Reader { workspace, funnel, zone, ids: BTreeSet::new() };
     let start = given.and_then(|given| given.node("at")).and_then(|node| moment::read(node, zone, None, faults));
@@ -74,6 +80,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
         }
         return None;
     };
+    let store = given.and_then(|given| given.node("store")).and_then(|node| reader.store(node, faults));
     let answers = given.and_then(|given| given.node("answers")).map(|node| reader.answers(node, faults)).unwrap_or_default();
     let given = reader.given(given, profile, start, faults);
     let last = acts.last().map_or(start, |(at, _)| *at);
@@ -96,7 +103,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     let sound = faults.error_count() == errors && workspace.funnels.contains_key(funnel);
     let place = object.place.clone();
     let (name, until) = (name?.text, until?);
-    sound.then_some(Script { name, place, customer, zone, start, given, answers, acts, until, expect, state })
+    sound.then_some(Script { name, place, customer, zone, start, given, store, answers, acts, until, expect, state })
 }
 
 /// Her id and her profile.
@@ -106,6 +113,25 @@ fn customer(given: Option<&Object<'_>>, workspace: &Workspace, faults: &mut Faul
     let id = entries.iter().find(|(key, _)| key.text == "id").and_then(|(_, node)| shape::text(node, faults));
     let profile = data::profile(entries.into_iter().filter(|(key, _)| key.text != "id"), workspace, faults);
     (id.map_or_else(|| CUSTOMER.to_owned(), |id| id.text), profile)
+}
+
+/// Who is held out is drawn by id: of `c`, `c-1`, `c-2` … the first one whom the draw treats as the test wants.
+/// Without a holdout that is `c` itself.
+fn drawn(id: String, given: Option<&Object<'_>>, workspace: &Workspace, funnel: &str, faults: &mut Faults) -> String {
+    let wanted = given.is_some_and(|given| given.bool("holdout", false, faults));
+    let said = given.is_some_and(|given| given.node("holdout").is_some());
+    // An id that the test names itself is kept.
+    let Some(compiled) = workspace.funnels.get(funnel).filter(|_| said || id == CUSTOMER) else { return id };
+    let fits = |id: &String| holdout::held_out(&workspace.settings, compiled, id).is_some() == wanted;
+    let others = (1..DRAWS_MAX).map(|n| format!("{id}-{n}"));
+    let found = std::iter::once(id.clone()).chain(others).find(fits);
+    if let (None, Some(given)) = (&found, given) {
+        let who = if wanted { "nobody" } else { "everybody" };
+        faults
+            .error("test-holdout", &given.place("holdout"), format!("{who} is held out of this funnel"))
+            .hint("write another `holdout:` in the funnel, or in `given`");
+    }
+    found.unwrap_or(id)
 }
 
 /// The entries of a map; a fault when it is none.

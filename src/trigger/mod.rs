@@ -20,6 +20,7 @@ use std::fmt::Debug;
 pub mod birthday;
 pub mod date;
 pub mod event;
+pub mod expiry;
 pub mod inactive;
 pub mod manual;
 pub mod milestone;
@@ -27,6 +28,7 @@ pub mod purchase;
 pub mod renewal;
 pub mod schedule;
 pub mod segment;
+pub mod tier;
 
 /// The local clock time of date triggers that name none.
 pub const MORNING: NaiveTime = match NaiveTime::from_hms_opt(9, 0, 0) {
@@ -64,6 +66,8 @@ pub struct TriggerNames<'a> {
     pub date_fields: Vec<String>,
     /// Memberships in the catalog.
     pub memberships: Vec<String>,
+    /// Tiers in the catalog, lowest first.
+    pub tiers: Vec<String>,
     /// The currency's conversion of a spend threshold to minor units is not needed here: thresholds are
     /// compared as decimals in major units.
     pub currency: crate::money::Currency,
@@ -215,6 +219,8 @@ pub const KINDS: &[&TriggerKind] = &[
     &birthday::KIND,
     &date::KIND,
     &inactive::KIND,
+    &expiry::KIND,
+    &tier::KIND,
     &schedule::KIND,
     &manual::KIND,
 ];
@@ -271,7 +277,7 @@ fn bare(word: &str, node: &Node, names: &TriggerNames<'_>, faults: &mut Faults) 
     }
     // A word alone is short for the map that says the same; any other word is the name of an event.
     let (kind, value) = match kind {
-        Some(kind) => (*kind, if kind.name == purchase::KIND.name { "any" } else { "true" }),
+        Some(kind) => (*kind, if [purchase::KIND.name, tier::KIND.name].contains(&kind.name) { "any" } else { "true" }),
         None => (&event::KIND, word),
     };
     let key = Key { text: kind.name.to_owned(), place: node.place.clone() };

@@ -64,6 +64,7 @@ fn read(yaml: &str) -> (Option<Box<dyn Trigger>>, Faults) {
         profile: &profile,
         date_fields: vec!["birthday".to_owned(), "trial_ends".to_owned()],
         memberships: vec!["club".to_owned()],
+        tiers: vec!["silver".to_owned(), "gold".to_owned()],
         currency: eur(),
     };
     let trigger = compile(&node, &names, &mut faults);

@@ -11,6 +11,7 @@ use crate::lang::cel::Verdict;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::step::{FAILED, Flow, IfPast, NEXT, OnError, StepAt};
+use crate::watch::Watch;
 use std::sync::Arc;
 
 /// Whether a run goes on with another step at once.
@@ -71,6 +72,9 @@ impl Turn<'_> {
             self.end_run(index, "stopped");
             return Next::Rest;
         }
+        if self.must_ask(index, &funnel, step, |reads| reads.conditions) {
+            return self.ask_store(index, &funnel, step, None);
+        }
         if let Some(condition) = &step.only_if {
             let run = &self.customer.runs[index];
             let verdict = condition.judge(&View { event: run.event.as_ref(), run: Some(run), ..self.view() });
@@ -111,11 +115,11 @@ impl Turn<'_> {
                 self.go(index, step, next_wait_until(funnel, step.next));
             }
             Flow::WaitFor { until } => return self.wait_for(index, funnel, step, until),
-            Flow::Send(plan) => return self.send(index, funnel, step, plan),
+            Flow::Send(plan) => return self.send(index, funnel, step, *plan),
             Flow::Grant { plan, to: None } => return self.grant(index, funnel, step, plan, false),
             Flow::Grant { plan, to: Some(to) } => return self.grant_other(index, funnel, step, plan, to),
             Flow::Both { own, others: _, to, within } => return self.both(index, funnel, step, (own, to), within),
-            Flow::Offer { bundle, valid_for } => return self.offer(index, funnel, step, bundle, valid_for),
+            Flow::Offer(plan) => return self.offer(index, funnel, step, plan),
             Flow::Call { call, expires } => return self.call(index, funnel, step, call, expires),
             Flow::Set(values) => self.set(index, funnel, step, values, depth),
             Flow::Emit { name, properties, to: None } => return self.emit_step(index, funnel, step, name, properties, depth),
@@ -123,6 +127,7 @@ impl Turn<'_> {
                 let word = Word::Event { name, properties, depth: self.hops(index, depth).saturating_add(1) };
                 return self.tell(index, funnel, step, to, word);
             }
+            Flow::Enter { funnel: other, properties } => return self.enter_step(index, funnel, step, (other, properties), depth),
             Flow::Stop { reason } => {
                 self.run_fact(index, funnel, What::Stopped, reason, "");
                 self.end_run(index, "stopped");
@@ -213,21 +218,26 @@ impl Turn<'_> {
     }
 
     fn wait_for(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, until: Time) -> Next {
-        let Some((watch, then, _)) = step.step.watch() else {
+        let Some(ways) = step.step.ways() else {
             self.go(index, step, NEXT);
             return Next::Again;
         };
-        if let crate::watch::Watch::Condition(condition) = watch {
-            let run = &self.customer.runs[index];
-            let verdict = condition.judge(&View { event: run.event.as_ref(), run: Some(run), ..self.view() });
-            if verdict.value == Some(true) {
-                self.result_of(index, step, "matched", Fields::new());
-                self.go(index, step, then);
+        let run = &self.customer.runs[index];
+        let view = View { event: run.event.as_ref(), run: Some(run), ..self.view() };
+        let holds = |watch: &Watch| matches!(watch, Watch::Condition(condition) if condition.judge(&view).value == Some(true));
+        let rank = ways.ways.iter().position(|(watch, _)| holds(watch));
+        let sentences: Vec<String> = ways.ways.iter().map(|(watch, _)| watch.sentence()).collect();
+        self.customer.runs[index].state = RunState::WaitingFor { until };
+        match rank {
+            Some(rank) if rank == 0 || !ways.best => {
+                self.matched(index, step, rank, None);
+                self.go(index, step, ways.ways[rank].1);
                 return Next::Again;
             }
+            Some(rank) => self.matched(index, step, rank, None),
+            None => {}
         }
-        self.customer.runs[index].state = RunState::WaitingFor { until };
-        self.run_fact(index, funnel, What::Waiting, self.clock_text(until), watch.sentence());
+        self.run_fact(index, funnel, What::Waiting, self.clock_text(until), sentences.join(" or "));
         Next::Rest
     }
 
@@ -264,6 +274,26 @@ impl Turn<'_> {
         let id = format!("{}:{}:{}:{}", run.funnel, run.id, step.id, run.iteration);
         self.run_fact(index, funnel, What::Emitted, name.clone(), "");
         self.pending.push_back(Pending::Event(Event { id, name, time: self.now, properties, minor: None, depth: hops }));
+        self.go(index, step, NEXT);
+        Next::Again
+    }
+
+    fn enter_step(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        (other, properties): (String, Fields),
+        depth: u8,
+    ) -> Next {
+        let hops = self.hops(index, depth).saturating_add(1);
+        if hops > HOPS_MAX {
+            return self.too_many_hops(index, funnel, other);
+        }
+        let run = &self.customer.runs[index];
+        let id = format!("{}:{}:{}:{}", run.funnel, run.id, step.id, run.iteration);
+        self.run_fact(index, funnel, What::PassedOn, other.clone(), "");
+        self.pending.push_back(Pending::Enter { asked: (other, id, properties), depth: hops });
         self.go(index, step, NEXT);
         Next::Again
     }

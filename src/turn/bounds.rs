@@ -55,7 +55,12 @@ fn weight(customer: &Customer) -> usize {
         + customer.watched.len()
         + customer.addresses.len()
         + customer.stops.len();
-    fields(&customer.profile) + entries + runs + small * PART_BYTES * 5
+    let settling: usize = customer
+        .settling
+        .iter()
+        .map(|kept| PART_BYTES * 10 + kept.event.as_ref().map_or(0, |event| fields(&event.properties)))
+        .sum();
+    fields(&customer.profile) + entries + runs + settling + small * PART_BYTES * 5
 }
 
 fn run(run: &Run) -> usize {

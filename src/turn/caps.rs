@@ -8,12 +8,17 @@ use crate::customer::Send;
 use crate::effect::Outcome;
 use crate::funnel::Workspace;
 use crate::funnel::settings::{Cap, Period};
+use crate::lang::cel::flip::Moving;
 use crate::lang::time::{DAY_MS, Span, Time, Zone, instant};
 use crate::lang::value::Value;
-use chrono::{Datelike, Days, NaiveTime};
+use chrono::{Datelike, Days, Months, NaiveTime};
 
 /// What caps call the making of an offer.
 pub(super) const OFFER_CHANNEL: &str = "$offer";
+/// What budgets call points; the tag is the funnel that gives them.
+const POINTS_CHANNEL: &str = "$points";
+/// What a budget refuses begins so.
+pub(super) const BUDGET: &str = "budget";
 /// The longest calendar period of a cap, with a day to spare.
 const CALENDAR_DAYS_MAX: u32 = 32;
 
@@ -37,9 +42,15 @@ fn longest_memory(workspace: &Workspace) -> Span {
 }
 
 impl Turn<'_> {
-    /// The cap that a marketing message would break now.
-    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<String> {
-        let cap = self.full_cap(channel, tag, now)?;
+    /// The cap that a marketing message would break now, and from when on every cap that it would break has room
+    /// for it if nothing else is sent.
+    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<(String, Time)> {
+        let concerns =
+            |cap: &&Cap| cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+        let broken = |cap: &&Cap| self.counted(cap, now).len() >= cap.at_most as usize;
+        let mut caps = self.workspace.settings.caps.iter().filter(concerns).filter(broken).peekable();
+        let cap = *caps.peek()?;
+        let free = caps.map(|cap| self.room_at(cap, now)).max()?;
         let of = match (&cap.channel, &cap.tag) {
             (Some(channel), Some(tag)) => format!("{channel} tagged {tag}"),
             (Some(channel), None) => channel.clone(),
@@ -52,49 +63,84 @@ impl Turn<'_> {
             Period::Week => "per week".to_owned(),
             Period::Month => "per month".to_owned(),
         };
-        Some(format!("cap: at most {} {of} {period}", cap.at_most))
+        Some((format!("cap: at most {} {of} {period}", cap.at_most), free))
     }
 
-    /// The first cap that concerns a message and has no place left.
-    fn full_cap(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<&Cap> {
-        self.workspace.settings.caps.iter().find(|cap| {
-            let concerns =
-                cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-            concerns && self.count_sends(cap, now) >= cap.at_most as usize
-        })
+    /// From when on a full cap has room if nothing else is sent.
+    fn room_at(&self, cap: &Cap, now: Time) -> Time {
+        let today = now.date(self.zone);
+        let day = match cap.period {
+            Period::Within(span) => {
+                let mut times = self.counted(cap, now);
+                times.sort_unstable();
+                // So many of the oldest must have left that one less than the most is there.
+                let last = times.len().checked_sub(cap.at_most as usize).and_then(|at| times.get(at).copied());
+                return last.and_then(|last| Moving::ago(span).flip(now, self.zone, last)).unwrap_or(now.plus(span, self.zone));
+            }
+            Period::Day => today.checked_add_days(Days::new(1)),
+            Period::Week => today.checked_add_days(Days::new(7 - u64::from(today.weekday().num_days_from_monday()))),
+            Period::Month => today.with_day(1).and_then(|first| first.checked_add_months(Months::new(1))),
+        };
+        day.map_or(now, |day| instant(self.zone, day.and_time(NaiveTime::MIN)))
     }
 
-    fn count_sends(&self, cap: &Cap, now: Time) -> usize {
-        self.counted_sends(cap, now).count()
-    }
-
-    fn counted_sends<'t>(&'t self, cap: &'t Cap, now: Time) -> impl DoubleEndedIterator<Item = &'t Send> {
+    /// When the messages were sent that a cap counts.
+    fn counted(&self, cap: &Cap, now: Time) -> Vec<Time> {
         let from = period_start(cap.period, now, self.zone);
-        let counts = move |send: &&Send| {
+        let counts = |send: &&Send| {
             let inside = match cap.period {
                 Period::Within(_) => send.at > from,
                 Period::Day | Period::Week | Period::Month => send.at >= from,
             };
             inside
                 && self.has_place(send, now)
-                && send.channel != OFFER_CHANNEL
+                && !send.channel.starts_with('$')
                 && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
                 && (cap.tag.is_none() || cap.tag == send.tag)
         };
-        self.customer.sends.iter().filter(counts)
+        self.customer.sends.iter().filter(counts).map(|send| send.at).collect()
     }
 
-    /// The messages that a full cap counted, each with its channel and instant, for those who ask why.
-    pub(super) fn counted(&self, channel: &str, tag: Option<&str>, now: Time) -> Vec<(String, Value)> {
-        let Some(cap) = self.full_cap(channel, tag, now) else { return Vec::new() };
-        let newest = self.counted_sends(cap, now).rev().take(COUNTED_SHOWN_MAX);
-        newest.map(|send| (format!("counted {}", send.channel), Value::Time(send.at))).collect()
+    /// When the messages were sent that the first full cap counted, the newest first, for those who ask why.
+    pub(super) fn counted_messages(&self, channel: &str, tag: Option<&str>, now: Time) -> Vec<(String, Value)> {
+        let concerns =
+            |cap: &&Cap| cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
+        let full = |cap: &&Cap| self.counted(cap, now).len() >= cap.at_most as usize;
+        let Some(cap) = self.workspace.settings.caps.iter().filter(concerns).find(full) else { return Vec::new() };
+        let name = format!("counted {}", cap.channel.as_deref().unwrap_or("message"));
+        self.counted(cap, now).into_iter().rev().take(COUNTED_SHOWN_MAX).map(|at| (name.clone(), Value::Time(at))).collect()
     }
 
     /// Offers made within a span.
     pub(super) fn count_offers(&self, within: Span, now: Time) -> usize {
         let from = now.minus(within, self.zone);
         self.customer.sends.iter().filter(|send| send.channel == OFFER_CHANNEL && send.at > from).count()
+    }
+
+    /// The budget of her own that more points of a funnel would break.
+    pub(super) fn over_her_budget(&self, funnel: &str, points: i64) -> Option<String> {
+        let now = self.real_now.max(self.now);
+        let over = self.workspace.settings.budgets.iter().filter(|budget| budget.each_customer && budget.concerns(funnel));
+        let over = over.filter_map(|budget| {
+            let from = period_start(budget.per?, now, self.zone);
+            let counts = |send: &&Send| {
+                let concerned = send.channel == POINTS_CHANNEL && budget.concerns(send.tag.as_deref().unwrap_or_default());
+                concerned && send.at >= from && self.has_place(send, now)
+            };
+            let given: i64 = self.customer.sends.iter().filter(counts).map(|send| send.points).sum();
+            (given.saturating_add(points) > budget.points).then(|| format!("{BUDGET}: {}; she has had {given}", budget.sentence))
+        });
+        over.into_iter().next()
+    }
+
+    /// Points that are on their way to her count for her budgets.
+    pub(super) fn count_points(&mut self, funnel: &str, points: i64, effect: String) {
+        let own = |budget: &crate::funnel::settings::budget::Budget| budget.each_customer && budget.concerns(funnel);
+        if self.workspace.settings.budgets.iter().any(own) {
+            let at = self.real_now.max(self.now);
+            let (channel, tag) = (POINTS_CHANNEL.to_owned(), Some(funnel.to_owned()));
+            self.customer.sends.push(Send { at, channel, tag, effect: Some(effect), points });
+        }
     }
 
     /// Whether a message still has its place: it was accepted, or its run waits for its answer, or the run ended
@@ -114,7 +160,7 @@ impl Turn<'_> {
                 self.customer.sends[at].at = self.now;
                 self.customer.sends[at].effect = None;
             }
-            Outcome::Refused { .. } | Outcome::Dead { .. } => {
+            Outcome::Refused { .. } | Outcome::Dead { .. } | Outcome::Parked { .. } => {
                 self.customer.sends.remove(at);
             }
         }

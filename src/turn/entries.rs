@@ -6,9 +6,10 @@ use super::view::View;
 use super::{Pass, Turn, UnderWay};
 use crate::customer::{Entries, RUNS_MAX, Run, RunState};
 use crate::event::Event;
-use crate::fact::{RunRef, What};
-use crate::funnel::{Funnel, OnChange, ReEntry};
-use crate::lang::time::{DAY_MS, Time};
+use crate::fact::{Fact, RunRef, What};
+use crate::funnel::draft::GOAL_WITHIN_DAYS;
+use crate::funnel::{Funnel, OnChange, ReEntry, holdout};
+use crate::lang::time::{DAY_MS, Span, Time};
 use crate::lang::value::Value;
 use crate::trigger::schedule::GRACE_MS;
 use crate::trigger::{DefaultReEntry, Firing, Interest, Occurrence};
@@ -22,9 +23,9 @@ use std::sync::Arc;
 const OCCURRENCES_MAX: usize = 20;
 
 /// Why a run did not begin.
-struct Refusal {
-    why: String,
-    seen: Vec<(String, Value)>,
+pub(super) struct Refusal {
+    pub(super) why: String,
+    pub(super) seen: Vec<(String, Value)>,
 }
 
 impl Refusal {
@@ -34,22 +35,25 @@ impl Refusal {
 }
 
 /// A trigger that fires, and its funnel.
-struct Fired {
-    funnel: Arc<Funnel>,
-    firing: Firing,
+pub(super) struct Fired {
+    pub(super) funnel: Arc<Funnel>,
+    pub(super) firing: Firing,
     /// Joined in the middle: the occasion was due at this instant, before its date was known.
-    joined: Option<Time>,
+    pub(super) joined: Option<Time>,
+    /// Judged again: until when.
+    pub(super) settling: Option<Time>,
 }
 
 impl Fired {
-    fn new(funnel: &Arc<Funnel>, firing: Firing) -> Fired {
-        Fired { funnel: funnel.clone(), firing, joined: None }
+    pub(super) fn new(funnel: &Arc<Funnel>, firing: Firing) -> Fired {
+        Fired { funnel: funnel.clone(), firing, joined: None, settling: None }
     }
 }
 
 impl Turn<'_> {
     /// Lets in who may enter, in the order of priority and name.
     pub(super) fn entries(&mut self, pass: &Pass) {
+        self.settle();
         for fired in self.firings(pass) {
             let event = pass.event.as_ref().filter(|_| matches!(fired.funnel.trigger.interest(), Interest::Events(_)));
             let hops = match fired.funnel.trigger.interest() {
@@ -158,10 +162,13 @@ impl Turn<'_> {
         })
     }
 
-    fn enter(&mut self, fired: Fired, event: Option<Event>, hops: u8) {
-        let Fired { funnel, firing, joined } = fired;
+    pub(super) fn enter(&mut self, fired: Fired, event: Option<Event>, hops: u8) {
+        let Fired { funnel, firing, joined, .. } = &fired;
+        let (funnel, joined) = (funnel.clone(), *joined);
         if let Some(mark) = firing.mark {
-            self.customer.marks.insert(funnel.name.clone(), mark);
+            // One that is judged again may have been passed by a higher one.
+            let held = self.customer.marks.entry(funnel.name.clone()).or_insert(mark);
+            *held = mark.max(*held);
         }
         let event = match event {
             // A threshold that an event crossed is readable beside the event's own properties.
@@ -169,23 +176,29 @@ impl Turn<'_> {
                 event.properties.extend(firing.properties.clone());
                 Some(event)
             }
-            None => Some(firing_event(&funnel, &firing, hops)),
+            None => Some(firing_event(&funnel, firing, hops)),
         };
-        let key = match self.key(&funnel, &firing, event.as_ref()) {
+        let key = match self.key(&funnel, firing, event.as_ref()) {
             Ok(key) => key,
             Err(refusal) => return self.not_entered(&funnel, &refusal),
         };
-        if let Err(refusal) = self.may_enter(&funnel, &firing, &key) {
+        if let Err(refusal) = self.may_enter(&funnel, firing, &key) {
             return self.not_entered(&funnel, &refusal);
         }
         let seen = match self.entry_filter(&funnel, event.as_ref()) {
             Ok(seen) => seen,
+            Err(refusal) if self.keep_entry(&fired, event.as_ref(), hops, &refusal) => return,
             Err(refusal) => return self.not_entered(&funnel, &refusal),
         };
         if !self.has_room(event.as_ref()) {
             return self.not_entered(&funnel, &Refusal::new("limit: her document has no room for another run"));
         }
         let now = self.now;
+        let held_out = holdout::held_out(&self.workspace.settings, &funnel, &self.customer.id);
+        let state = match held_out {
+            Some(_) => RunState::Waiting { until: self.goal_window(&funnel) },
+            None => RunState::Ready,
+        };
         let entries = self.customer.entries.entry(funnel.name.clone()).or_default();
         entries.count = entries.count.saturating_add(1);
         entries.last = now;
@@ -199,11 +212,18 @@ impl Turn<'_> {
             entered: now,
             anchor: firing.anchor,
             event,
-            state: RunState::Ready,
+            state,
             at: 0,
             iteration: 1,
             decision: 0,
             deadline: None,
+            ghost: held_out.is_some(),
+            put_off: None,
+            tried: 0,
+            by: 0,
+            gifts: Vec::new(),
+            best: None,
+            look: None,
             saga: None,
             results: BTreeMap::new(),
             goal: None,
@@ -215,14 +235,21 @@ impl Turn<'_> {
         self.runs.began.insert(run.id);
         self.customer.runs.push(run);
         let index = self.customer.runs.len() - 1;
-        let fact = self.run_fact(index, &funnel, What::Entered, "", funnel.trigger.sentence());
+        let (what, why) = held_out.map_or_else(|| (What::Entered, funnel.trigger.sentence()), |why| (What::HeldOut, why));
+        let fact = self.run_fact(index, &funnel, what, "", why);
         fact.seen = seen;
         if let Some(run) = &mut fact.run {
             run.step.clear();
         }
-        if let Some(due) = joined {
+        if let Some(due) = joined.filter(|_| what == What::Entered) {
             self.join(index, &funnel, due);
         }
+    }
+
+    /// Until when somebody who enters now is looked at for the goal.
+    fn goal_window(&self, funnel: &Funnel) -> Time {
+        let within = funnel.goal.as_ref().map_or(Span::days(GOAL_WITHIN_DAYS), |goal| goal.within);
+        self.now.plus(within, self.zone)
     }
 
     /// The trigger's instant counts as the first `wait_until`: who comes to it late leaves out the steps up to
@@ -320,6 +347,11 @@ impl Turn<'_> {
     }
 
     fn not_entered(&mut self, funnel: &Funnel, refusal: &Refusal) {
+        self.about_entry(What::NotEntered, funnel, refusal.why.clone()).seen = refusal.seen.clone();
+    }
+
+    /// A fact about a run that did not begin.
+    pub(super) fn about_entry(&mut self, what: What, funnel: &Funnel, why: String) -> &mut Fact {
         let reference = RunRef {
             funnel: funnel.name.clone(),
             version: short(&funnel.version),
@@ -327,9 +359,9 @@ impl Turn<'_> {
             step: String::new(),
             variant: String::new(),
         };
-        let fact = self.fact(What::NotEntered, "", refusal.why.clone());
+        let fact = self.fact(what, "", why);
         fact.run = Some(reference);
-        fact.seen = refusal.seen.clone();
+        fact
     }
 }
 

@@ -12,6 +12,9 @@ use crate::trigger::LATE_MS;
 use crate::watch::{Flip, Watch};
 use std::sync::Arc;
 
+/// What figures call those who are held out, as they call the variants of a split.
+pub const HOLDOUT: &str = "holdout";
+
 impl Turn<'_> {
     /// Counts goals of every run whose window is open at the event's time, ended runs included.
     pub(super) fn goals(&mut self, pass: &Pass) {
@@ -42,7 +45,7 @@ impl Turn<'_> {
             let run = &mut self.customer.runs[index];
             run.goal = Some(at);
             if !goal.every {
-                run.watch_until = None;
+                run.watch_until = Self::gifts_until(run);
             }
             let number = self.customer.runs[index].id;
             self.runs.touched.insert(number);
@@ -116,7 +119,7 @@ impl Turn<'_> {
         let goal = self.definitions.funnel(&run.version).and_then(|funnel| funnel.goal.as_ref());
         let watching = goal.filter(|goal| goal.every || run.goal.is_none());
         let until = watching.map(|goal| run.entered.plus(goal.within, self.zone).plus_ms(LATE_MS));
-        run.watch_until = until.filter(|until| *until > now);
+        run.watch_until = until.max(Self::gifts_until(run)).filter(|until| *until > now);
         self.runs.touched.remove(&run.id);
         self.runs.ended.push((run.clone(), how, now));
         if run.watch_until.is_none() {
@@ -128,6 +131,9 @@ impl Turn<'_> {
     /// answer still comes.
     fn take_back(&mut self, index: usize) {
         let RunState::Effect { id } = self.customer.runs[index].state.clone() else { return };
+        if self.is_parked(&id) {
+            return;
+        }
         if let Some(funnel) = self.definitions.funnel(&self.customer.runs[index].version).cloned() {
             let step = funnel.steps.list.get(self.customer.runs[index].at as usize);
             if let Some(step) = step.filter(|_| self.customer.runs[index].saga.is_some()) {
@@ -138,7 +144,7 @@ impl Turn<'_> {
             if step.is_some_and(|step| step.step.tells().is_some()) && self.effects.iter().all(|effect| effect.id != id) {
                 return;
             }
-            let message = step.and_then(|step| step.step.template());
+            let message = step.and_then(|step| self.message_of(index, step));
             let about =
                 message.map_or_else(|| step.map_or_else(String::new, |step| step.id.clone()), |(name, _)| name.to_owned());
             let fact = self.run_fact(index, &funnel, What::Withdrawn, about, "the run is over");
@@ -164,9 +170,11 @@ impl Turn<'_> {
         why: impl Into<String>,
     ) -> &mut Fact {
         let run = &self.customer.runs[index];
-        let step = funnel.steps.list.get(run.at as usize).map(|step| step.id.clone()).unwrap_or_default();
-        let reference =
-            RunRef { funnel: run.funnel.clone(), version: short(&run.version), run: run.id, step, variant: String::new() };
+        // Who is held out is at no step; her figures stand apart from those of who is not.
+        let at = funnel.steps.list.get(run.at as usize).filter(|_| !run.ghost);
+        let step = at.map(|step| step.id.clone()).unwrap_or_default();
+        let variant = if run.ghost { HOLDOUT.to_owned() } else { String::new() };
+        let reference = RunRef { funnel: run.funnel.clone(), version: short(&run.version), run: run.id, step, variant };
         let fact = self.fact(what, about, why);
         fact.run = Some(reference);
         fact

@@ -7,7 +7,7 @@ use crate::account::{self, Command, Reply};
 use crate::customer::history::Keep;
 use crate::customer::{Consent, Membership};
 use crate::effect;
-use crate::event::{ConsentChange, Event, InputBody, MembershipChange, ProfileChange};
+use crate::event::{ConsentChange, Event, InputBody, MembershipChange, ProfileChange, words};
 use crate::fact::{RunRef, What};
 use crate::funnel::settings::MembershipOwner;
 use crate::lang::time::Time;
@@ -58,6 +58,8 @@ impl Turn<'_> {
         }
         self.record(&event);
         self.membership_event(&event);
+        pass.points |= matches!(event.name.as_str(), words::STORE_UPDATED | words::STORE_UNBLOCKED);
+        self.store_event(&event);
         let order = match event.property("order_id") {
             Some(Value::Text(order)) => order.clone(),
             _ => event.id.clone(),
@@ -188,7 +190,9 @@ impl Turn<'_> {
 
     /// Where events own memberships: what a membership event says.
     fn membership_event(&mut self, event: &Event) {
-        if self.workspace.settings.membership_owner != MembershipOwner::Events {
+        let owner = self.workspace.settings.membership_owner;
+        // What the engine emits itself is at least one hop from outside.
+        if owner != MembershipOwner::Events && (owner != MembershipOwner::Account || event.depth == 0) {
             return;
         }
         match event.name.as_str() {
@@ -246,8 +250,11 @@ impl Turn<'_> {
             (Some(held), Some("membership_changed")) if held.name == change.membership => held.started,
             _ => change.started,
         };
+        // Who has cancelled and gets a longer term has cancelled all the same.
+        let own = self.workspace.settings.membership_owner == MembershipOwner::Account && event.is_some();
+        let cancelled = held.is_some_and(|held| own && held.cancelled && held.started == started);
         self.customer.membership =
-            Some(Membership { name: change.membership, since, started, ends, auto_renew: change.auto_renew, cancelled: false });
+            Some(Membership { name: change.membership, since, started, ends, auto_renew: change.auto_renew, cancelled });
     }
 
     /// Whether the membership came to its end between an instant and now; says so where that is.
@@ -257,7 +264,7 @@ impl Turn<'_> {
         let name = membership.name.clone();
         self.fact(What::MembershipExpired, name.clone(), "");
         // Where events own memberships, the shop's own event says so.
-        if self.workspace.settings.membership_owner == MembershipOwner::Api {
+        if self.workspace.settings.membership_owner != MembershipOwner::Events {
             let properties =
                 [("membership".to_owned(), Value::Text(name.clone())), ("ends".to_owned(), Value::Time(ends))].into();
             let id = format!("membership_expired:{name}:{}", ends.0);

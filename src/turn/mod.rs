@@ -23,7 +23,10 @@
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
 //! versions runs that go on in another version
+//! reach    by which channel, and when
+//! settle   entries that are judged again       undo     what is taken back
 //! caps     who has a place among messages      stops    what was said about her addresses
+//! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two
 //! ```
 
@@ -45,13 +48,18 @@ mod caps;
 mod entries;
 mod goals;
 mod inputs;
+mod parked;
+mod reach;
 mod results;
 pub mod review;
 mod saga;
 mod segments;
 mod sending;
+mod settle;
 mod stops;
+mod store;
 mod tell;
+mod undo;
 mod versions;
 pub mod view;
 mod waits;
@@ -176,6 +184,13 @@ struct Turn<'a> {
 enum Pending {
     /// An event of the engine's own.
     Event(Event),
+    /// A step asks for a run of another funnel.
+    Enter {
+        /// Funnel, id of the request, what it reads as its event.
+        asked: (String, String, crate::lang::value::Fields),
+        /// Hops that led to it.
+        depth: u8,
+    },
     /// The profile changed: judge everything again.
     Look {
         /// Hops that led to it.
@@ -319,6 +334,7 @@ impl<'a> Turn<'a> {
             let mut pass = Pass::default();
             match pending {
                 Pending::Event(event) => self.take(InputBody::Event(event), &mut pass),
+                Pending::Enter { asked, depth } => pass = Pass { enrol: Some(asked), depth, ..pass },
                 Pending::Look { depth, under_way } => pass = Pass { profile: true, depth, under_way, ..pass },
             }
             self.pass(pass);
@@ -334,11 +350,15 @@ impl<'a> Turn<'a> {
             self.settle_marks();
         } else {
             self.goals(&pass);
+            self.undo(&pass);
             self.exits(&pass);
         }
         self.waits(&pass);
         if !pass.silent {
             self.entries(&pass);
+        } else if !pass.flips.is_empty() {
+            // Only segments that ask for it have flips here; nothing else of an import starts anything.
+            self.entries(&Pass { flips: std::mem::take(&mut pass.flips), depth: pass.depth, ..Pass::default() });
         }
         self.advance(pass.depth);
     }
@@ -362,6 +382,7 @@ impl<'a> Turn<'a> {
 
     fn mirror(&mut self) {
         self.customer.loyalty = account::mirror(&self.account, self.now, &self.customer.loyalty);
+        self.mirror_store();
     }
 
     fn finish(mut self) -> Turned {

@@ -1,8 +1,11 @@
 //! What came of effects: the run goes on, skips or stops.
 
 use super::Turn;
+use super::advance::Next;
+use super::caps::BUDGET;
 use super::saga::Part;
 use super::sending::set_variant;
+use super::store::is_question;
 use super::tell::points_of;
 use crate::customer::RunState;
 use crate::effect::call::UNREAD;
@@ -25,7 +28,14 @@ impl Turn<'_> {
             return;
         }
         let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else {
-            if is_errand(effect) {
+            if self.parked_result(effect, &outcome) {
+                return;
+            }
+            if let Outcome::Parked { why, grant, alert } = outcome {
+                // It was under way when the run ended, and is booked as soon as that can be.
+                return self.keep_parked(*grant, why, alert);
+            }
+            if is_errand(effect) || is_question(effect) {
                 return;
             }
             // The run ended, or the answer is a second one: what happened is recorded, nothing follows.
@@ -33,6 +43,9 @@ impl Turn<'_> {
             self.fact(what, effect, "the run did not wait for it any more");
             return;
         };
+        if self.waits_on(effect, &outcome) {
+            return;
+        }
         self.customer.runs[index].unknown = None;
         let version = self.customer.runs[index].version.clone();
         let funnel = self.definitions.funnel(&version).cloned();
@@ -42,8 +55,12 @@ impl Turn<'_> {
             self.customer.runs[index].state = RunState::Ready;
             return;
         };
+        if self.customer.runs[index].look.as_ref().is_some_and(|look| look.asked) {
+            return self.answered(index, funnel, step, outcome);
+        }
         match outcome {
             Outcome::Accepted { data, .. } => self.accepted(index, funnel, step, effect, data),
+            Outcome::Parked { why, grant, alert } => self.park(index, funnel, step, (why, *grant, alert)),
             // Nobody knows whether the points were booked, or they could not be for days: the run holds until a
             // person resolves it.
             Outcome::Unknown { why } if step.step.template().is_none() => {
@@ -75,7 +92,7 @@ impl Turn<'_> {
             Part::Lost(why) => return self.failed(index, funnel, step, Outcome::Refused { why }),
             Part::Through(data) => data,
         };
-        if let Some((template, channel)) = step.step.template() {
+        if let Some((template, channel)) = self.message_of(index, step) {
             let fact = self.run_fact(index, funnel, What::Sent, template, "");
             set_variant(fact, channel);
             let properties = [
@@ -86,14 +103,17 @@ impl Turn<'_> {
             self.own_event(index, "message_sent", effect, properties.into());
         } else if let Some(reason) = step.step.grants() {
             let points = points_of(&data);
-            let state = data.get("state").and_then(Value::as_text).unwrap_or_default().to_owned();
+            let state = booked(&data);
             let about = points.map_or_else(|| reason.to_owned(), |points| format!("{points} points"));
             let why = if state == "pending" { format!("{reason}, pending") } else { reason.to_owned() };
             self.run_fact(index, funnel, What::Granted, about, why).amount = points;
+            self.gift_is_hers(index, step, effect);
             let mut properties = data.clone();
             properties.insert("reason".to_owned(), Value::from(reason));
             properties.insert("grant".to_owned(), Value::from(effect));
             self.own_event(index, "bonus_granted", effect, properties);
+            self.result_of(index, step, state, data);
+            return self.go(index, step, NEXT);
         } else if let Some(bundle) = step.step.offers() {
             let seen: Vec<(String, Value)> = data.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             self.run_fact(index, funnel, What::Offered, bundle, "").seen = seen;
@@ -119,25 +139,32 @@ impl Turn<'_> {
     }
 
     pub(super) fn failed(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, outcome: Outcome) {
-        let name = outcome.name();
+        let (name, reason) = (outcome.name(), reason(&outcome));
         if let Some(saga) = &mut self.customer.runs[index].saga {
             // Whoever says no holds nothing.
             saga.other = None;
         }
         self.give_up(index, step);
         // It is answered: there is nothing to take back when the run ends.
-        self.customer.runs[index].state = RunState::Ready;
+        let run = &mut self.customer.runs[index];
+        run.state = RunState::Ready;
+        run.gifts.retain(|gift| gift.step != run.at || gift.until.is_some());
         let why = match outcome {
             Outcome::Refused { why } | Outcome::Unknown { why } => format!("{name}: {why}"),
             Outcome::Dead { why, attempts } => format!("{name} after {attempts} attempts: {why}"),
-            Outcome::Accepted { .. } => String::new(),
+            Outcome::Accepted { .. } | Outcome::Parked { .. } => String::new(),
         };
         let about = step.step.template().map_or_else(|| step.id.clone(), |(template, _)| template.to_owned());
+        let message = self.message_of(index, step);
         let fact = self.run_fact(index, funnel, What::Failed, about, why.clone());
-        if let Some((_, channel)) = step.step.template() {
+        if let Some((_, channel)) = message {
             set_variant(fact, channel);
         }
-        self.result_of(index, step, name, Fields::new());
+        // One of unknown fate may have arrived: it is not sent again by another channel.
+        if matches!(name, "refused" | "dead") && self.tries_next_channel(index, funnel, step) {
+            return;
+        }
+        self.result_of(index, step, name, reason);
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
             OnError::Branch(to) => self.branch_off(index, funnel, step, to),
@@ -148,9 +175,40 @@ impl Turn<'_> {
         }
     }
 
+    /// What a step wants is refused before it becomes an effect.
+    pub(super) fn refuse(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: String) -> Next {
+        let number = self.customer.runs[index].id;
+        self.failed(index, funnel, step, Outcome::Refused { why });
+        match self.customer.runs.iter().any(|run| run.id == number && run.state == RunState::Ready) {
+            true => Next::Again,
+            false => Next::Rest,
+        }
+    }
+
     /// A decision outlived its shelf life.
     pub(super) fn stale(&mut self, effect: &str, why: &str) {
-        self.decide_anew(effect, why);
+        if !self.parked_stale(effect) {
+            self.decide_anew(effect, why);
+        }
+    }
+}
+
+/// What became of a grant that was booked.
+pub(super) fn booked(data: &Fields) -> &'static str {
+    match data.get("state").and_then(Value::as_text) {
+        Some("pending") => "pending",
+        _ => "active",
+    }
+}
+
+/// Why an effect failed, for later steps.
+fn reason(outcome: &Outcome) -> Fields {
+    match outcome {
+        Outcome::Refused { why } if why.starts_with(&format!("{BUDGET}:")) => [("reason".to_owned(), Value::from(BUDGET))].into(),
+        Outcome::Refused { why } | Outcome::Unknown { why } | Outcome::Dead { why, .. } => {
+            [("reason".to_owned(), Value::from(why.as_str()))].into()
+        }
+        Outcome::Accepted { .. } | Outcome::Parked { .. } => Fields::new(),
     }
 }
 

@@ -105,6 +105,7 @@ fn preview(funnel: &Funnel, kind: &EffectKind) -> Vec<(String, Value)> {
             seen
         }
         EffectKind::Tell(tell) => vec![text("to", &tell.to)],
+        EffectKind::Lookup(_) => Vec::new(),
     }
 }
 

@@ -29,7 +29,8 @@ impl Turn<'_> {
         }
         let silent = pass.silent;
         let changes = self.judge(true, silent, pass.depth);
-        if silent || changes.is_empty() {
+        let changes = if silent { self.backfilled(changes) } else { changes };
+        if changes.is_empty() {
             return;
         }
         if pass.depth > HOPS_MAX {
@@ -40,9 +41,26 @@ impl Turn<'_> {
         pass.flips.extend(changes.into_iter().map(|change| (change.segment, change.entered)));
     }
 
-    /// Judges without anybody noticing: after a change of definitions.
+    /// Judges without anybody noticing: after a change of definitions. Only of segments that ask for it somebody does.
     pub(super) fn judge_segments_silently(&mut self) {
-        self.judge(false, true, 0);
+        let changes = self.judge(false, true, 0);
+        let flips: Vec<(String, bool)> =
+            self.backfilled(changes).into_iter().map(|change| (change.segment, change.entered)).collect();
+        if flips.is_empty() {
+            return;
+        }
+        for (segment, _) in &flips {
+            self.fact(What::SegmentEntered, segment.clone(), "backfill: found by a new definition");
+        }
+        self.entries(&Pass { flips, ..Pass::default() });
+        self.advance(0);
+    }
+
+    /// Of what was found silently, what starts funnels all the same.
+    fn backfilled(&self, mut changes: Vec<Change>) -> Vec<Change> {
+        let asks = |name: &str| self.workspace.segments.get(name).is_some_and(|segment| segment.backfill);
+        changes.retain(|change| change.entered && asks(&change.segment));
+        changes
     }
 
     fn judge(&mut self, facts: bool, silent: bool, depth: u8) -> Vec<Change> {
@@ -93,16 +111,30 @@ impl Turn<'_> {
             return;
         }
         let what = if change.entered { What::SegmentEntered } else { What::SegmentLeft };
-        let why = if silent { "found by an import; nothing starts" } else { "" };
+        let starts = change.entered && self.workspace.segments.get(&change.segment).is_some_and(|segment| segment.backfill);
+        let why = match silent {
+            true if starts => "backfill: found by an import",
+            true => "found by an import; nothing starts",
+            false => "",
+        };
         let seen = change.verdict.seen.clone();
         self.fact(what, change.segment.clone(), why).seen = seen;
     }
 
     /// The highest tier whose condition holds.
     fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool, depth: u8) -> bool {
+        // Where a remote store says what tier she has, the catalog does not.
+        if self.workspace.settings.loyalty_store.as_ref().is_some_and(|store| store.says("tier")) {
+            return false;
+        }
         let verdict = self.workspace.catalog.judge_tier(&self.view());
         earlier(until, verdict.until);
         let (tier, seen) = (verdict.tier.map(|tier| tier.name.clone()).unwrap_or_default(), verdict.seen);
+        self.tier_is(tier, seen, (facts, silent), depth)
+    }
+
+    /// Her tier is this one now; false: it was before.
+    pub(super) fn tier_is(&mut self, tier: String, seen: Vec<(String, Value)>, (facts, silent): (bool, bool), depth: u8) -> bool {
         if tier == self.customer.loyalty.tier {
             return false;
         }

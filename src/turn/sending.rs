@@ -6,19 +6,20 @@
 use super::Turn;
 use super::advance::Next;
 use super::caps::OFFER_CHANNEL;
+use super::reach::Passed;
 use super::view::View;
 use crate::customer::{RunState, Send};
 use crate::effect::call::Call;
 use crate::effect::{Effect, EffectKind, Grant, Message, Offer, OnUncertain, VARIABLES_BYTES_MAX};
 use crate::event::Event;
-use crate::event::address::field_of;
 use crate::fact::What;
 use crate::funnel::Funnel;
-use crate::funnel::settings::QuietHours;
-use crate::lang::time::{Span, Time, Zone, instant};
+use crate::funnel::settings::{QuietHours, STORE};
+use crate::lang::time::{HOUR_MS, Span, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
-use crate::step::{Flow, GrantPlan, MessagePlan, Mode, NEXT, Quiet, StepAt};
-use chrono::{Days, NaiveDateTime, NaiveTime};
+use crate::step::message::MESSAGE_EXPIRES_HOURS;
+use crate::step::{Flow, GrantPlan, MessagePlan, Mode, NEXT, OfferPlan, Quiet, StepAt};
+use chrono::{Days, NaiveDateTime};
 use std::sync::Arc;
 
 impl QuietHours {
@@ -63,56 +64,59 @@ impl Turn<'_> {
         }
         let now = self.real_now.max(self.now);
         let transactional = plan.transactional.unwrap_or(funnel.transactional);
-        if let Some(deadline) = self.customer.runs[index].deadline.filter(|deadline| *deadline <= now) {
-            let why = format!("it expired {}, {} after its decision", self.clock_text(deadline), plan.expires);
-            return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
+        if let Some(next) = self.message_expired(index, funnel, step, &plan, now) {
+            return next;
         }
-        let field = field_of(plan.channel);
-        let Some(to) = self.customer.profile.get(field).and_then(Value::as_text).map(str::to_owned) else {
-            return self.not_sent(index, funnel, step, &plan, What::Skipped, format!("customer.{field} is not known"));
+        let (mut ways, mut passed) = self.ways(index, funnel, &plan, transactional);
+        let Some(first) = ways.first().map(|way| way.channel) else {
+            let channel = passed.first().map_or("", |(channel, _)| channel);
+            let why = if passed.len() == 1 { passed.remove(0).1 } else { one_by_one(&passed) };
+            return self.not_sent(index, funnel, step, (&plan, channel), What::Skipped, why);
         };
-        if let Some(why) = self.stopped(plan.channel, &to, transactional) {
-            return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
-        }
-        if let Some(why) = self.no_consent(&plan, funnel, transactional) {
-            return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
-        }
         let quiet = quiet_rule(&plan, funnel);
-        let hours = self.workspace.settings.quiet_hours.filter(|_| quiet != Quiet::Ignore);
-        if let Some((hours, end)) = hours.and_then(|hours| hours.end(now, self.zone).map(|end| (hours, end))) {
-            let clock = |time: NaiveTime| time.format("%H:%M").to_string();
-            let why = format!("quiet hours {}–{}", clock(hours.from), clock(hours.until));
-            if quiet == Quiet::Skip {
-                return self.not_sent(index, funnel, step, &plan, What::Skipped, why);
-            }
-            self.customer.runs[index].state = RunState::Held { until: end };
-            let fact = self.run_fact(index, funnel, What::Held, plan.template.clone(), why);
-            fact.seen = vec![("until".to_owned(), Value::Time(end))];
-            set_variant(fact, plan.channel);
-            return Next::Rest;
+        if let Some(next) = self.not_now(index, funnel, step, (&plan, quiet), first, now) {
+            return next;
         }
         let tag = plan.tag.clone().or_else(|| funnel.tag.clone());
-        if !transactional && let Some(why) = self.capped(plan.channel, tag.as_deref(), now) {
-            return self.over_cap(index, funnel, step, &plan, (tag.as_deref(), now), why);
+        let mut over = None;
+        while let Some(cap) =
+            ways.first().filter(|_| !transactional).and_then(|way| self.capped(way.channel, tag.as_deref(), now))
+        {
+            passed.push((ways.remove(0).channel, cap.0.clone()));
+            over = over.filter(|(_, free)| *free <= cap.1).or(Some(cap));
         }
-        let provider = self.workspace.settings.channels.get(plan.channel).cloned().unwrap_or_else(|| "inbox".to_owned());
+        let Some(way) = ways.into_iter().next() else {
+            return self.over_cap(index, funnel, step, (&plan, first), over.unwrap_or_default(), now);
+        };
+        let zone = self.zone;
+        let expires = plan.expires.unwrap_or(Span::ms(MESSAGE_EXPIRES_HOURS * HOUR_MS));
+        let run = &mut self.customer.runs[index];
+        run.by = u8::try_from(way.by).unwrap_or(0);
+        let deadline = *run.deadline.get_or_insert_with(|| now.plus(expires, zone));
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, Some(deadline));
+        }
+        self.pass_over(index, funnel, step, &passed, way.by);
+        let channel = way.channel;
+        let provider = self.workspace.settings.channels.get(channel).cloned().unwrap_or_else(|| "inbox".to_owned());
         let variables = match self.freeze(index, funnel) {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
         };
         let topic = plan.topic.clone().or_else(|| funnel.topic.clone());
-        let links = self.workspace.settings.links(plan.channel, topic, transactional);
-        let zone = self.zone;
-        let run = &mut self.customer.runs[index];
-        let mut valid_until = *run.deadline.get_or_insert_with(|| now.plus(plan.expires, zone));
-        if let Some(hours) = hours {
+        let links = self.workspace.settings.links(channel, topic, transactional);
+        let mut valid_until = deadline;
+        if let Some(hours) = self.workspace.settings.quiet_hours.filter(|_| quiet != Quiet::Ignore) {
             valid_until = valid_until.min(hours.begin(now, self.zone));
+        }
+        if let Some(end) = plan.window.as_ref().and_then(|window| window.open(now, self.zone)) {
+            valid_until = valid_until.min(end);
         }
         let send_tag = tag.clone();
         let kind = EffectKind::Message(Message {
-            channel: plan.channel.to_owned(),
+            channel: channel.to_owned(),
             provider,
-            to,
+            to: way.to,
             template: plan.template.clone(),
             transactional,
             tag,
@@ -124,43 +128,26 @@ impl Turn<'_> {
             Err(next) => return next,
         };
         if !transactional {
-            self.customer.sends.push(Send { at: now, channel: plan.channel.to_owned(), tag: send_tag, effect: Some(id) });
+            self.customer.sends.push(Send { at: now, channel: channel.to_owned(), tag: send_tag, effect: Some(id), points: 0 });
         }
         Next::Rest
     }
 
-    /// A message that a cap does not let out. What the cap counted stands in the fact.
-    fn over_cap(
-        &mut self,
-        index: usize,
-        funnel: &Arc<Funnel>,
-        step: &StepAt,
-        plan: &MessagePlan,
-        (tag, now): (Option<&str>, Time),
-        why: String,
-    ) -> Next {
-        let counted = self.counted(plan.channel, tag, now);
-        if !plan.exit_on_cap {
-            let next = self.not_sent(index, funnel, step, plan, What::Capped, why);
-            if let Some(fact) = self.facts.last_mut() {
-                fact.seen = counted;
-            }
-            return next;
+    /// Says of which channels that stand before the one that is taken no use is made.
+    fn pass_over(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, passed: &[Passed], by: usize) {
+        for wanted in step.step.channels().iter().take(by) {
+            let Some((channel, why)) = passed.iter().find(|(channel, _)| channel == wanted) else { continue };
+            let fact = self.run_fact(index, funnel, What::Skipped, step.id.clone(), why.clone());
+            set_variant(fact, channel);
         }
-        let fact = self.run_fact(index, funnel, What::Capped, plan.template.clone(), why.clone());
-        fact.seen = counted;
-        set_variant(fact, plan.channel);
-        self.run_fact(index, funnel, What::Exited, "cap", why);
-        self.end_run(index, "exited");
-        Next::Rest
     }
 
-    fn not_sent(
+    pub(super) fn not_sent(
         &mut self,
         index: usize,
         funnel: &Arc<Funnel>,
         step: &StepAt,
-        plan: &MessagePlan,
+        (plan, channel): (&MessagePlan, &'static str),
         what: What,
         why: String,
     ) -> Next {
@@ -170,30 +157,42 @@ impl Turn<'_> {
         };
         self.result_of(index, step, result, Fields::new());
         let fact = self.run_fact(index, funnel, what, about, why);
-        set_variant(fact, plan.channel);
+        set_variant(fact, channel);
         self.go(index, step, NEXT);
         Next::Again
     }
 
     /// Why consent does not allow a message; transactional ones need none.
-    fn no_consent(&self, plan: &MessagePlan, funnel: &Funnel, transactional: bool) -> Option<String> {
+    pub(super) fn no_consent(&self, channel: &str, plan: &MessagePlan, funnel: &Funnel, transactional: bool) -> Option<String> {
         if transactional {
             return None;
         }
-        match self.customer.consent.get(plan.channel) {
-            None => return Some(format!("no consent for {} is on record", plan.channel)),
+        match self.customer.consent.get(channel) {
+            None => return Some(format!("no consent for {channel} is on record")),
             Some(consent) if !consent.granted => {
-                return Some(format!("consent for {} was withdrawn {}", plan.channel, self.clock_text(consent.time)));
+                return Some(format!("consent for {channel} was withdrawn {}", self.clock_text(consent.time)));
             }
             Some(_) => {}
         }
         let topic = plan.topic.as_ref().or(funnel.topic.as_ref())?;
-        match self.customer.consent.get(&format!("{}:{topic}", plan.channel)) {
-            None => Some(format!("no consent for {} about {topic} is on record", plan.channel)),
+        match self.customer.consent.get(&format!("{channel}:{topic}")) {
+            None => Some(format!("no consent for {channel} about {topic} is on record")),
             Some(consent) if !consent.granted => {
-                Some(format!("consent for {} about {topic} was withdrawn {}", plan.channel, self.clock_text(consent.time)))
+                Some(format!("consent for {channel} about {topic} was withdrawn {}", self.clock_text(consent.time)))
             }
             Some(_) => None,
+        }
+    }
+
+    /// Until when a step with a deadline of its own may be done; an error says that it may not any more.
+    fn in_time(&mut self, index: usize, expires: Option<Span>) -> Result<Option<Time>, String> {
+        let Some(span) = expires else { return Ok(None) };
+        let now = self.real_now.max(self.now);
+        let deadline = now.plus(span, self.zone);
+        let deadline = *self.customer.runs[index].deadline.get_or_insert(deadline);
+        match deadline <= now {
+            true => Err(format!("it expired {}, {span} after the run came to it", self.clock_text(deadline))),
+            false => Ok(Some(deadline)),
         }
     }
 
@@ -202,12 +201,23 @@ impl Turn<'_> {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }
+        let valid_until = match self.in_time(index, plan.expires) {
+            Ok(until) => until,
+            Err(why) => return self.expired(index, funnel, step, "", why),
+        };
+        if self.must_ask(index, funnel, step, |reads| reads.effect) {
+            return self.ask_store(index, funnel, step, None);
+        }
         let variables = match self.freeze(index, funnel) {
             Ok(variables) => variables,
             Err(why) => return self.fail(index, funnel, step, why, step.on_error),
         };
+        let points = plan.points;
+        if let Some(why) = self.over_her_budget(&funnel.name, points) {
+            return self.refuse(index, funnel, step, why);
+        }
         let kind = EffectKind::Grant(Grant {
-            points: plan.points,
+            points,
             reason: plan.reason,
             active_after: plan.active_after,
             expires_after: plan.expires_after,
@@ -215,13 +225,25 @@ impl Turn<'_> {
             variables,
             held,
         });
-        self.plan(index, funnel, step, kind, None, OnUncertain::Hold).map_or_else(|next| next, |_| Next::Rest)
+        match self.plan(index, funnel, step, kind, valid_until, OnUncertain::Hold) {
+            Ok(id) => {
+                self.note_gift(index, step, &id);
+                self.count_points(&funnel.name, points, id);
+                Next::Rest
+            }
+            Err(next) => next,
+        }
     }
 
-    pub(super) fn offer(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, bundle: String, valid_for: Span) -> Next {
+    pub(super) fn offer(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, plan: OfferPlan) -> Next {
         if !self.leave_unless_while(index, funnel) {
             return Next::Rest;
         }
+        let valid_until = match self.in_time(index, plan.expires) {
+            Ok(until) => until,
+            Err(why) => return self.expired(index, funnel, step, "", why),
+        };
+        let OfferPlan { bundle, valid_for, .. } = plan;
         let now = self.real_now.max(self.now);
         let Some(known) = self.workspace.catalog.bundle(&bundle) else {
             return self.fail(index, funnel, step, format!("the catalog has no bundle {bundle} any more"), step.on_error);
@@ -239,10 +261,31 @@ impl Turn<'_> {
             self.go(index, step, NEXT);
             return Next::Again;
         }
-        let kind = EffectKind::Offer(Offer { bundle, valid_for });
-        match self.plan(index, funnel, step, kind, None, OnUncertain::Hold) {
+        let offer = match self.workspace.settings.loyalty_store.as_ref().filter(|store| store.offers) {
+            None => Offer { bundle, valid_for, ..Offer::default() },
+            Some(_) if self.must_ask(index, funnel, step, |reads| reads.effect) => {
+                return self.ask_store(index, funnel, step, None);
+            }
+            Some(_) => {
+                let mut details = known.values(self.workspace.settings.currency);
+                details.insert("name".to_owned(), Value::from(bundle.as_str()));
+                details.insert("ends".to_owned(), Value::Time(now.plus(valid_for, self.zone)));
+                let variables = match self.freeze(index, funnel) {
+                    Ok(variables) => variables,
+                    Err(why) => return self.fail(index, funnel, step, why, step.on_error),
+                };
+                Offer { bundle, valid_for, provider: Some(STORE.to_owned()), details, variables }
+            }
+        };
+        match self.plan(index, funnel, step, EffectKind::Offer(offer), valid_until, OnUncertain::Hold) {
             Ok(id) => {
-                self.customer.sends.push(Send { at: now, channel: OFFER_CHANNEL.to_owned(), tag: None, effect: Some(id) });
+                self.customer.sends.push(Send {
+                    at: now,
+                    channel: OFFER_CHANNEL.to_owned(),
+                    tag: None,
+                    effect: Some(id),
+                    points: 0,
+                });
                 Next::Rest
             }
             Err(next) => next,
@@ -297,6 +340,20 @@ impl Turn<'_> {
             Mode::Shadow => return Err(self.shadow(index, funnel, step, &kind)),
             Mode::Live | Mode::Review => {}
         }
+        Ok(self.leave(index, funnel, step, id, kind, (valid_until, on_uncertain)))
+    }
+
+    /// Puts an effect into the outbox, whatever the step's mode.
+    pub(super) fn leave(
+        &mut self,
+        index: usize,
+        funnel: &Arc<Funnel>,
+        step: &StepAt,
+        id: String,
+        kind: EffectKind,
+        (valid_until, on_uncertain): (Option<Time>, OnUncertain),
+    ) -> String {
+        let run = &self.customer.runs[index];
         self.effects.push(Effect {
             id: id.clone(),
             customer: self.customer.id.clone(),
@@ -312,7 +369,7 @@ impl Turn<'_> {
         });
         self.customer.runs[index].state = RunState::Effect { id: id.clone() };
         self.run_fact(index, funnel, What::Planned, step.id.clone(), "");
-        Ok(id)
+        id
     }
 
     /// The id of an effect of a run's present step.
@@ -347,8 +404,7 @@ impl Turn<'_> {
     /// Whether a run is at a message that heeds quiet hours, held or on its way.
     fn minds_quiet_hours(&self, index: usize) -> bool {
         let run = &self.customer.runs[index];
-        if self.workspace.settings.quiet_hours.is_none() || !matches!(run.state, RunState::Held { .. } | RunState::Effect { .. })
-        {
+        if !matches!(run.state, RunState::Held { .. } | RunState::Effect { .. }) {
             return false;
         }
         let Some(funnel) = self.definitions.funnel(&run.version) else { return false };
@@ -356,7 +412,10 @@ impl Turn<'_> {
             return false;
         };
         match self.with_step(index, funnel, |cx| step.step.advance(cx)) {
-            Flow::Send(plan) => quiet_rule(&plan, funnel) != Quiet::Ignore,
+            Flow::Send(plan) => {
+                let hours = self.workspace.settings.quiet_hours.is_some() && quiet_rule(&plan, funnel) != Quiet::Ignore;
+                hours || plan.window.is_some()
+            }
             _ => false,
         }
     }
@@ -388,6 +447,9 @@ impl Turn<'_> {
         run.state = RunState::Ready;
         run.unknown = None;
         run.decision += 1;
+        if let Some(look) = &mut run.look {
+            look.asked = false;
+        }
         let version = run.version.clone();
         if let Some(funnel) = self.definitions.funnel(&version).cloned() {
             self.run_fact(index, &funnel, What::Redecided, "", why);
@@ -410,6 +472,12 @@ impl Turn<'_> {
 fn quiet_rule(plan: &MessagePlan, funnel: &Funnel) -> Quiet {
     let transactional = plan.transactional.unwrap_or(funnel.transactional);
     plan.quiet_hours.unwrap_or(if transactional { Quiet::Ignore } else { Quiet::Hold })
+}
+
+/// Why none of several channels is to be used.
+fn one_by_one(passed: &[Passed]) -> String {
+    let whys: Vec<String> = passed.iter().map(|(channel, why)| format!("{channel}: {why}")).collect();
+    if whys.is_empty() { "every channel was tried".to_owned() } else { whys.join("; ") }
 }
 
 /// Names the channel in a fact about a message.

@@ -45,7 +45,7 @@ impl Turn<'_> {
 
     /// Points as they are asked for. Who keeps them, and what is sent there, is for her own turn to say.
     pub(super) fn gift(&self, index: usize, plan: GrantPlan, held: bool) -> Word {
-        let GrantPlan { points, reason, active_after, expires_after } = plan;
+        let GrantPlan { points, reason, active_after, expires_after, expires: _ } = plan;
         let grant = Grant { points, reason, active_after, expires_after, provider: None, variables: Fields::new(), held };
         Word::Grant { grant, depth: self.hops(index, 0).saturating_add(1) }
     }
@@ -121,6 +121,10 @@ impl Turn<'_> {
         if self.customer.asked.len() >= ASKED_MAX {
             return self.answer(&asked, Outcome::Refused { why: format!("more than {ASKED_MAX} gifts to her are on their way") });
         }
+        if let Some(why) = self.over_her_budget(&asked.funnel, grant.points) {
+            return self.answer(&asked, Outcome::Refused { why });
+        }
+        self.count_points(&asked.funnel, grant.points, id.clone());
         let paths = provider.as_ref().and_then(|name| self.workspace.settings.provider_variables.get(name));
         let variables = View { event: None, run: None, ..self.view() }.freeze(paths.map(Vec::as_slice).unwrap_or_default());
         self.effects.push(Effect {
@@ -142,8 +146,18 @@ impl Turn<'_> {
     /// What came of a booking that another customer's run has asked for; false: none has.
     pub(super) fn asked_result(&mut self, effect: &str, outcome: &Outcome) -> bool {
         let Some(at) = self.customer.asked.iter().position(|asked| asked.booking == effect) else { return false };
+        if let Outcome::Parked { why, grant, alert } = outcome {
+            self.keep_parked((**grant).clone(), why.clone(), *alert);
+            return true;
+        }
+        // One that was parked is hers, or nobody's, by its last answer.
+        if self.waits_on(effect, outcome) {
+            return true;
+        }
         let asked = self.customer.asked[at].clone();
         match outcome {
+            // Kept above, until the store books it.
+            Outcome::Parked { .. } => return true,
             Outcome::Accepted { data, .. } if asked.held => {
                 let points = points_of(data);
                 self.gift_fact(What::Promised, &asked, points);

@@ -41,6 +41,9 @@ impl View<'_> {
             [] => return Some(self.whole_customer()),
             [name, below @ ..] => (name.as_str(), below),
         };
+        if self.workspace.settings.loyalty_store.as_ref().is_some_and(|store| store.says(name)) {
+            return descend(customer.loyalty.store.data.get(name)?.clone(), below);
+        }
         let value = match name {
             "id" => Value::Text(customer.id.clone()),
             "created" => Value::Time(customer.created),
@@ -58,7 +61,8 @@ impl View<'_> {
 
     fn whole_customer(&self) -> Value {
         let mut fields = self.customer.profile.clone();
-        for name in ["id", "created", "zone", "tier", "balance", "pending", "membership"] {
+        let own = ["id", "created", "zone", "tier", "balance", "pending", "membership"];
+        for name in own.into_iter().chain(["programmes", "memberships", "offers"]) {
             if let Some(value) = self.customer_field(&[name.to_owned()]) {
                 fields.insert(name.to_owned(), value);
             }
@@ -99,6 +103,7 @@ impl View<'_> {
         let run = self.run?;
         let fields = Fields::from([
             ("id".to_owned(), Value::Int(i64::try_from(run.id).ok()?)),
+            ("key".to_owned(), Value::Text(run.key.clone())),
             ("entered".to_owned(), Value::Time(run.entered)),
             ("anchor".to_owned(), Value::Time(run.anchor)),
         ]);

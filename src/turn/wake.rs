@@ -18,6 +18,8 @@ impl Turn<'_> {
     pub(super) fn next_due(&self) -> Option<Time> {
         let mut due = self.customer.judged_until;
         earlier(&mut due, account::next_due(&self.account));
+        earlier(&mut due, self.settling_due());
+        earlier(&mut due, self.parked_due());
         for run in &self.customer.runs {
             // A window that closes at an instant is open in it: the run is let go a moment later.
             let run_due = if run.is_live() { run.due() } else { run.watch_until.map(|until| until.plus_ms(1)) };
@@ -36,11 +38,12 @@ impl Turn<'_> {
         let funnel = self.definitions.funnel(&run.version)?;
         let view = || View { event: run.event.as_ref(), run: Some(run), ..self.view() };
         let mut due = funnel.go_on_while.as_ref().and_then(|condition| condition.judge(&view()).until);
-        if let RunState::WaitingFor { .. } = run.state
-            && let Some(step) = funnel.steps.list.get(run.at as usize)
-            && let Some((Watch::Condition(condition), ..)) = step.step.watch()
-        {
-            earlier(&mut due, condition.judge(&view()).until);
+        let waits = matches!(run.state, RunState::WaitingFor { .. });
+        let step = funnel.steps.list.get(run.at as usize).filter(|_| waits);
+        for (watch, _) in step.and_then(|step| step.step.ways()).into_iter().flat_map(|ways| ways.ways) {
+            if let Watch::Condition(condition) = watch {
+                earlier(&mut due, condition.judge(&view()).until);
+            }
         }
         // A flip is in the future by definition; what is not would make the turn stand still.
         due.filter(|due| *due > self.now)

@@ -162,7 +162,7 @@ pub static ROUTES: &[Route] = &[
         ..plain(Verb::Get, "/v1/customers/{id}", READ, "Read a customer", |call| Box::pin(api::customers::get(call)))
     },
     Route {
-        doc: "What is given is changed, the rest stays; a field set to null is removed. `consent` takes true, false or a map with granted, source, time and topic. `membership` is taken only with `membership_owner: api`.",
+        doc: "What is given is changed, the rest stays; a field set to null is removed. `consent` takes true, false or a map with granted, source, time and topic. `membership` is taken only with `membership_owner: api` or `account`.",
         body_bytes_max: BODY_BYTES_MAX,
         example: r#"{"profile":{"name":"Ada Lovelace","email":"ada@example.com","zone":"Europe/Berlin","birthday":"1992-02-29"},"consent":{"email":true,"sms":{"granted":false,"source":"checkout"}}}"#,
         answers: &[(202, "Accepted and durable", r#"{"status":"accepted"}"#), (400, "Refused", "")],

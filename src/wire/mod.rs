@@ -108,6 +108,12 @@ pub struct Response {
 }
 
 impl Response {
+    /// An answer without headers, for tests of what answers mean.
+    #[cfg(test)]
+    pub fn plain(status: u16, body: &str, complete: bool) -> Response {
+        Response { status, headers: HeaderMap::new(), body: Bytes::from(body.to_owned()), complete }
+    }
+
     /// The first header of that name, if it is readable text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

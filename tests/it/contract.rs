@@ -4,13 +4,14 @@
 //! sleeps. Dropping a store without closing it stands for a process that was killed.
 
 use crate::redis::{Disk, Look, Server};
-use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome};
+use autofunnel::effect::{Effect, EffectKind, Grant, OnUncertain, Outcome, Word};
 use autofunnel::event::address::StopKind;
-use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
+use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange, Told};
 use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, Span, Time};
 use autofunnel::lang::value::{Fields, Value};
 use autofunnel::store::applied::{Applied, Applying};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{KeptMessage, LiveSteps, RunFilter};
 use autofunnel::store::sqlite::Mirror;
 use autofunnel::store::{
@@ -178,6 +179,7 @@ macro_rules! contract {
                 s54_the_third_soft_bounce_in_72_hours_is_a_hard_one,
                 whoever_comes_after_too_many_is_told,
                 a_reference_names_its_effect_and_the_link_key_stays,
+                a_quantity_is_never_exceeded,
                 a_closed_store_takes_nothing,
                 $($own),*
             ]

@@ -14,6 +14,7 @@ use autofunnel::wire::secrets::Placeholders;
 use autofunnel::wire::{Client, Method, Reach, Request};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The token of these tests.
@@ -29,6 +30,7 @@ async fn run_samples(folder: &Path, clock: Clock) -> Running {
     run(&samples(), Place::File(folder.join("engine.db")), Roles::ALL, clock).await
 }
 
+/// An engine over a workspace.
 pub async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running {
     clock.go();
     let checked = workspace::check(files, &Placeholders);
@@ -38,6 +40,7 @@ pub async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Run
     start(Start { checked, store, roles, listen, clock, doors: Options::default(), token, secrets }).await.unwrap()
 }
 
+/// A request to its door.
 pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
     let request = Request {
         method,
@@ -279,4 +282,47 @@ async fn what_is_paused_or_held_for_review_leaves_when_a_person_says_so() {
     let (report, state) = (server.folder().join("report.db"), server.folder().join("state"));
     let place = Remote { address: server.address(), report, state, accept_loss: true, wait_replicas: 0 };
     is_paused_reviewed_and_goes_on(Place::Redis(place)).await;
+}
+
+/// Nothing is due because a clock has jumped; when it is back, or the engine was started again, all goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_moves_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Files = [
+        ("autofunnel.yaml", "workspace: Test\nzone: Europe/Berlin\ncurrency: EUR\n"),
+        ("late.yaml", "funnel: Late\ntrigger: { event: go }\ngoal: purchase\nsteps:\n  - wait: 1 day\n  - grant: 5 points\n"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    .into();
+    let ahead = Arc::new(AtomicI64::new(0));
+    let shown = {
+        let (ahead, begun) = (ahead.clone(), Instant::now());
+        move || {
+            Time::parse("2027-03-01T08:00:00Z")
+                .unwrap()
+                .plus_ms(begun.elapsed().as_millis() as i64 + ahead.load(Ordering::SeqCst))
+        }
+    };
+    let place = || Place::File(folder.path().join("engine.db"));
+    let running = run(&files, place(), Roles::ALL, Clock::watched(Arc::new(shown.clone()))).await;
+    let event = |id: &str| format!(r#"{{"id":"{id}","event":"go","customer":"gil"}}"#);
+    assert_eq!(call(&running, Method::Post, "/v1/events", &event("e-1")).await.0, 202);
+    until(&running, "gil", |rows| has(rows, What::Waiting, "2027-03-02 09:00")).await;
+    ahead.store(2 * DAY_MS, Ordering::SeqCst);
+    // Taken in, and left where it is.
+    assert_eq!(call(&running, Method::Post, "/v1/events", r#"{"id":"e-2","event":"go","customer":"hal"}"#).await.0, 202);
+    assert!(running.store.clock_jump().is_some_and(|by| by >= DAY_MS));
+    assert!(running.store.claim(9).await.unwrap().is_empty());
+    let (_, metrics) = call(&running, Method::Get, "/metrics", "").await;
+    assert!(metrics.contains("autofunnel_clock_jump_seconds 172"), "{metrics}");
+    let rows = running.store.timeline("gil".to_owned(), None, 50).await.unwrap();
+    assert!(!rows.iter().any(|row| row.fact.what == What::Granted), "it is not tomorrow");
+    ahead.store(0, Ordering::SeqCst);
+    until(&running, "hal", |rows| has(rows, What::Waiting, "2027-03-02 09:00")).await;
+    running.stop().await;
+    // Down time is no jump.
+    ahead.store(2 * DAY_MS, Ordering::SeqCst);
+    let running = run(&files, place(), Roles::ALL, Clock::watched(Arc::new(shown))).await;
+    until(&running, "gil", |rows| rows.iter().any(|row| row.fact.what == What::Granted)).await;
+    running.stop().await;
 }

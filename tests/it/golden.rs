@@ -3,19 +3,28 @@
 
 pub mod stage;
 
+mod backfill;
 mod bounds;
 mod calls;
 mod caps;
+mod carts;
+mod channels;
 mod dates;
+mod deadlines;
 mod effects;
 mod entry;
+mod holdout;
 mod loops;
+mod membership;
 mod modes;
+mod occasions;
 mod order;
 mod quiet;
 mod samples;
 mod series;
+mod store;
 mod suppression;
 mod tells;
 mod time_alone;
+mod undo;
 mod waits;

@@ -109,6 +109,38 @@ funnel: I
 trigger: { event: settled }
 re_entry: always
 steps: [ { emit: visit } ]
+--- j-cart.yaml
+funnel: J
+trigger: { event: purchase }
+key: event.order_id
+re_entry: always
+only_if: customer.roast == "dark" || event.amount > 40
+settle: 5h
+goal: { event: refund, within: 2 days }
+steps:
+  - wait: 6h
+    restart_on: { event: purchase, where: event.amount > 10 }
+  - wait_for:
+      - refund
+      - { event: visit, then: [ { enter: k-course, with: { n: 1 } } ] }
+      - { condition: in_segment("idle") }
+    choose: best
+    up_to: 30h
+--- k-course.yaml
+funnel: K
+trigger: manual
+re_entry: always
+steps: [ { wait: 2h }, { emit: settled } ]
+--- l-later.yaml
+funnel: L
+trigger: { event: refund }
+re_entry: always
+only_if: last("visit") < ago("3h")
+settle: 9h
+holdout: 100%
+while: customer.roast != "dark"
+goal: { event: review, within: 20h }
+steps: [ { emit: praised } ]
 "#
         .replace(
             "        then: [ { emit: praised, properties: { tier: { cel: \"customer.name\" } } } ]\n        else: []",

@@ -3,6 +3,7 @@
 mod apply;
 mod bad;
 mod beside;
+mod budgets;
 mod cli;
 mod cluster;
 mod contract;
@@ -10,6 +11,7 @@ mod crash;
 mod engine;
 mod golden;
 mod laws;
+mod loyalty;
 mod matrix;
 mod migrate;
 mod mirror;

@@ -84,14 +84,14 @@ impl Mailer {
 fn retried(result: &SendResult) -> Option<bool> {
     match result {
         SendResult::Retry { ambiguous, .. } => Some(*ambiguous),
-        SendResult::Accepted { .. } | SendResult::Refused { .. } => None,
+        SendResult::Accepted { .. } | SendResult::Refused { .. } | SendResult::Parked { .. } => None,
     }
 }
 
 fn why(result: &SendResult) -> &str {
     match result {
         SendResult::Retry { why, .. } | SendResult::Refused { why } => why,
-        SendResult::Accepted { .. } => panic!("accepted"),
+        SendResult::Accepted { .. } | SendResult::Parked { .. } => panic!("accepted"),
     }
 }
 

@@ -43,13 +43,16 @@ fn settings() -> Settings {
         quiet_hours: None,
         caps: Vec::new(),
         offers: None,
+        holdout: None,
         channels: BTreeMap::new(),
         address: None,
         clicks: Vec::new(),
         loyalty: None,
+        loyalty_store: None,
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        budgets: Vec::new(),
         services: BTreeMap::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! What an answer, or none, means.
 
 use super::SendResult;
+use super::state::{State, Word};
 use crate::lang::time::{HOUR_MS, Time};
 use crate::lang::value::{Fields, Value};
 use crate::wire::secrets::{Secret, mask};
@@ -30,6 +31,10 @@ pub(super) struct Reading {
     pub again: Vec<Again>,
     /// JSON pointer to the seconds after which it may be tried again.
     pub retry_after: Option<String>,
+    /// What the store's word for a grant means.
+    pub state: Option<State>,
+    /// JSON pointer to why it was refused or parked.
+    pub reason: Option<String>,
     /// Never shown, even if the receiver repeats them.
     pub secrets: Vec<Secret>,
 }
@@ -72,6 +77,12 @@ impl Reading {
         let status = response.status;
         let json: Option<serde_json::Value> = serde_json::from_slice(&response.body).ok();
         let at = |pointer: &str| json.as_ref().and_then(|json| json.pointer(pointer));
+        let word = self.state.as_ref().and_then(|state| state.word(status, at));
+        match word {
+            Some(Word::Parked) => return SendResult::Parked { why: self.why(&response, at) },
+            Some(Word::Refused) => return SendResult::Refused { why: self.why(&response, at) },
+            Some(Word::Active | Word::Pending) | None => {}
+        }
         let yes = self.success.iter().any(|range| range.contains(&status));
         let (said, wanted) = match &self.field {
             None => (None, None),
@@ -79,8 +90,8 @@ impl Reading {
         };
         match (wanted, &said) {
             _ if !yes => {}
-            (None, _) => return self.accepted(&response, at),
-            (Some(wanted), Some(found)) if found.same(wanted) => return self.accepted(&response, at),
+            (None, _) => return self.accepted(&response, word, at),
+            (Some(wanted), Some(found)) if found.same(wanted) => return self.accepted(&response, word, at),
             // The status says yes, the rest was lost on the way: nobody knows.
             (Some(_), None) if !response.complete => {
                 return SendResult::Retry { after: None, why: "the answer broke off".to_owned(), ambiguous: true };
@@ -94,7 +105,7 @@ impl Reading {
         let again = self.again.iter().find(stands);
         let retried = !yes && (matches!(status, 408 | 425 | 429 | 500..=599) || self.retry_on.contains(&status));
         if again.is_none() && !retried {
-            return SendResult::Refused { why: self.shown(&response) };
+            return SendResult::Refused { why: self.why(&response, at) };
         }
         let ambiguous = doubtful(status) || again.is_some_and(|again| again.uncertain);
         let header = response.header("retry-after").and_then(|text| retry_after(text, &now));
@@ -103,14 +114,39 @@ impl Reading {
         SendResult::Retry { after, why: self.shown(&response), ambiguous }
     }
 
-    fn accepted<'a>(&self, response: &Response, at: impl Fn(&str) -> Option<&'a serde_json::Value>) -> SendResult {
+    /// What the store's word alone makes of an answer, whatever its status.
+    pub fn by_state(&self, response: &Response) -> Option<SendResult> {
+        let json: Option<serde_json::Value> = serde_json::from_slice(&response.body).ok();
+        let at = |pointer: &str| json.as_ref().and_then(|json| json.pointer(pointer));
+        match self.state.as_ref()?.word(response.status, at)? {
+            Word::Parked => Some(SendResult::Parked { why: self.why(response, at) }),
+            Word::Refused => Some(SendResult::Refused { why: self.why(response, at) }),
+            Word::Active | Word::Pending => None,
+        }
+    }
+
+    /// Why it was refused or parked: in the receiver's words where it has some.
+    fn why<'a>(&self, response: &Response, at: impl Fn(&str) -> Option<&'a serde_json::Value>) -> String {
+        let said = self.reason.as_deref().and_then(at).and_then(plain_text).filter(|said| !said.is_empty());
+        said.map_or_else(|| self.shown(response), |said| mask(&said, &self.secrets))
+    }
+
+    fn accepted<'a>(
+        &self,
+        response: &Response,
+        word: Option<Word>,
+        at: impl Fn(&str) -> Option<&'a serde_json::Value>,
+    ) -> SendResult {
         let reference = match &self.reference {
             None => None,
             Some(Reference::Pointer(pointer)) => at(pointer).and_then(plain_text),
             Some(Reference::Header(name)) => response.header(name).map(shortened),
         };
-        let data: Fields =
+        let mut data: Fields =
             self.result.iter().filter_map(|(name, pointer)| Some((name.clone(), Value::from_json(at(pointer)?).ok()?))).collect();
+        if let Some(word) = word {
+            data.insert("state".to_owned(), Value::from(word.name()));
+        }
         SendResult::Accepted { reference, data }
     }
 

@@ -2,6 +2,8 @@
 
 use super::answer::Reading;
 use super::answer::{Again, Reference};
+use super::ask::Ask;
+use super::state::State;
 use super::{
     AUTH, Auth, BASIC, Body, Entry, FIELDS, HEADER, Http, IDEMPOTENCY, Idempotency, Json, Pair, RETRY_WHEN, SUCCESS, Setup,
 };
@@ -35,6 +37,34 @@ pub(super) struct Builder<'a> {
 }
 
 pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Http> {
+    let http = compile_plain(name, node, setup, faults);
+    let ask = node.get("ask").filter(|ask| !ask.is_null());
+    match (ask, node.get("idempotency").and_then(Node::scalar) == Some("query")) {
+        (Some(ask), true) => {
+            // What the two have in common has its faults reported once.
+            let http = http?;
+            let ask = Ask::compile(name, node, ask, setup, faults)?;
+            let paths: BTreeSet<Vec<String>> = ask.http.paths.iter().chain(&http.paths).cloned().collect();
+            Some(Http { ask: Some(ask), paths: paths.into_iter().collect(), ..http })
+        }
+        (None, true) => {
+            faults
+                .error("missing-field", &node.place, "`idempotency: query` needs `ask`: how to find out whether a key is known")
+                .hint("write for example `ask: { url: \"https://…/bonuses/{{ effect.id }}\" }`");
+            None
+        }
+        (Some(ask), false) => {
+            faults
+                .error("bad-idempotency", &ask.place, "`ask` is used with `idempotency: query` only")
+                .hint("write `idempotency: query`, or remove `ask`");
+            None
+        }
+        (None, false) => http,
+    }
+}
+
+/// A provider without the question whether it knows an effect.
+pub(super) fn compile_plain(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Http> {
     let errors = faults.error_count();
     let object = Object::read(node, &[COMMON_FIELDS, FIELDS], &format!("the provider `{name}`"), faults)?;
     let mut builder = Builder { setup, raw: Vec::new(), secrets: Vec::new() };
@@ -47,7 +77,7 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
     let body = builder.body(&object, method, faults);
     let idempotency_header =
         object.text("idempotency_header", faults).filter(|name| header_name(name, faults)).map(|name| name.text);
-    let keyed = keyed(&object, idempotency_header.is_some(), faults);
+    let idempotency = idempotency(&object, idempotency_header.is_some(), IDEMPOTENCY, faults);
     let on_uncertain = uncertain(&object, faults);
     let timeout = timeout(&object, faults);
     let reading = builder.reading(&object, faults);
@@ -57,6 +87,7 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
     let mut http = Http {
         kind: "http",
         grants: true,
+        store: false,
         method,
         url: url?,
         query,
@@ -67,8 +98,9 @@ pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Fa
         timeout,
         reach,
         idempotency_header,
-        idempotency: if keyed { Idempotency::Key } else { Idempotency::None },
+        idempotency,
         on_uncertain,
+        ask: None,
         raw: builder.raw,
         paths: Vec::new(),
     };
@@ -272,7 +304,10 @@ impl Builder<'_> {
             .filter_map(|(key, node)| Some((key.text.clone(), pointer(&shape::text(node, faults)?.text))))
             .collect();
         let (retry_on, again, retry_after) = again_after(object, faults);
-        Reading { success, field, reference, result, retry_on, again, retry_after, secrets: self.secrets.clone() }
+        let state = object.node("state").and_then(|node| State::compile(node, faults));
+        let reason = object.text("reason", faults).map(|text| pointer(&text.text));
+        let secrets = self.secrets.clone();
+        Reading { success, field, reference, result, retry_on, again, retry_after, state, reason, secrets }
     }
 }
 
@@ -301,19 +336,22 @@ fn optional(key: &str) -> (String, bool) {
     }
 }
 
-/// Whether the receiver knows an effect again.
-pub(super) fn keyed(object: &Object<'_>, header: bool, faults: &mut Faults) -> bool {
+/// What the receiver does with the same effect twice, in one of these words.
+pub(super) fn idempotency(object: &Object<'_>, header: bool, words: &'static [&'static str], faults: &mut Faults) -> Idempotency {
     let idempotent = object.bool("idempotent", false, faults);
-    match object.word("idempotency", IDEMPOTENCY, faults) {
-        Some("key") => true,
-        Some(_) if header || idempotent => {
+    match object.word("idempotency", words, faults) {
+        Some("key") => Idempotency::Key,
+        // The key may go with the call all the same, for the receiver to be asked by it.
+        Some("query") if !idempotent => Idempotency::Query,
+        Some(word) if header || idempotent => {
             let with = if header { "idempotency_header" } else { "idempotent" };
             faults
-                .error("bad-idempotency", &object.place("idempotency"), format!("`idempotency: none` contradicts `{with}`"))
+                .error("bad-idempotency", &object.place("idempotency"), format!("`idempotency: {word}` contradicts `{with}`"))
                 .hint("keep one of the two lines");
-            false
+            Idempotency::None
         }
-        _ => header || idempotent,
+        _ if header || idempotent => Idempotency::Key,
+        _ => Idempotency::None,
     }
 }
 
@@ -365,7 +403,7 @@ fn scalar_text(node: &Node, faults: &mut Faults) -> Option<Text> {
 }
 
 /// `/message/id` as it is; `message.id` in the same form.
-fn pointer(text: &str) -> String {
+pub(super) fn pointer(text: &str) -> String {
     if text.is_empty() || text.starts_with('/') { text.to_owned() } else { format!("/{}", text.replace('.', "/")) }
 }
 
@@ -381,20 +419,24 @@ pub(in crate::channel) fn header_name(name: &Text, faults: &mut Faults) -> bool 
 }
 
 pub(super) fn timeout(object: &Object<'_>, faults: &mut Faults) -> Duration {
-    let ms = object.span("timeout", faults).map_or(TIMEOUT_MS, |span| {
-        let elapsed = span.months == 0 && span.days == 0 && (1..=TIMEOUT_MS_MAX).contains(&span.ms);
-        if !elapsed {
-            faults
-                .error("bad-timeout", &object.place("timeout"), "a timeout is between 1 ms and 60 s")
-                .hint("write for example `timeout: 10s`");
-        }
-        span.ms
-    });
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    let ms = object.node("timeout").map_or(Some(TIMEOUT_MS), |node| timeout_ms(node, TIMEOUT_MS_MAX, faults));
+    Duration::from_millis(ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0))
+}
+
+/// A time up to so many milliseconds.
+pub(super) fn timeout_ms(node: &Node, most: i64, faults: &mut Faults) -> Option<i64> {
+    let span = shape::span(node, faults)?;
+    if span.months == 0 && span.days == 0 && (1..=most).contains(&span.ms) {
+        return Some(span.ms);
+    }
+    faults
+        .error("bad-timeout", &node.place, format!("a timeout is between 1 ms and {} s", most / 1_000))
+        .hint("write for example `timeout: 10s`");
+    None
 }
 
 /// `200-299`, `200, 202`, or a list of these.
-fn statuses(node: &Node, faults: &mut Faults) -> Option<Vec<RangeInclusive<u16>>> {
+pub(super) fn statuses(node: &Node, faults: &mut Faults) -> Option<Vec<RangeInclusive<u16>>> {
     let nodes = node.list().unwrap_or(std::slice::from_ref(node));
     let mut out = Vec::new();
     for node in nodes {

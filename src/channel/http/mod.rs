@@ -4,22 +4,26 @@
 //! `event` and so on. Data is encoded for the place it stands in, and can never choose the host.
 
 mod answer;
+mod ask;
 mod build;
 pub(super) mod service;
+mod state;
 
 pub(super) use build::{entries, header_name};
 
 use super::vars::{WithOwn, frozen, variables};
-use super::{Channel, Idempotency, Prepared, SendResult, Setup, Tools};
+use super::{Channel, Idempotency, Known, Prepared, SendResult, Setup, Tools};
 use crate::effect::{Effect, EffectKind, OnUncertain};
 use crate::lang::cel::Schema;
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
-use crate::lang::shape::{Field, Shape};
+use crate::lang::shape::{Field, Object, Shape};
+use crate::lang::value::Fields;
 use crate::template::{Context, Line, Rendered, percent_encode};
 use crate::wire::secrets::Secret;
 use crate::wire::{Method, Reach, Request};
 use answer::Reading;
+use ask::Ask;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
@@ -29,7 +33,8 @@ use std::time::Duration;
 /// Longest value of an idempotency header, in bytes; a longer key is sent as its SHA-256.
 const KEY_BYTES_MAX: usize = 200;
 
-const AUTH: &[Field] = &[
+/// Ways to prove who calls.
+pub const AUTH: &[Field] = &[
     Field::optional("bearer", Shape::Text, "a token, sent as `Authorization: Bearer …`"),
     Field::optional("basic", Shape::Object(BASIC), "user and password"),
     Field::optional("header", Shape::Object(HEADER), "a header of any name"),
@@ -42,17 +47,51 @@ const HEADER: &[Field] = &[
     Field::required("name", Shape::Text, "the header's name"),
     Field::required("value", Shape::Text, "a reference to its value"),
 ];
-const SUCCESS: &[Field] = &[
+/// Answers that mean yes.
+pub const SUCCESS: &[Field] = &[
     Field::optional("status", Shape::Phrase("statuses such as 200-299 or 200, 202"), "statuses that mean yes; default 200-299"),
     Field::optional("field", Shape::Text, "a place in the JSON answer that must be as `equals` says, such as /ok"),
     Field::optional("equals", Shape::Data, "what must stand there; default true"),
 ];
-const RETRY_WHEN: &[Field] = &[
+/// Answers after which it is tried again.
+pub const RETRY_WHEN: &[Field] = &[
     Field::required("field", Shape::Text, "a place in the JSON answer, such as /error/code"),
     Field::required("one_of", Shape::List(&Shape::Data), "what stands there when trying again may help"),
     Field::optional("uncertain", Shape::Bool, "after such an answer it may have happened all the same; default false"),
 ];
-const IDEMPOTENCY: &[&str] = &["key", "none"];
+const IDEMPOTENCY: &[&str] = &["key", "query", "none"];
+/// Answers to the question whether a key is known.
+pub const ANSWER: &[Field] = &[
+    Field::optional("status", Shape::Phrase("statuses such as 200-299 or 404, 410"), "statuses of such an answer"),
+    Field::optional("field", Shape::Text, "a place in the JSON answer that must be as `equals` says, such as /found"),
+    Field::optional("equals", Shape::Data, "what must stand there; default true"),
+];
+const ASK: &[Field] = &[
+    Field::required("url", Shape::Text, "what to call; the key is `{{ effect.id }}`"),
+    Field::optional("method", Shape::Word(Method::NAMES), "default GET"),
+    Field::optional("query", Shape::MapOf(&Shape::Text), "parameters of the URL"),
+    Field::optional("headers", Shape::MapOf(&Shape::Text), "headers; default those of the provider"),
+    Field::optional("json", Shape::Data, "the body as JSON, where the method has one"),
+    Field::optional("known", Shape::Object(ANSWER), "the answer that it is known; default status 200-299"),
+    Field::optional("unknown", Shape::Object(ANSWER), "the answer that it is not known; default status 404"),
+    Field::optional("reference", Shape::Text, "where the receiver's own id stands; default as for the provider"),
+    Field::optional("result", Shape::MapOf(&Shape::Text), "what later steps may read; default as for the provider"),
+    Field::optional("state", Shape::Object(STATE), "what the store's word means; default as for the provider"),
+    Field::optional("after", Shape::Duration, "so long after a call that broke off it is asked first; default 5s"),
+];
+/// What a store's word for a grant means.
+pub const STATE: &[Field] = &[
+    Field::optional("field", Shape::Text, "where the store's word for a grant stands in the JSON answer, such as /state"),
+    Field::optional("active", Shape::OneOrMore(&Shape::Data), "words for: booked and spendable"),
+    Field::optional("pending", Shape::OneOrMore(&Shape::Data), "words for: booked, spendable later"),
+    Field::optional("parked", Shape::OneOrMore(&Shape::Data), "words for: not booked because the programme is blocked"),
+    Field::optional("refused", Shape::OneOrMore(&Shape::Data), "words for: not booked, for good"),
+    Field::optional(
+        "parked_status",
+        Shape::Phrase("statuses such as 423"),
+        "statuses that mean by themselves: not booked because the programme is blocked",
+    ),
+];
 
 /// Fields of the kind `http`.
 pub(super) const FIELDS: &[Field] = &[
@@ -91,8 +130,11 @@ pub(super) const FIELDS: &[Field] = &[
     Field::optional(
         "idempotency",
         Shape::Word(IDEMPOTENCY),
-        "`key`: the receiver knows an effect again by its key in a header, in the URL or in the body; `none` (default): it would act twice",
+        "`key`: the receiver knows an effect again by its key in a header, in the URL or in the body; `query`: it can be asked for it, see `ask`; `none` (default): it would act twice",
     ),
+    Field::optional("ask", Shape::Object(ASK), "for `idempotency: query`: after a call that broke off, is the key known?"),
+    Field::optional("state", Shape::Object(STATE), "for grants: what the store's word for one means"),
+    Field::optional("reason", Shape::Text, "where the JSON answer says why it was refused or parked, such as /error/message"),
     Field::optional("idempotent", Shape::Bool, "the same as `idempotency: key`"),
     Field::optional(
         "on_uncertain",
@@ -141,11 +183,19 @@ enum Auth {
     Header { name: String, value: Secret },
 }
 
+/// What is sent for an effect, and the question whether it is known.
+struct Calls {
+    send: Request,
+    ask: Option<Request>,
+}
+
 struct Http {
     /// Its kind as in the settings: `http`, or a preset's name.
     kind: &'static str,
     /// Whether it can carry grants.
     grants: bool,
+    /// Whether it can carry whatever a loyalty store is asked for.
+    store: bool,
     method: Method,
     url: Line,
     query: Vec<Pair>,
@@ -158,6 +208,7 @@ struct Http {
     idempotency_header: Option<String>,
     idempotency: Idempotency,
     on_uncertain: OnUncertain,
+    ask: Option<Ask>,
     /// Secrets by their name in templates.
     raw: Vec<(String, String)>,
     paths: Vec<Vec<String>>,
@@ -165,6 +216,12 @@ struct Http {
 
 pub(super) fn compile(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Arc<dyn Channel>> {
     build::compile(name, node, setup, faults).map(|http| Arc::new(http) as Arc<dyn Channel>)
+}
+
+/// A request of a loyalty store.
+pub(super) fn of_store(name: &str, node: &Node, setup: Setup<'_>, faults: &mut Faults) -> Option<Arc<dyn Channel>> {
+    let http = build::compile(name, node, setup, faults)?;
+    Some(Arc::new(Http { store: true, ..http }))
 }
 
 /// A preset: the same under another name, for messages only.
@@ -208,6 +265,9 @@ impl Http {
             Body::Text(line) => lines.push(line),
             Body::Json(json) => json.lines(&mut lines),
             Body::Form(fields) => lines.extend(fields.iter().map(|pair| &pair.line)),
+        }
+        if let Some(ask) = &self.ask {
+            lines.extend(ask.http.lines());
         }
         lines
     }
@@ -329,8 +389,44 @@ impl Channel for Http {
         if !self.grants && !matches!(effect.kind, EffectKind::Message(_)) {
             return Err(format!("a provider of kind {} carries messages only", self.kind));
         }
+        if !self.store && matches!(effect.kind, EffectKind::Offer(_) | EffectKind::Lookup(_)) {
+            return Err(format!("a provider carries messages and grants, no {}", effect.kind.name()));
+        }
         let vars = variables(effect, rendered)?;
-        let context = Context::with_secrets(&vars, &self.paths, &self.raw);
+        let (send, digest) = self.request(effect, &vars)?;
+        let ask = self.ask.as_ref().map(|ask| ask.http.request(effect, &vars)).transpose()?.map(|(ask, _)| ask);
+        Ok(Prepared::new(digest, Calls { send, ask }))
+    }
+
+    fn send<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, SendResult> {
+        Box::pin(async move {
+            let Some(calls) = prepared.payload::<Calls>() else {
+                return SendResult::Refused { why: "the call was prepared by another provider".to_owned() };
+            };
+            let result = tools.client.send(calls.send.clone()).await;
+            self.reading.read(result, || tools.store.now())
+        })
+    }
+
+    fn ask_after(&self) -> Duration {
+        self.ask.as_ref().map_or(Duration::ZERO, |ask| ask.after)
+    }
+
+    fn ask<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, Known> {
+        Box::pin(async move {
+            let asked = prepared.payload::<Calls>().and_then(|calls| calls.ask.clone());
+            let (Some(ask), Some(request)) = (&self.ask, asked) else {
+                return Known::CannotTell { after: None, why: "this provider cannot be asked".to_owned() };
+            };
+            ask.read(tools.client.send(request).await, || tools.store.now())
+        })
+    }
+}
+
+impl Http {
+    /// The request for an effect, and the digest of what the receiver acts on.
+    fn request(&self, effect: &Effect, vars: &Fields) -> Result<(Request, Vec<u8>), String> {
+        let context = Context::with_secrets(vars, &self.paths, &self.raw);
         let render = |line: &Line| line.render(&context).map_err(|why| why.to_string());
         let url = self.url(&context)?;
         let body = self.body(&context)?;
@@ -356,19 +452,14 @@ impl Channel for Http {
         // What the receiver acts on is the body; a call without one acts by its URL.
         let digest = Sha256::digest(if body.is_empty() { url.as_bytes() } else { body.as_bytes() }).to_vec();
         let (method, timeout, reach) = (self.method, self.timeout, self.reach);
-        let request = Request { method, url, headers, body: Bytes::from(body), timeout, reach };
-        Ok(Prepared { digest, payload: Box::new(request) })
+        Ok((Request { method, url, headers, body: Bytes::from(body), timeout, reach }, digest))
     }
+}
 
-    fn send<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, SendResult> {
-        Box::pin(async move {
-            let Some(request) = prepared.payload.downcast_ref::<Request>() else {
-                return SendResult::Refused { why: "the call was prepared by another provider".to_owned() };
-            };
-            let result = tools.client.send(request.clone()).await;
-            self.reading.read(result, || tools.store.now())
-        })
-    }
+/// The request that is sent.
+#[cfg(test)]
+pub(super) fn sent(prepared: &Prepared) -> &Request {
+    &prepared.payload::<Calls>().expect("prepared by this kind").send
 }
 
 /// The effect's id as a header can carry it.

@@ -1,8 +1,8 @@
 //! Services: what a step of kind `call` may reach. The settings say where and how, the step says what.
 
 use super::answer::Reading;
-use super::build::{Builder, again_after, header_name, keyed, timeout, uncertain};
-use super::{AUTH, Auth, IDEMPOTENCY, RETRY_WHEN, key};
+use super::build::{Builder, again_after, header_name, idempotency, timeout, uncertain};
+use super::{AUTH, Auth, RETRY_WHEN, key};
 use crate::channel::limits;
 use crate::channel::vars::variables;
 use crate::channel::{Channel, Idempotency, LIMIT_FIELDS, Limits, Prepared, SendResult, Setup, Tools};
@@ -20,6 +20,8 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a service may do with the same call twice.
+const IDEMPOTENCY: &[&str] = &["key", "none"];
 /// Fields of a service beside its limits.
 pub(in crate::channel) const FIELDS: &[Field] = &[
     Field::required("url", Shape::Text, "its address; steps write only the path behind it"),
@@ -102,7 +104,7 @@ pub(in crate::channel) fn compile(name: &str, node: &Node, setup: Setup<'_>, fau
     let auth = builder.auth(&object, faults);
     let idempotency_header =
         object.text("idempotency_header", faults).filter(|name| header_name(name, faults)).map(|name| name.text);
-    let keyed = keyed(&object, idempotency_header.is_some(), faults);
+    let idempotency = idempotency(&object, idempotency_header.is_some(), IDEMPOTENCY, faults);
     let (on_uncertain, timeout) = (uncertain(&object, faults), timeout(&object, faults));
     let (retry_on, again, retry_after) = again_after(&object, faults);
     if faults.error_count() > errors {
@@ -116,9 +118,10 @@ pub(in crate::channel) fn compile(name: &str, node: &Node, setup: Setup<'_>, fau
         retry_on,
         again,
         retry_after,
+        state: None,
+        reason: None,
         secrets: builder.secrets,
     };
-    let idempotency = if keyed { Idempotency::Key } else { Idempotency::None };
     let service = Service {
         base: base?,
         headers,

@@ -18,7 +18,7 @@ fn http(yaml: &str) -> Http {
 }
 
 fn request(http: &Http, effect: &Effect, rendered: Option<&Rendered>) -> Result<Request, String> {
-    http.prepare(effect, rendered).map(|prepared| prepared.payload.downcast_ref::<Request>().unwrap().clone())
+    http.prepare(effect, rendered).map(|prepared| sent(&prepared).clone())
 }
 
 /// A receiver that gives one answer to one request, whose text is returned.
@@ -121,7 +121,7 @@ async fn statuses_say_whether_to_try_again() {
         let found = match result {
             SendResult::Retry { after, ambiguous, .. } => Some((after, ambiguous)),
             SendResult::Refused { .. } => None,
-            SendResult::Accepted { .. } => panic!("accepted: {answer}"),
+            SendResult::Accepted { .. } | SendResult::Parked { .. } => panic!("accepted: {answer}"),
         };
         assert_eq!(found, expected, "{answer}");
     }
@@ -222,10 +222,80 @@ async fn the_answers_body_can_say_when_to_try_again() {
         let found = match result {
             SendResult::Retry { after, ambiguous, .. } => Some((after, ambiguous)),
             SendResult::Refused { .. } => None,
-            SendResult::Accepted { .. } => panic!("accepted: {answer}"),
+            SendResult::Accepted { .. } | SendResult::Parked { .. } => panic!("accepted: {answer}"),
         };
         assert_eq!(found, expected, "{answer}");
     }
     let (_, result) = exchange(yaml, &body(r#"{"ok": true, "why": "busy"}"#)).await;
     assert_eq!(result, SendResult::Accepted { reference: Some("r1".to_owned()), data: Fields::new() });
+}
+
+/// What an answer to a grant means.
+async fn grant_answer(yaml: &str, answer: &str) -> SendResult {
+    exchange(yaml, answer).await.1
+}
+
+#[tokio::test]
+async fn a_stores_word_for_a_grant_is_what_counts() {
+    let yaml = "kind: http\nurl: \"http://HOST/\"\nallow_http: true\nallow_private: true\nreason: /why\n\
+                state: { field: /state, active: [booked, 1], parked: blocked, refused: [denied], parked_status: 423 }";
+    let with = |status: &str, body: &str| {
+        format!("{status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    };
+    let parked = |why: &str| SendResult::Parked { why: why.to_owned() };
+    let refused = |why: &str| SendResult::Refused { why: why.to_owned() };
+    let booked =
+        |state: &str| SendResult::Accepted { reference: None, data: Fields::from([("state".to_owned(), Value::from(state))]) };
+    for (status, body, expected) in [
+        ("200 OK", r#"{"state":"booked"}"#, booked("active")),
+        ("200 OK", r#"{"state":1}"#, booked("active")),
+        ("200 OK", r#"{"state":"pending"}"#, booked("pending")),
+        ("200 OK", r#"{"state":"blocked","why":"the package is full"}"#, parked("the package is full")),
+        ("409 Conflict", r#"{"state":"blocked","why":"stopped"}"#, parked("stopped")),
+        ("503 Busy", r#"{"state":"blocked","why":"stopped"}"#, parked("stopped")),
+        ("423 Locked", "{}", parked("the receiver answered 423: {}")),
+        ("200 OK", r#"{"state":"denied","why":"no member"}"#, refused("no member")),
+        ("422 No", r#"{"why":"too many"}"#, refused("too many")),
+        // A word that nobody knows says nothing: the status does.
+        ("200 OK", r#"{"state":"odd"}"#, SendResult::Accepted { reference: None, data: Fields::new() }),
+    ] {
+        assert_eq!(grant_answer(yaml, &with(status, body)).await, expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn the_answer_to_whether_it_is_known_is_read_with_care() {
+    let http = http(
+        "kind: http\nurl: https://a.example/{{ effect.id }}\nidempotency: query\nresult: { points: /points }\n\
+         state: { field: /state, parked: [blocked], refused: [denied] }\n\
+         ask: { url: \"https://a.example/known/{{ effect.id }}\", unknown: { field: /found, equals: false } }",
+    );
+    let ask = http.ask.as_ref().unwrap();
+    let answer = |status: u16, body: &str| Ok(crate::wire::Response::plain(status, body, true));
+    let read = |answer| match ask.read(answer, || Time(0)) {
+        Known::Yes(SendResult::Accepted { data, .. }) => format!("yes {}", Value::Map(data).to_json()),
+        Known::Yes(SendResult::Parked { .. }) => "parked".to_owned(),
+        Known::Yes(other) => format!("yes {other:?}").split(' ').take(2).collect::<Vec<_>>().join(" "),
+        Known::No => "no".to_owned(),
+        Known::CannotTell { .. } => "?".to_owned(),
+    };
+    for (status, body, expected) in [
+        (200, r#"{"found":true,"points":5}"#, r#"yes {"points":5}"#),
+        (200, r#"{"found":false}"#, "no"),
+        (200, r#"{"state":"blocked"}"#, "parked"),
+        (200, r#"{"state":"denied"}"#, "yes Refused"),
+        // Only the answer that was named means no: an error of the receiver's own must not send it again.
+        (404, "", "?"),
+        (401, "", "?"),
+        (500, "", "?"),
+    ] {
+        assert_eq!(read(answer(status, body)), expected, "{status} {body}");
+    }
+    assert_eq!(read(Ok(crate::wire::Response::plain(200, "", false))), "?");
+    assert_eq!(read(Err(WireError::BeforeSend("no name".to_owned()))), "?");
+    let prepared = http.prepare(&grant(), None).unwrap();
+    let calls = prepared.payload::<Calls>().unwrap();
+    let asked = calls.ask.as_ref().unwrap();
+    assert_eq!(asked.method, Method::Get);
+    assert!(asked.url.starts_with("https://a.example/known/") && asked.body.is_empty(), "{}", asked.url);
 }

@@ -238,7 +238,7 @@ async fn what_is_not_final_is_tried_again_when_the_service_says() {
 fn what_is_missing_is_left_out_and_a_sender_can_be_chosen() {
     let sent = |yaml: &str, rendered: &Rendered| {
         let prepared = make(yaml).unwrap().prepare(&to("a@example.com").0, Some(rendered)).unwrap();
-        String::from_utf8(prepared.payload.downcast_ref::<crate::wire::Request>().unwrap().body.to_vec()).unwrap()
+        String::from_utf8(crate::channel::http::sent(&prepared).body.to_vec()).unwrap()
     };
     let text = Rendered { html: String::new(), ..message().1 };
     let mail = sent(&format!("kind: sendgrid\n{}\nname: Crew", settings("sendgrid")), &text);

@@ -56,7 +56,7 @@ pub fn read(mut fields: Fields, world: &World, now: Time, origin: Origin) -> Res
     };
     let membership = match fields.remove("membership") {
         None => None,
-        Some(_) if origin == Origin::Api && world.settings.membership_owner != MembershipOwner::Api => {
+        Some(_) if origin == Origin::Api && world.settings.membership_owner == MembershipOwner::Events => {
             return Err(Refusal::new("memberships of this workspace come from events, not from the API")
                 .field("membership")
                 .hint("send membership_started, membership_renewed …, or write `membership_owner: api` in autofunnel.yaml"));

@@ -13,6 +13,7 @@ use crate::money::Currency;
 use crate::source::Source;
 use crate::store::applied::{Applied, Applying};
 use crate::store::pause::{Pausable, Pause};
+use crate::store::quantity::Quantity;
 use crate::store::read::*;
 use crate::store::*;
 use futures_util::future::BoxFuture;
@@ -38,13 +39,16 @@ pub fn settings() -> Settings {
         quiet_hours: None,
         caps: Vec::new(),
         offers: None,
+        holdout: None,
         channels: BTreeMap::new(),
         address: None,
         clicks: Vec::new(),
         loyalty: None,
+        loyalty_store: None,
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        budgets: Vec::new(),
         services: BTreeMap::new(),
     }
 }
@@ -153,6 +157,13 @@ impl FakeStore {
             iteration: 1,
             decision: 0,
             deadline: None,
+            ghost: false,
+            put_off: None,
+            tried: 0,
+            by: 0,
+            gifts: Vec::new(),
+            best: None,
+            look: None,
             released: false,
             unknown: Some("no answer".to_owned()),
             saga: None,
@@ -189,6 +200,13 @@ impl ReadSide for FakeStore {
 
     fn facts_after(&self, _after: u64, _max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>> {
         self.nothing()
+    }
+
+    fn members(&self, segment: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.read(|rows| {
+            let inside = rows.customers.iter().filter(|row| row.segments.contains(&segment));
+            inside.map(|row| row.id.clone()).collect()
+        })
     }
 
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
@@ -350,6 +368,14 @@ impl Store for FakeStore {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         self.read(|rows| rows.pauses.clone())
+    }
+
+    fn take_quantity(&self, _quantity: Quantity, _least: i64, _want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        self.nothing()
+    }
+
+    fn return_quantity(&self, _name: String, _count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        self.nothing()
     }
 
     fn put_definitions(

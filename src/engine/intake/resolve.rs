@@ -1,6 +1,7 @@
 //! What a person says of an effect of which nobody knows whether it happened.
 
 use super::{Intake, IntakeError, Refusal, SOURCE_API, digest, json};
+use crate::customer::store::Parked;
 use crate::customer::{Customer, Run, codec};
 use crate::effect::{Outcome, is_errand};
 use crate::event::InputBody;
@@ -62,9 +63,11 @@ impl Intake {
         }
         let document: Customer = codec::decode(&record.document)
             .map_err(|why| crate::store::StoreError::Unavailable(format!("this customer's document cannot be read: {why}")))?;
-        // Points that another customer's run gives her are held by no run of hers.
+        let parked = |parked: &Parked| parked.unknown.is_some() && parked.grant.id == effect;
+        // Points that another customer's run gives her, and grants that a store has parked, are held by no run of hers.
         let given = document.asked.iter().any(|asked| asked.unknown.is_some() && asked.booking == effect);
-        Ok(given || document.runs.iter().any(|run| is_held(run) && run.waits_for(effect)))
+        let held = document.runs.iter().any(|run| is_held(run) && run.waits_for(effect));
+        Ok(given || held || document.parked.iter().any(parked))
     }
 }
 

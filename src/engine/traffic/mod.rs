@@ -11,16 +11,19 @@
 //! ```text
 //! rate     slots in time, one effect each
 //! breaker  rests a provider that fails again and again
+//! asked    when a receiver may be asked about an effect that may have happened
 //! ```
 
 use crate::channel::{Limits, SendResult};
 use crate::lang::time::{MINUTE_MS, SECOND_MS, Time};
+use asked::Asked;
 use breaker::{Breaker, Leave};
 use rate::{Slots, When};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+mod asked;
 mod breaker;
 mod rate;
 
@@ -30,6 +33,9 @@ const AT_ONCE: u32 = 96;
 const MARKETING_TENTHS: u32 = 8;
 /// How long an effect steps back while a provider has as many calls as it may have.
 const BUSY_MS: i64 = SECOND_MS / 4;
+/// Those that a rest has sent away come back one after the other, so many milliseconds apart: however many wait, to
+/// look at them again costs no more, and they do not all come at once when the provider is back.
+const COME_BACK_MS: i64 = 1;
 /// Most effects of one provider that hold a slot in the future.
 const SLOTS_MAX: usize = 50_000;
 /// Furthest slot; who would come later asks again then.
@@ -58,6 +64,10 @@ struct Line {
     under_way: u32,
     breaker: Breaker,
     slots: Slots,
+    /// When the next one that is sent away by a rest comes back: what is urgent, and marketing.
+    come_back: [Time; 2],
+    /// Why grants are parked there, if they are.
+    blocked: Option<String>,
 }
 
 /// How a provider does, for people.
@@ -71,12 +81,15 @@ pub struct Health {
     pub rests_until: Option<Time>,
     /// What was wrong last, or empty.
     pub trouble: String,
+    /// Why grants are parked there, or empty.
+    pub blocked: String,
 }
 
 /// The ways to all providers.
 #[derive(Default)]
 pub struct Traffic {
     lines: Arc<Mutex<HashMap<String, Line>>>,
+    asked: Mutex<Asked>,
 }
 
 /// Who asks.
@@ -118,7 +131,10 @@ impl Traffic {
             Ok(leave) => leave,
             Err(until) => {
                 let why = format!("`{}` rests until {until}: {}", asking.provider, line.breaker.trouble());
-                return Entry::Later(spread(until, asking.effect), why);
+                let next = &mut line.come_back[usize::from(!asking.urgent)];
+                let due = until.max(*next);
+                *next = due.plus_ms(COME_BACK_MS);
+                return Entry::Later(due, why);
             }
         };
         let pause = match limits.rate {
@@ -146,10 +162,55 @@ impl Traffic {
                 under_way: line.under_way,
                 rests_until: line.breaker.rests_until(now),
                 trouble: line.breaker.trouble().to_owned(),
+                blocked: line.blocked.clone().unwrap_or_default(),
             })
             .collect();
         all.sort_by(|a, b| a.provider.cmp(&b.provider));
         all
+    }
+
+    /// A provider says that its programme is blocked; true: that is news. One word at its beginning and one at its end,
+    /// however many grants are parked.
+    pub fn blocked(&self, provider: &str, why: &str) -> bool {
+        let mut lines = locked(&self.lines);
+        let line = lines.entry(provider.to_owned()).or_default();
+        let news = line.blocked.is_none();
+        line.blocked = Some(why.to_owned());
+        if news {
+            tracing::warn!(%provider, %why, "a programme of the loyalty store is blocked; its grants are parked");
+        }
+        news
+    }
+
+    /// A provider has booked a grant.
+    pub fn unblocked(&self, provider: &str) {
+        let mut lines = locked(&self.lines);
+        if lines.get_mut(provider).and_then(|line| line.blocked.take()).is_some() {
+            tracing::info!(%provider, "the loyalty store books again; what is parked is released");
+        }
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Asked> {
+        // Changed in whole steps, as the lines are.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a receiver may be asked about an effect that may have happened; else from when on.
+    ///
+    /// # Errors
+    /// The instant from which on it may.
+    pub fn may_ask(&self, effect: &str, after_ms: i64, now: Time) -> Result<(), Time> {
+        self.questions().may(effect, after_ms, now)
+    }
+
+    /// An attempt broke off: it may be asked about from then on.
+    pub fn ask_from(&self, effect: &str, from: Time) {
+        self.questions().not_before(effect, from);
+    }
+
+    /// A question about an effect was answered.
+    pub fn asked(&self, effect: &str) {
+        self.questions().done(effect);
     }
 }
 
@@ -160,7 +221,7 @@ impl Pass {
         let mut lines = locked(&self.lines);
         let Some(line) = lines.get_mut(&self.provider) else { return };
         let said = match result {
-            SendResult::Accepted { .. } | SendResult::Refused { .. } => line.breaker.well(leave),
+            SendResult::Accepted { .. } | SendResult::Refused { .. } | SendResult::Parked { .. } => line.breaker.well(leave),
             SendResult::Retry { after: Some(after), why, .. } => {
                 line.breaker.told_to_wait(leave, now.plus_ms(breaker::within_reason(*after)), why)
             }
@@ -189,12 +250,6 @@ impl Drop for Pass {
             }
         }
     }
-}
-
-/// Not all that waited come back in one millisecond.
-fn spread(until: Time, effect: &str) -> Time {
-    let sum = effect.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    until.plus_ms(i64::from(sum % 1_000))
 }
 
 #[cfg(test)]
@@ -260,6 +315,23 @@ mod tests {
         let until = traffic.health(Time(0))[0].rests_until.unwrap();
         drop(go(&traffic, "e", true, &LIMITS, until.0).unwrap());
         assert!(go(&traffic, "e", true, &LIMITS, until.0).is_ok());
+    }
+
+    #[test]
+    fn a_crowd_that_waits_for_a_provider_comes_back_one_by_one() {
+        let traffic = Traffic::default();
+        for _ in 0..breaker::FAILURES {
+            go(&traffic, "e", true, &LIMITS, 0).unwrap().done(&trouble(), Time(0));
+        }
+        let until = traffic.health(Time(0))[0].rests_until.unwrap();
+        let waiting: Vec<Time> = (0..10_000).filter_map(|_| go(&traffic, "m", false, &LIMITS, 1).err()).collect();
+        assert_eq!((waiting[0], waiting[9_999]), (until, until.plus_ms(9_999)));
+        // What is urgent does not stand behind them.
+        assert!(go(&traffic, "u", true, &LIMITS, 1).is_err_and(|due| due == until));
+        // Whoever looks again during the next rest has a place behind them, not among them.
+        let trial = go(&traffic, "m", false, &LIMITS, until.0).unwrap();
+        trial.done(&trouble(), until);
+        assert!(go(&traffic, "m", false, &LIMITS, until.0 + 1).is_err_and(|due| due >= until.plus_ms(10_000)));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 fn schemas() -> Vec<(&'static str, Json)> {
     let titled = |title: &str| json!({ "type": "object", "title": title });
-    all(titled("provider"), titled("source"), titled("service"))
+    let store = json!({ "grant": reference("store_booking"), "lookup": reference("store_lookup") });
+    let store = json!({ "type": "object", "title": "store", "properties": store });
+    let store = Store { store, booking: titled("booking"), lookup: titled("lookup") };
+    all(titled("provider"), titled("source"), titled("service"), store)
 }
 
 /// Calls `see` with every object of a document.

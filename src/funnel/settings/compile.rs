@@ -25,7 +25,7 @@ pub const FIELDS: &[Field] = &[
     Field::optional(
         "membership_owner",
         Shape::Word(OWNERS),
-        "who says what membership a customer has: `events` (membership_* events, default) or `api`",
+        "who says what membership a customer has: `events` (membership_* events, default), `api`, or the engine itself with its steps (`account`)",
     ),
     Field::optional(
         "events",
@@ -44,6 +44,11 @@ pub const FIELDS: &[Field] = &[
         "most marketing messages in a period; all caps hold together (default: none)",
     ),
     Field::optional("offers", Shape::Object(OFFERS_FIELDS), "the cool-down between offers, over all funnels (default: none)"),
+    Field::optional(
+        "holdout",
+        holdout::SHAPE,
+        "so many customers are left alone by every funnel, and measured all the same (default: none)",
+    ),
     Field::optional("channels", Shape::Object(CHANNEL_FIELDS), "which provider carries which channel (default: inbox for all)"),
     Field::optional(
         "address",
@@ -60,8 +65,19 @@ pub const FIELDS: &[Field] = &[
         Shape::Name("provider"),
         "who keeps the points: `account`, which is built in (default), or a provider of kind http",
     ),
+    Field::optional(
+        "loyalty_store",
+        Shape::Either(&[Shape::Word(&["built_in"]), Shape::Ref("store")]),
+        "who keeps the points and says what a customer has: `built_in` (default), or a store over HTTP",
+    ),
     Field::optional("providers", Shape::MapOf(&Shape::Ref("provider")), "what carries messages and remote grants, by name"),
     Field::optional("sources", Shape::MapOf(&Shape::Ref("source")), "who may deliver webhooks, by name"),
+    Field::optional(
+        "budgets",
+        Shape::List(&Shape::Object(budget::BUDGET_FIELDS)),
+        "most points that may be given in a period; all budgets hold together, and a breach pauses the funnel (default: none)",
+    ),
+    Field::optional("point_value", Shape::Number, "what a point is worth in the workspace's currency, for budgets in money"),
     Field::optional("services", Shape::MapOf(&Shape::Ref("service")), "what steps may `call`, by name; they reach nothing else"),
 ];
 
@@ -95,7 +111,7 @@ pub const CHANNEL_FIELDS: &[Field] = &[
 ];
 
 const UNKNOWN: &[&str] = &["create", "refuse"];
-const OWNERS: &[&str] = &["events", "api"];
+const OWNERS: &[&str] = &["events", "api", "account"];
 const PER: &[&str] = &["day", "week", "month"];
 const TYPES: &[&str] = &["text", "number", "bool", "date", "time"];
 
@@ -110,29 +126,44 @@ impl Settings {
         let providers = nodes(field("providers"), "providers", faults);
         let known: BTreeSet<String> =
             providers.keys().map(String::as_str).chain([BUILT_IN_PROVIDER]).map(str::to_owned).collect();
+        let point_value = field("point_value").and_then(|node| shape::number(node, faults));
         let options = TemplateOptions { currency, zone };
         let owner = field("membership_owner").and_then(|node| shape::word(node, OWNERS, faults));
-        Settings {
+        let mut settings = Settings {
             workspace: field("workspace").and_then(|node| title(node, faults)).unwrap_or_default(),
             zone,
             currency,
             create_unknown: field("unknown").and_then(|node| shape::word(node, UNKNOWN, faults)) != Some("refuse"),
             profile: named(field("profile"), PROFILE_FIELDS_MAX, "profile fields", faults, profile_field),
-            membership_owner: if owner == Some("api") { MembershipOwner::Api } else { MembershipOwner::Events },
+            membership_owner: match owner {
+                Some("api") => MembershipOwner::Api,
+                Some("account") => MembershipOwner::Account,
+                _ => MembershipOwner::Events,
+            },
             events: named(field("events"), EVENTS_MAX, "custom events", faults, custom_event),
             keep: field("keep").and_then(|node| length(node, faults)).unwrap_or(Span::days(KEEP_DAYS_DEFAULT)),
             quiet_hours: field("quiet_hours").and_then(|node| quiet_hours(node, faults)),
             caps: field("caps").map(|node| caps(node, faults)).unwrap_or_default(),
             offers: field("offers").and_then(|node| offers(node, faults)),
+            holdout: field("holdout").and_then(|node| Share::read(node, faults)),
             channels: field("channels").map(|node| channels(node, &providers, faults)).unwrap_or_default(),
             address: field("address").and_then(|node| public_address(node, faults)),
             clicks: field("clicks").map_or_else(|| vec!["email".to_owned()], |node| clicks(node, faults)),
             loyalty: field("loyalty").and_then(|node| loyalty(node, &providers, faults)),
             provider_variables: variables(&providers, options, faults),
             providers,
+            loyalty_store: None,
             sources: nodes(field("sources"), "sources", faults),
+            budgets: field("budgets").map(|node| budget::budgets(node, point_value, currency, faults)).unwrap_or_default(),
             services: services(field("services"), &known, faults),
+        };
+        settings.loyalty_store = field("loyalty_store").and_then(|node| LoyaltyStore::read(node, &settings, faults));
+        if let Some(store) = &settings.loyalty_store {
+            settings.loyalty = Some(STORE.to_owned());
+            let node = BTreeMap::from([(STORE.to_owned(), store.node.clone())]);
+            settings.provider_variables.extend(variables(&node, options, faults));
         }
+        settings
     }
 }
 
@@ -194,7 +225,7 @@ fn named<T>(
     entries.filter_map(|(key, node)| Some((key.text.clone(), read(key, node, faults)?))).collect()
 }
 
-fn bounded(count: usize, max: usize, place: &Place, what: &str, faults: &mut Faults) {
+pub(super) fn bounded(count: usize, max: usize, place: &Place, what: &str, faults: &mut Faults) {
     if count > max {
         faults.error("too-many", place, format!("{count} {what} are too many")).hint(format!("use at most {max}"));
     }
@@ -347,8 +378,8 @@ fn offers(node: &Node, faults: &mut Faults) -> Option<(u32, Span)> {
 fn nodes(node: Option<&Node>, what: &str, faults: &mut Faults) -> BTreeMap<String, Node> {
     named(node, PROVIDERS_MAX, what, faults, |key, node, faults| {
         let name = key_name(key, faults)?;
-        if name.text == ACCOUNT {
-            faults.error("reserved-name", &name.place, "`account` is the built-in account of points").hint("choose another name");
+        if let Some(why) = store::reserved(&name.text) {
+            faults.error("reserved-name", &name.place, why).hint("choose another name");
             return None;
         }
         Some(node.clone())

@@ -128,6 +128,19 @@ const WRONG: &[(&str, &str, (u32, u32), &str)] = &[
     ("loyalty: acount", "unknown-provider", (4, 10), "did you mean `account`?"),
     ("providers: { box: { kind: inbox } }\nloyalty: box", "loyalty-provider", (5, 10), "kind http"),
     ("providers: { account: { kind: http } }", "reserved-name", (4, 14), "another name"),
+    ("providers: { loyalty_store: { kind: http } }", "reserved-name", (4, 14), "another name"),
+    ("loyalty_store: builtin", "unknown-word", (4, 16), "did you mean `built_in`?"),
+    (
+        "loyalty_store: { url: https://a, lookup: { result: { balanse: /b } } }",
+        "unknown-field",
+        (4, 54),
+        "did you mean `balance`?",
+    ),
+    ("loyalty_store: { url: https://a, lookup: { result: { shoe_size: /b } } }", "unknown-field", (4, 54), "programmes"),
+    ("loyalty_store: { url: https://a, max_age: soon }", "bad-duration", (4, 43), "lacks a unit"),
+    ("loyalty_store: { url: https://a, ask_again: 10ms }", "out-of-range", (4, 45), "10 minutes"),
+    ("providers: { p: { kind: http } }\nloyalty: p\nloyalty_store: { url: https://a }", "two-stores", (6, 16), "remove"),
+    ("profile: { programmes: text }", "reserved-name", (4, 12), "my_programmes"),
     ("providers: http", "wrong-type", (4, 12), "name: …"),
     ("sources: { \"a shop\": { verify: none } }", "bad-name", (4, 13), "a-shop"),
 ];
@@ -160,6 +173,24 @@ fn the_first_three_lines_are_required_and_checked() {
         assert_eq!((fault.code, (fault.place.line, fault.place.column)), (code, place), "{text}: {fault:#?}");
         assert!(fault.hint.as_deref().unwrap_or_default().contains(hint), "{text}: {fault:#?}");
     }
+}
+
+#[test]
+fn a_remote_store_is_read_as_far_as_definitions_need_it() {
+    let (settings, faults) = read(&format!(
+        "{HEAD}loyalty_store:\n  url: https://a.example\n  max_age: 2 minutes\n  grant: {{ path: \"/{{{{ effect.id }}}}\", json: {{ a: \"{{{{ customer.name }}}}\" }} }}\n  offer: {{ path: /o, json: {{ b: \"{{{{ bundle.name }}}}\" }} }}\n  lookup: {{ path: /l, result: {{ balance: /b, tier: /t }} }}\n"
+    ));
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert_eq!(settings.loyalty.as_deref(), Some(STORE));
+    let paths: Vec<String> = settings.provider_variables[STORE].iter().map(|path| path.join(".")).collect();
+    assert_eq!(paths, ["customer.name"], "what comes from the effect itself is not frozen");
+    let store = settings.loyalty_store.unwrap();
+    assert_eq!((store.max_age_ms, store.ask_again_ms, store.offers), (120_000, 600_000, true));
+    let reads = |path: &[&str]| store.is_read_by(&path.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert!(reads(&["customer", "balance"]) && reads(&["customer", "tier"]) && reads(&["customer"]));
+    assert!(!reads(&["customer", "pending"]) && !reads(&["event", "balance"]) && !reads(&["customer", "name"]));
+    let (settings, faults) = read(&format!("{HEAD}loyalty_store: built_in\n"));
+    assert!(faults.is_empty() && settings.loyalty_store.is_none() && settings.loyalty.is_none());
 }
 
 #[test]

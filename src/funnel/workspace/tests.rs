@@ -5,6 +5,9 @@ use super::*;
 use crate::lang::diag::Fault;
 use crate::lang::time::Span;
 
+mod blocks;
+mod language;
+
 fn samples() -> Files {
     fn walk(root: &std::path::Path, folder: &std::path::Path, files: &mut Files) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -36,7 +39,7 @@ fn the_samples_compile_without_faults() {
     let workspace = compile(&samples(), &mut faults);
     let (list, _) = faults.into_sorted();
     assert_eq!(shown(&list), Vec::<String>::new());
-    assert_eq!(workspace.unwrap().funnels.len(), 8);
+    assert_eq!(workspace.unwrap().funnels.len(), 9);
 }
 
 const SETTINGS_TEXT: &str = "workspace: Shop\nzone: Europe/Berlin\ncurrency: EUR\nprofile: { roast: text, score: number, trial_ends: date }\nevents: { tasting_booked: { city: text } }\n";
@@ -318,6 +321,11 @@ fn funnels_are_looked_through_together() {
         (&[("a.yaml", &grants("welcome")), ("b.yaml", &grants("welcome"))], &["b.yaml:3:10 same-bonus"]),
         (&[("a.yaml", &grants("welcome")), ("b.yaml", &grants("birthday"))], &[]),
         (&[("a.yaml", &grants("review")), ("b.yaml", &grants("review"))], &[]),
+        (
+            &[("a.yaml", &plain("[ { grant: 5, id: g }, { email: hello, if: steps.g.result == \"accepted\" } ]"))],
+            &["a.yaml:4:51 unknown-result"],
+        ),
+        (&[("a.yaml", &plain("[ { grant: 5, id: g }, { email: hello, if: steps.g.result != 'parked' } ]"))], &[]),
         (&[("a.yaml", &plain("[ { stop: x }, { wait: 1 day }, { wait: 2 days } ]"))], &["a.yaml:4:23 unreachable-step"]),
         (&[("a.yaml", &plain("[ { stop: x, if: customer.balance > 1 }, { wait: 1 day } ]"))], &[]),
         (
@@ -374,6 +382,6 @@ fn arms_go_on_where_the_step_above_them_goes_on() {
         ("wait_4", END, 0),
     ];
     assert_eq!(flat, wanted);
-    let arms = |index: usize| list[index].step.arms().into_iter().map(|(_, to)| to).collect::<Vec<_>>();
+    let arms = |index: usize| list[index].arms().into_iter().map(|(_, to)| to).collect::<Vec<_>>();
     assert_eq!((arms(0), arms(3)), (vec![1, 3], vec![4, 5]));
 }

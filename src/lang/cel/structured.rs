@@ -6,6 +6,9 @@
 //! last_purchase: more than 60 days ago      # or: less than 7 days ago, never
 //! tier: [silver, gold]
 //! membership: none
+//! member: true
+//! balance: { at_least: 100 }
+//! consent: [email, sms]                    # to all of them
 //! any:
 //!   - segment: vip
 //!   - "customer.points > 100"
@@ -25,7 +28,21 @@ use crate::lang::value::Value;
 /// Deepest nesting of `all`, `any` and `none`.
 const NESTING_MAX: usize = 20;
 /// The keys that begin a line of their own.
-const KEYS: &[&str] = &["purchases", "spent", "event", "last_purchase", "tier", "membership", "segment", "all", "any", "none"];
+const KEYS: &[&str] = &[
+    "purchases",
+    "spent",
+    "event",
+    "last_purchase",
+    "tier",
+    "membership",
+    "member",
+    "balance",
+    "consent",
+    "segment",
+    "all",
+    "any",
+    "none",
+];
 /// The keys that belong to a question about events.
 const BOUNDS: &[&str] = &["last", "at_least", "at_most", "exactly"];
 
@@ -95,6 +112,9 @@ impl Reader<'_> {
                 self.names(value, "a tier").and_then(|names| self.cel(value, format!("customer.tier in [{}]", names.join(", "))))
             }
             "membership" => self.membership(value),
+            "member" => self.member(value),
+            "balance" => self.balance(value),
+            "consent" => self.consent(value),
             "segment" => self.segments(value),
             "all" | "any" | "none" => self.group(&key.text, value, depth),
             bound if BOUNDS.contains(&bound) && entries.iter().any(|(key, _)| key.text == "event") => return None,
@@ -151,6 +171,7 @@ impl Reader<'_> {
     fn bounds(&mut self, node: &Node, entries: &[(Key, Node)], call: &str, whole: bool) -> Option<Piece> {
         let find = |name: &str| entries.iter().find(|(key, _)| key.text == name).map(|(_, value)| value);
         let call = match find("last") {
+            None if !call.ends_with(['(', ' ']) => call.to_owned(),
             None => format!("{})", call.trim_end_matches(", ")),
             Some(window) => format!("{call}{})", quote(&self.duration(window)?)),
         };
@@ -242,6 +263,36 @@ impl Reader<'_> {
             parts.push(format!("customer.membership.name in [{}]", names.join(", ")));
         }
         self.cel(node, parts.join(" || "))
+    }
+
+    fn member(&mut self, node: &Node) -> Option<Piece> {
+        match node.scalar() {
+            Some("true") => self.cel(node, "has(customer.membership) && customer.membership.active".to_owned()),
+            Some("false") => self.cel(node, "!has(customer.membership) || !customer.membership.active".to_owned()),
+            _ => {
+                self.error("bad-condition", &node.place, "`member` is true or false", "write `member: true`");
+                None
+            }
+        }
+    }
+
+    /// Points have no window: what counts is what she has now.
+    fn balance(&mut self, node: &Node) -> Option<Piece> {
+        let Some(entries) = node.map() else {
+            self.error("bad-condition", &node.place, "a bound is missing here", "write for example `{ at_least: 100 }`");
+            return None;
+        };
+        if let Some((key, _)) = entries.iter().find(|(key, _)| key.text == "last") {
+            self.error("bad-condition", &key.place, "a balance is what she has now", "remove `last`");
+            return None;
+        }
+        self.bounded(node, "customer.balance", true)
+    }
+
+    fn consent(&mut self, node: &Node) -> Option<Piece> {
+        let names = self.names(node, "a channel")?;
+        let parts: Vec<String> = names.iter().map(|name| format!("customer.consent.{}", name.trim_matches('"'))).collect();
+        self.cel(node, parts.join(" && "))
     }
 
     fn segments(&mut self, node: &Node) -> Option<Piece> {

@@ -19,10 +19,15 @@ impl Schema for Words {
             "customer" => Some(object(&[
                 ("tier", Type::Text),
                 ("points", Type::Number),
+                ("balance", Type::Number),
+                ("consent", object(&[("email", Type::Bool), ("sms", Type::Bool)])),
                 ("birthday", Type::Text),
                 ("vip", Type::Bool),
                 ("profile", Type::Any),
-                ("membership", object(&[("name", Type::Text), ("ends", Type::Time), ("auto_renew", Type::Bool)])),
+                (
+                    "membership",
+                    object(&[("name", Type::Text), ("ends", Type::Time), ("auto_renew", Type::Bool), ("active", Type::Bool)]),
+                ),
             ])),
             "event" => self.event("purchase"),
             "steps" => Some(Type::Any),

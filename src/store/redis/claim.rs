@@ -41,7 +41,7 @@ impl Inner {
     /// [`super::super::Store::claim`].
     pub async fn claim(self: Arc<Inner>, max: usize) -> StoreResult<Vec<Claim>> {
         let max = max.min(CLAIM_CUSTOMERS_MAX);
-        if max == 0 {
+        if max == 0 || self.clock.jumps.by().is_some() {
             return Ok(Vec::new());
         }
         if let Some(alone) = self.next_alone().await? {
@@ -65,6 +65,11 @@ impl Inner {
         }
         found.sort_by(|a, b| order(a).cmp(&order(b)));
         let claims = self.hand_out(found).await?;
+        // What a clock that has just jumped says is due is not.
+        if self.clock.jumps.by().is_some() {
+            self.release_later(claims.into_iter().map(|claim| claim.customer).collect());
+            return Ok(Vec::new());
+        }
         if claims.is_empty() {
             return Ok(self.next_alone().await?.into_iter().collect());
         }

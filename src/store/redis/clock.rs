@@ -4,6 +4,7 @@
 //! process counts on by its own monotonic clock. An answer is a little old when it arrives, so what is
 //! known is never ahead of the server: nothing that waits for an instant comes early.
 
+use super::super::jump::Jumps;
 use crate::lang::time::Time;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// The best estimate of this long is kept, then the next one begins: clocks drift.
 const WINDOW: Duration = Duration::from_secs(10);
+
+/// What to do when the server's clock is right after a jump.
+const HINT: &str = "run `autofunnel doctor --store … --confirm`";
 
 struct Estimates {
     since: Instant,
@@ -26,6 +30,8 @@ pub struct Clock {
     /// What to add to the milliseconds since the start.
     offset: AtomicI64,
     latest: AtomicI64,
+    /// Whether the server's clock has jumped.
+    pub jumps: Jumps,
     estimates: Mutex<Estimates>,
 }
 
@@ -34,12 +40,23 @@ impl Clock {
     pub fn new(set: Option<super::SetClock>) -> Clock {
         let start = Instant::now();
         let estimates = Mutex::new(Estimates { since: start, best: i64::MIN, before: i64::MIN });
-        Clock { set, start, offset: AtomicI64::new(0), latest: AtomicI64::new(i64::MIN), estimates }
+        Clock {
+            set,
+            start,
+            offset: AtomicI64::new(0),
+            latest: AtomicI64::new(i64::MIN),
+            jumps: Jumps::new("Redis", HINT),
+            estimates,
+        }
     }
 
     /// Learns from an answer that has just arrived.
     pub fn seen(&self, server_ms: i64) {
         if self.set.is_some() || server_ms == 0 {
+            return;
+        }
+        // What a jumped clock says is not learnt.
+        if self.jumps.judge(server_ms) != server_ms {
             return;
         }
         let sample = server_ms - i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);

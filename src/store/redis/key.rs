@@ -10,6 +10,7 @@
 //! af:{7}:crashes         hash: input → crash count                            af:{7}:quarantine    hash: inputs put aside
 //! af:{7}:erased          set of digests                                    af:{7}:heard:<who>   number of the last batch
 //! af:{7}:address:<d>     hash: who has an address, what was said about it
+//! af:{7}:quantity:<name>  how many were taken of what all share
 //! af:{meta}:…            the store itself, definitions, tokens, workers, the move that filled it
 //! ```
 

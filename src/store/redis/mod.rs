@@ -18,6 +18,7 @@
 
 use super::applied::{Applied, Applying};
 use super::pause::{Pausable, Pause};
+use super::quantity::Quantity;
 use super::sqlite::Mirror;
 use super::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreError,
@@ -30,7 +31,7 @@ use clock::Clock;
 use futures_util::future::BoxFuture;
 use memory::Memory;
 use pump::{Op, Pump, Reply};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -62,6 +63,7 @@ mod outbox;
 mod pause;
 mod plain;
 mod pump;
+mod quantity;
 mod reads;
 mod recent;
 mod record;
@@ -142,6 +144,8 @@ struct Inner {
     follower: follow::Signals,
     /// Redis has come back older than it was: nothing is sent until a person says so.
     paused: AtomicBool,
+    /// An operator's last word that had been given when the server's clock was as it should be.
+    confirmed: AtomicI64,
     /// Up to which of the connections made again the server was found to be what it was.
     recognised: tokio::sync::Mutex<u64>,
     /// Every write is on disk before it is answered.
@@ -227,6 +231,7 @@ impl Inner {
             // Registered before the look: a change between the look and the sleep is not missed.
             woken.as_mut().enable();
             let next = match which {
+                _ if self.clock.jumps.by().is_some() => memory::NEVER,
                 Work::Turns => self.memory().turns_at(),
                 Work::Effects if self.paused.load(Ordering::Acquire) => memory::NEVER,
                 Work::Effects => self.memory().effects_at(),
@@ -284,6 +289,10 @@ where
 impl Store for RedisStore {
     fn now(&self) -> Time {
         self.inner.clock.now()
+    }
+
+    fn clock_jump(&self) -> Option<i64> {
+        self.inner.clock.jumps.by()
     }
 
     fn share(&self) -> f64 {
@@ -367,6 +376,14 @@ impl Store for RedisStore {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         Box::pin(self.inner.pauses())
+    }
+
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        Box::pin(self.inner.take_quantity(quantity, least, want))
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.inner.return_quantity(name, count))
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

@@ -81,6 +81,7 @@ impl RedisStore {
             effects: Notify::new(),
             follower: follow::Signals::default(),
             paused: AtomicBool::new(false),
+            confirmed: AtomicI64::new(0),
             recognised: tokio::sync::Mutex::new(0),
             synced,
             mark: tokio::sync::Mutex::new(None),

@@ -30,7 +30,7 @@ impl Inner {
     pub async fn claim_effects(self: Arc<Inner>, max: usize) -> StoreResult<Vec<Delivery>> {
         let max = max.min(CLAIM_EFFECTS_MAX);
         let mut out = Vec::new();
-        if self.paused.load(Ordering::Acquire) {
+        if self.paused.load(Ordering::Acquire) || self.clock.jumps.by().is_some() {
             return Ok(out);
         }
         for _ in 0..ROUNDS_MAX {
@@ -91,6 +91,11 @@ impl Inner {
                 None if out.len() >= max => break,
                 None => {}
             }
+        }
+        // What a clock that has just jumped says is due is not.
+        if self.clock.jumps.by().is_some() {
+            self.take_effects_back(&out);
+            return Ok(Vec::new());
         }
         Ok(out)
     }

@@ -236,6 +236,10 @@ impl ReadSide for RedisStore {
         Box::pin(async move { self.inner.side().await?.customers(query, after, max).await })
     }
 
+    fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        Box::pin(async move { self.inner.side().await?.members(segment, max).await })
+    }
+
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
         Box::pin(async move { self.inner.side().await?.runs(filter, max).await })
     }

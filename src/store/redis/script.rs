@@ -44,9 +44,11 @@ pub enum Script {
     Pause,
     /// A person's word on an effect that waits.
     Waiting,
+    /// A quantity that all processes share.
+    Quantity,
 }
 
-const ALL: [(Script, &str); 19] = [
+const ALL: [(Script, &str); 20] = [
     (Script::Accept, include_str!("lua/accept.lua")),
     (Script::Claim, include_str!("lua/claim.lua")),
     (Script::Take, include_str!("lua/take.lua")),
@@ -66,6 +68,7 @@ const ALL: [(Script, &str); 19] = [
     (Script::Address, include_str!("lua/address.lua")),
     (Script::Pause, include_str!("lua/pause.lua")),
     (Script::Waiting, include_str!("lua/waiting.lua")),
+    (Script::Quantity, include_str!("lua/quantity.lua")),
 ];
 
 /// A script's text and the name under which Redis knows it.
@@ -102,7 +105,7 @@ impl Script {
     pub fn is_promise(self) -> bool {
         match self {
             Script::Accept | Script::Commit | Script::Begin | Script::Retry | Script::Settle | Script::Fault => true,
-            Script::Aside | Script::Address | Script::Pause | Script::Waiting => true,
+            Script::Aside | Script::Address | Script::Pause | Script::Waiting | Script::Quantity => true,
             Script::Claim | Script::Take | Script::Free | Script::Nudge | Script::Effects | Script::Suspect => false,
             Script::Acquire | Script::Renew | Script::Followed => false,
         }
@@ -124,6 +127,7 @@ impl Script {
             Script::Renew => ("redis.renew.before", "redis.renew.after"),
             Script::Followed => ("redis.followed.before", "redis.followed.after"),
             Script::Address => ("redis.address.before", "redis.address.after"),
+            Script::Quantity => ("redis.quantity.before", "redis.quantity.after"),
             Script::Take | Script::Nudge | Script::Aside | Script::Pause | Script::Waiting => return None,
         })
     }

@@ -71,6 +71,7 @@ impl Inner {
         let mut about = value::list(value::next(&mut answers)).into_iter();
         let (id, confirmed) = (value::text(value::next(&mut about)), value::int(&value::next(&mut about)));
         let lost = value::int(&value::next(&mut about));
+        self.heed_clock(confirmed);
         let known = answers.map(|score| value::instant(&value::text(score)).unwrap_or(0)).min().unwrap_or(0);
         match self.doubt(kept.as_ref(), &id, known, confirmed, lost) {
             Some(why) => self.stop_sends(&why),
@@ -105,6 +106,16 @@ impl Inner {
         write(&file, &mark).await?;
         *self.mark.lock().await = Some(mark);
         Ok(())
+    }
+
+    /// A word of an operator that came since the server's clock has jumped says that it is right.
+    fn heed_clock(&self, confirmed: i64) {
+        let jumps = &self.clock.jumps;
+        if jumps.by().is_none() {
+            self.confirmed.store(confirmed, Ordering::Release);
+        } else if self.confirmed.swap(confirmed, Ordering::AcqRel) != confirmed {
+            jumps.accept();
+        }
     }
 
     /// The keys of the mark: one on each server that could come back older by itself.

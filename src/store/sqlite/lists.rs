@@ -1,8 +1,8 @@
 //! The read side's questions.
 
 use super::super::read::{
-    Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
-    Waiting,
+    Counts, Figure, KeptMessage, LIST_MARK, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter,
+    TimelineRow, Waiting,
 };
 use super::super::{CustomerRow, Record, RunRow, StoreResult};
 use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY};
@@ -66,6 +66,10 @@ impl<B: FileBacked + ?Sized> ReadSide for B {
 
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
         ask(self.readers(), move |db| customers(db, &query, &after, page(max)))
+    }
+
+    fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        ask(self.readers(), move |db| members(db, &segment, page(max)))
     }
 
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
@@ -229,7 +233,23 @@ fn beyond(prefix: &str) -> String {
     format!("{prefix}\u{10ffff}")
 }
 
+fn members(db: &Connection, segment: &str, max: usize) -> Rows<Vec<String>> {
+    let mut read = db.prepare_cached(
+        "SELECT customer.id FROM member JOIN customer ON customer.num = member.customer WHERE member.segment = ?1
+         ORDER BY member.customer LIMIT ?2",
+    )?;
+    read.query_map(params![segment, max as i64], |row| row.get(0))?.collect()
+}
+
 fn customers(db: &Connection, query: &str, after: &str, max: usize) -> Rows<Vec<CustomerRow>> {
+    let mut rows = every_customer(db, query, after, max)?;
+    for row in &mut rows {
+        row.segments.retain(|segment| !segment.starts_with(LIST_MARK));
+    }
+    Ok(rows)
+}
+
+fn every_customer(db: &Connection, query: &str, after: &str, max: usize) -> Rows<Vec<CustomerRow>> {
     if query.is_empty() {
         let mut read =
             db.prepare_cached("SELECT id, name, email, phone, segments FROM customer WHERE id > ?1 ORDER BY id LIMIT ?2")?;
@@ -319,7 +339,7 @@ pub fn counts(db: &Connection) -> Rows<Counts> {
         let (name, n): (String, u64) = (row.get(0)?, row.get::<_, i64>(1)? as u64);
         if name == CUSTOMERS_TALLY {
             counts.customers = n;
-        } else if let Some(segment) = name.strip_prefix(SEGMENT_TALLY) {
+        } else if let Some(segment) = name.strip_prefix(SEGMENT_TALLY).filter(|name| !name.starts_with(LIST_MARK)) {
             counts.segments.push((segment.to_owned(), n));
         } else if let Some((num, state)) = name.strip_prefix(RUN_TALLY).and_then(|rest| rest.split_once(':')) {
             let funnel: String = kind.query_row([num], |row| row.get(0))?;

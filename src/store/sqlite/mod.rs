@@ -19,7 +19,9 @@
 //! - A failed fsync ends the store: what the disk holds is not known any more, only a restart finds out.
 
 use super::applied::{Applied, Applying};
+use super::jump::Jumps;
 use super::pause::{Pausable, Pause};
+use super::quantity::Quantity;
 use super::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, Delivery, Fate, NewInput, Retry, Saying, Store, StoreResult,
     TokenRow, Work, read,
@@ -57,6 +59,7 @@ mod mirror;
 mod outbox;
 mod pause;
 mod prune;
+mod quantity;
 mod reader;
 pub mod rebuild;
 mod recent;
@@ -110,6 +113,8 @@ impl Default for Retention {
 pub struct Options {
     /// The engine's clock.
     pub clock: Clock,
+    /// Knows whether the clock has jumped.
+    pub jumps: Option<Arc<Jumps>>,
     /// How many milliseconds of the clock pass in a real one; 1 except in a demonstration.
     pub scale: f64,
     /// Memory for pages of the file, in KiB.
@@ -129,6 +134,7 @@ impl Options {
     pub fn new(clock: Clock) -> Options {
         Options {
             clock,
+            jumps: None,
             scale: 1.0,
             cache_kib: 16 * 1024,
             recent_bytes: 4 * 1024 * 1024,
@@ -158,6 +164,9 @@ impl SqliteStore {
     }
 
     async fn claims(&self, max: usize) -> StoreResult<Vec<Claim>> {
+        if self.clock_jump().is_some() {
+            return Ok(Vec::new());
+        }
         let raw = self.thread.run(claim::CLAIM, max, 1).await?;
         let mut claims = Vec::with_capacity(raw.len());
         for raw in raw {
@@ -202,6 +211,8 @@ impl SqliteStore {
                 return;
             }
             let ahead = signal.next.load(Ordering::Acquire).saturating_sub(self.thread.shared.now().0);
+            // While nothing is handed out there is nothing to wake up for, and nobody tells when that is over.
+            let ahead = if self.clock_jump().is_some() { WAIT_MS_MAX as i64 } else { ahead };
             if ahead <= 0 {
                 return;
             }
@@ -215,6 +226,10 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn now(&self) -> Time {
         self.thread.shared.now()
+    }
+
+    fn clock_jump(&self) -> Option<i64> {
+        self.thread.shared.options.jumps.as_ref().and_then(|jumps| jumps.by())
     }
 
     fn accept(&self, inputs: Vec<NewInput>) -> BoxFuture<'_, StoreResult<Vec<Accepted>>> {
@@ -265,6 +280,9 @@ impl Store for SqliteStore {
 
     fn claim_effects(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>> {
         Box::pin(async move {
+            if self.clock_jump().is_some() {
+                return Ok(Vec::new());
+            }
             let raw = self.thread.run(outbox::CLAIM_EFFECTS, max, 1).await?;
             Ok(raw.into_iter().filter_map(outbox::RawDelivery::decode).collect())
         })
@@ -303,6 +321,14 @@ impl Store for SqliteStore {
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
         self.readers.ask(pause::pauses)
+    }
+
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        Box::pin(self.thread.run(quantity::TAKE, (quantity, least, want), 1))
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.thread.run(quantity::RETURN, (name, count), 1))
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {

@@ -65,6 +65,11 @@ fn shown(customer: &Customer) -> Json {
     });
     let loyalty = &customer.loyalty;
     let offers: serde_json::Map<String, Json> = loyalty.offers.iter().map(|(name, until)| (name.clone(), time(*until))).collect();
+    let parked: Vec<Json> = customer
+        .parked
+        .iter()
+        .map(|p| json!({ "effect": p.grant.id, "since": time(p.since), "next": p.next.map(time), "why": p.why, "unknown": p.unknown }))
+        .collect();
     let segments: serde_json::Map<String, Json> =
         customer.segments.iter().map(|(name, since)| (name.clone(), time(*since))).collect();
     let runs: Vec<Json> = customer
@@ -79,6 +84,7 @@ fn shown(customer: &Customer) -> Json {
         "loyalty": {
             "balance": loyalty.balance, "pending": loyalty.pending, "tier": loyalty.tier,
             "next_expiry": loyalty.next_expiry.map(time), "offers": offers,
+            "as_of": loyalty.store.as_of.map(time), "store": fields(&loyalty.store.data), "parked": parked,
         },
         "segments": segments, "runs": runs,
     })

@@ -1,10 +1,11 @@
 //! `/v1/effects`: effects on their way, those whose fate is unknown, and a person's word on them.
 
+use crate::customer::store::Parked;
 use crate::customer::{Customer, Run, codec};
 use crate::effect::{EffectKind, Tell, Word};
 use crate::engine::intake::resolve::is_held;
 use crate::lang::value::Value;
-use crate::store::read::{PAGE_ROWS_MAX, RunFilter};
+use crate::store::read::{PAGE_ROWS_MAX, PARKED, RunFilter};
 use crate::web::answer::{Answer, Problem, json};
 use crate::web::api::events::one;
 use crate::web::call::Call;
@@ -44,8 +45,32 @@ pub async fn list(call: Call) -> Answer {
             break;
         }
     }
+    let mut parked = Vec::new();
+    for id in store.members(PARKED.to_owned(), limit).await? {
+        let document = store.record(id).await?.map(|record| record.document).unwrap_or_default();
+        let Ok(customer) = codec::decode::<Customer>(&document) else { continue };
+        held.extend(customer.parked.iter().filter(|parked| parked.unknown.is_some()).map(|one| lost(&customer.id, one)));
+        parked.extend(customer.parked.iter().filter(|parked| parked.unknown.is_none()).map(|one| waits(&customer.id, one)));
+    }
     held.truncate(limit);
-    Ok(json(StatusCode::OK, &json!({ "waiting": waiting, "held": held })))
+    parked.truncate(limit);
+    Ok(json(StatusCode::OK, &json!({ "waiting": waiting, "held": held, "parked": parked })))
+}
+
+/// A grant that a blocked programme has not booked.
+fn waits(customer: &str, parked: &Parked) -> Json {
+    json!({
+        "effect": parked.grant.id, "customer": customer, "funnel": parked.grant.funnel, "run": parked.grant.run,
+        "since": parked.since.to_string(), "next": parked.next.map(|next| next.to_string()), "why": parked.why,
+    })
+}
+
+/// One of which nobody knows what became of it.
+fn lost(customer: &str, parked: &Parked) -> Json {
+    json!({
+        "effect": parked.grant.id, "customer": customer, "funnel": parked.grant.funnel, "run": parked.grant.run,
+        "entered": parked.since.to_string(), "why": parked.unknown,
+    })
 }
 
 fn shown(customer: &str, run: &Run) -> Json {
@@ -75,6 +100,7 @@ pub async fn show(call: Call) -> Answer {
         }),
         EffectKind::Grant(grant) => json!({ "points": grant.points, "reason": grant.reason }),
         EffectKind::Offer(offer) => json!({ "bundle": offer.bundle }),
+        EffectKind::Lookup(_) => json!({}),
         EffectKind::Call(call) => json!({ "method": call.method, "path": call.path, "body": call.body }),
         EffectKind::Tell(tell) => told(tell),
     };

@@ -38,6 +38,13 @@ pub async fn metrics(call: Call) -> Answer {
         // Writing to a text in memory cannot fail.
         let _ = write!(body, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
     }
+    let jump = call.state.store.clock_jump().unwrap_or_default() / 1_000;
+    // Writing to a text in memory cannot fail.
+    let _ = write!(
+        body,
+        "# HELP autofunnel_clock_jump_seconds By how much the clock has jumped; while it is not 0 nothing is done.\n\
+         # TYPE autofunnel_clock_jump_seconds gauge\nautofunnel_clock_jump_seconds {jump}\n"
+    );
     body.push_str("# HELP autofunnel_paused What a person or a rule has paused.\n# TYPE autofunnel_paused gauge\n");
     for pause in call.state.store.pauses().await? {
         let (kind, name) = match &pause.of {

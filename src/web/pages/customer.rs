@@ -76,6 +76,10 @@ fn loyalty(customer: &Customer, zone: Zone) -> Markup {
             @if loyalty.pending != 0 { dt { "pending" } dd { (loyalty.pending) " points" } }
             @if !loyalty.tier.is_empty() { dt { "tier" } dd { (loyalty.tier) } }
             @if let Some(at) = loyalty.next_expiry { dt { "next expiry" } dd { (layout::time(at, zone)) } }
+            @if let Some(at) = loyalty.store.as_of { dt { "as of" } dd { (layout::time(at, zone)) } }
+            @for parked in &customer.parked {
+                dt { "parked" } dd { (parked.grant.step) " of " (parked.grant.funnel) " since " (layout::time(parked.since, zone)) ": " (parked.why) }
+            }
             @for (offer, until) in &loyalty.offers { dt { "offer " (offer) } dd { "until " (layout::time(*until, zone)) } }
             @if let Some(membership) = &customer.membership {
                 dt { "membership" } dd { (membership.name) @if membership.cancelled { ", cancelled" } }

@@ -47,7 +47,7 @@ pub async fn show(call: Call) -> Answer {
         p class="soft" { "Trigger: " (view.trigger) ". Figures of the last " (FIGURE_DAYS) " days." }
         dl class="figures card" {
             div { dt { "waiting" } dd { (recent.live.get(&name).copied().unwrap_or(0)) } }
-            @for what in ["entered", "not_entered", "goal", "exited", "finished"] {
+            @for what in ["entered", "held_out", "not_entered", "goal", "exited", "finished"] {
                 div { dt { (what.replace('_', " ")) } dd { (super::overview::figure(recent.sums.get(&name).unwrap_or(&empty), what)) } }
             }
         }

@@ -85,10 +85,22 @@ pub fn every_kind_of_body() -> Vec<InputBody> {
         InputBody::Result { effect: "e".to_owned(), outcome: Outcome::Dead { why: "w".to_owned(), attempts: 3 } },
         InputBody::Stale { effect: "e".to_owned(), why: "w".to_owned() },
         InputBody::Review { effect: "e".to_owned(), release: true, by: "ada".to_owned(), why: String::new() },
+        InputBody::Told(told(Word::Grant { grant: gift(), depth: 2 })),
+        InputBody::Told(told(Word::Answer { of: "e".to_owned(), outcome: accepted() })),
         InputBody::Erase,
         InputBody::Stop { address: address("a@x.org"), stop: stop(StopKind::Crowded, 5) },
         InputBody::Lift { address: address("a@x.org"), channel: "sms".to_owned(), until: Time(5), source: "s".to_owned() },
     ]
+}
+
+fn gift() -> Grant {
+    let EffectKind::Grant(grant) = effect("anna", 1).kind else { panic!("it is a grant") };
+    Grant { held: true, ..grant }
+}
+
+fn told(word: Word) -> Told {
+    let (effect, from) = ("b/1/s/1".to_owned(), "b".to_owned());
+    Told { effect, from, funnel: "f".to_owned(), version: "v".to_owned(), word }
 }
 
 pub async fn accepted_at_never_goes_back(stand: &dyn Stand) {

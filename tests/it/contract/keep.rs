@@ -204,3 +204,47 @@ pub async fn a_closed_store_takes_nothing(stand: &dyn Stand) {
     assert!(matches!(store.accept(vec![event("anna", "1")]).await, Err(StoreError::Closed)));
     assert!(done_at_once(store.wait_for_work(Work::Turns)).await, "whoever waits may leave");
 }
+
+/// Many take at once, and some give back: together they never have more than there is, before and after a restart.
+pub async fn a_quantity_is_never_exceeded(stand: &dyn Stand) {
+    let store = open(stand);
+    let until = Some(Time(START + DAY_MS));
+    let quantity = |most: i64| Quantity { name: "points".to_owned(), most, until };
+    let takers = (0..8).map(|taker: i64| {
+        let (store, quantity) = (store.clone(), quantity(1_000));
+        tokio::spawn(async move {
+            let mut held = 0;
+            loop {
+                let got = store.take_quantity(quantity.clone(), 1, 10 + taker).await.unwrap();
+                held += got;
+                if got == 0 {
+                    return held;
+                }
+                if got > 3 {
+                    store.return_quantity(quantity.name.clone(), 1).await.unwrap();
+                    held -= 1;
+                }
+            }
+        })
+    });
+    let mut sum = 0;
+    for taker in takers.collect::<Vec<_>>() {
+        sum += taker.await.unwrap();
+    }
+    assert!((990..=1_000).contains(&sum), "{sum}: those who are early may miss what is given back later");
+    while store.take_quantity(quantity(1_000), 1, 1).await.unwrap() > 0 {}
+    // Another name is another quantity; a larger one goes on where it was.
+    let other = Quantity { name: "others".to_owned(), ..quantity(5) };
+    assert_eq!(store.take_quantity(other.clone(), 6, 6).await.unwrap(), 0, "less than is needed is nothing");
+    assert_eq!(store.take_quantity(other, 5, 9).await.unwrap(), 5);
+    drop(store);
+    let store = open(stand);
+    assert_eq!(store.take_quantity(quantity(1_000), 1, 1).await.unwrap(), 0);
+    assert_eq!(store.take_quantity(quantity(1_007), 7, 7).await.unwrap(), 7);
+    store.return_quantity("points".to_owned(), 7).await.unwrap();
+    assert_eq!(store.take_quantity(quantity(1_007), 7, 7).await.unwrap(), 7);
+    // Once its time is over it is remembered no more.
+    stand.clock().pass(4 * DAY_MS);
+    let next = Quantity { name: "next".to_owned(), most: 1, until: Some(Time(START + 5 * DAY_MS)) };
+    assert_eq!(store.take_quantity(next, 1, 1).await.unwrap(), 1);
+}

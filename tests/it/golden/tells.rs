@@ -315,3 +315,51 @@ fn what_cannot_be_a_gift_to_two_is_said_before() {
     let remote = "loyalty: crm\nproviders: { crm: { kind: http, url: \"https://crm.example.com\" } }\n";
     assert_eq!(check(remote, &sound), ["both-elsewhere"]);
 }
+
+/// A budget of each customer's own: by her calendar, over her own runs and what others give her.
+#[test]
+fn a_customer_gets_no_more_than_her_budget() {
+    let budgets = "--- autofunnel.yaml\nbudgets:\n  - { funnel: hello, points: 5, per: day, each: customer }\n";
+    let hello = "--- hello.yaml\nfunnel: Hello\ntrigger: { event: hi }\nre_entry: always\nsteps:\n  - grant: 2 points\n    id: gift\n    on_error: skip\n  - stop: enough\n    if: steps.gift.result == \"refused\" && steps.gift.reason == \"budget\"\n";
+    let stage = Stage::new(&format!("{budgets}{hello}"));
+    let mut her = stage.customer("2027-03-01 08:00");
+    for minute in ["10:00", "10:01", "23:59:59"] {
+        her.at(&format!("2027-03-01 {minute}"), "hi");
+    }
+    assert_eq!(her.document().loyalty.balance, 4, "{}", her.story());
+    let story = her.story();
+    assert!(story.contains("stopped hello#3 enough"), "{story}");
+    assert!(
+        story.contains("gift | refused: budget: at most 5 points per day for each customer in the funnel hello; she has had 4")
+    );
+    her.at("2027-03-02 00:00", "hi");
+    assert_eq!(her.document().loyalty.balance, 6, "another day");
+    // What was refused by the store does not count.
+    her.at("2027-03-02 01:00", "fail gift refused").at("2027-03-02 01:00", "hi").at("2027-03-02 01:01", "hi");
+    assert_eq!(her.document().loyalty.balance, 8, "{}", her.story());
+}
+
+#[test]
+fn what_another_gives_her_counts_as_well() {
+    let text = REFERRAL.replace(
+        "events: { vouched",
+        "budgets: [ { funnel: referral, points: 300, per: month, each: customer } ]\nevents: { vouched",
+    );
+    let stage = Stage::new(&text);
+    let mut world = World::new(&stage);
+    for n in 0..2 {
+        vouch(&mut world, n);
+        world.calm();
+    }
+    // The second time her own budget is used up: nobody is asked.
+    assert_eq!((world.points("ann", "referral"), world.points("ben", "referred")), (300, 200));
+    assert_eq!(world.count("ann", What::Failed, "refused: budget: at most 300 points per month"), 1);
+    let stage = Stage::new(&text.replace("points: 300, per", "points: 204, per").replace("grant: 300", "grant: 100"));
+    let mut world = World::new(&stage);
+    for n in 0..2 {
+        vouch(&mut world, n);
+        world.calm();
+    }
+    // 200 and 5 are more than the friend may get; then another 200 are.
+    assert_eq!((world.points("ann", "referral"), world.points("ben", "referred"), world.points("ben", "extra")), (100, 200, 0));
+}

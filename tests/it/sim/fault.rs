@@ -11,6 +11,7 @@ use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
     Counts, Figure, KeptMessage, LiveSteps, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
 };
@@ -301,6 +302,14 @@ impl Store for Faulty {
         self.store.pauses()
     }
 
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        self.store.take_quantity(quantity, least, want)
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.return_quantity(name, count)
+    }
+
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
         self.store.put_definitions(hash, funnels, bundle)
     }
@@ -359,6 +368,10 @@ impl ReadSide for Faulty {
 
     fn facts_after(&self, after: u64, max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>> {
         self.store.facts_after(after, max)
+    }
+
+    fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.store.members(segment, max)
     }
 
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {

@@ -134,11 +134,8 @@ pub fn base(id: &str) -> &str {
 /// The provider of an effect; `account` for the built-in one.
 pub fn provider_of(effect: &Effect) -> &str {
     match &effect.kind {
-        EffectKind::Message(message) => &message.provider,
-        EffectKind::Grant(grant) => grant.provider.as_deref().unwrap_or("account"),
-        EffectKind::Call(call) => &call.service,
         EffectKind::Tell(_) => "another customer",
-        EffectKind::Offer(_) => "account",
+        _ => effect.provider().unwrap_or("account"),
     }
 }
 

@@ -7,6 +7,7 @@ use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
     Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
     Waiting,
@@ -158,6 +159,14 @@ impl Store for ModelStore {
         self.ask(Truth::all_pauses)
     }
 
+    fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        self.call(move |truth, _| truth.take_quantity(&quantity, least, want))
+    }
+
+    fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
+        self.call(move |truth, _| truth.return_quantity(&name, count))
+    }
+
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
         self.call(|truth, _| truth.put_definitions(hash, funnels, bundle))
     }
@@ -271,6 +280,13 @@ impl ReadSide for ModelStore {
             let later = truth.facts.iter().filter(|told| told.seq > after);
             let row = |told: &super::truth::Told| TimelineRow { seq: told.seq, index: told.index, fact: told.fact.clone() };
             page(later.map(|told| (told.customer.clone(), row(told))).collect(), false, max)
+        })
+    }
+
+    fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.ask(|truth| {
+            let inside = truth.rows.iter().filter(|(_, row)| row.index.segments.contains(&segment));
+            page(inside.map(|(id, _)| id.clone()).collect(), false, max)
         })
     }
 

@@ -56,6 +56,7 @@ enum Reply {
     ErrorAfter,
     SilenceBefore,
     SilenceAfter,
+    Blocked,
 }
 
 impl Reply {
@@ -69,6 +70,7 @@ impl Reply {
             Reply::ErrorAfter => "error, done",
             Reply::SilenceBefore => "silence, nothing done",
             Reply::SilenceAfter => "silence, done",
+            Reply::Blocked => "blocked, to come back",
         }
     }
 
@@ -77,11 +79,11 @@ impl Reply {
     }
 
     fn is_doubtful(self) -> bool {
-        !matches!(self, Reply::Yes | Reply::No | Reply::Busy | Reply::Unreachable)
+        !matches!(self, Reply::Yes | Reply::No | Reply::Busy | Reply::Unreachable | Reply::Blocked)
     }
 }
 
-const TROUBLES: [Reply; 7] = [
+const TROUBLES: [Reply; 8] = [
     Reply::No,
     Reply::Busy,
     Reply::Unreachable,
@@ -89,6 +91,7 @@ const TROUBLES: [Reply; 7] = [
     Reply::ErrorAfter,
     Reply::SilenceBefore,
     Reply::SilenceAfter,
+    Reply::Blocked,
 ];
 
 impl Outside {
@@ -108,7 +111,10 @@ impl Outside {
         };
         // And who has refused a key does not act on it later.
         let reply = match reply {
-            Reply::No if keyed && acted => Reply::Yes,
+            Reply::No | Reply::Blocked if keyed && acted => Reply::Yes,
+            Reply::Blocked if keyed && refused => Reply::No,
+            // Only who keeps points has programmes that can be blocked.
+            Reply::Blocked if !matches!(effect.kind, EffectKind::Grant(_)) => Reply::Busy,
             Reply::Yes | Reply::ErrorAfter | Reply::SilenceAfter if keyed && refused => Reply::No,
             reply => reply,
         };
@@ -158,6 +164,7 @@ impl Outside {
         match reply {
             Reply::Yes => SendResult::Accepted { reference: Some("r".to_owned()), data: data(&effect) },
             Reply::No => SendResult::Refused { why: "no".to_owned() },
+            Reply::Blocked => SendResult::Parked { why: "blocked".to_owned() },
             Reply::Busy => {
                 let after = self.shared.lock().unwrap().dice.below(BUSY_MS_MAX) as i64;
                 retry(Some(after), false)

@@ -145,6 +145,8 @@ pub struct Truth {
     /// Tokens.
     pub tokens: BTreeMap<Vec<u8>, TokenRow>,
     pauses: Pauses,
+    /// What was taken of quantities.
+    quantities: BTreeMap<String, i64>,
     definitions: Vec<(Bundle, Vec<(String, String)>)>,
     /// What was applied, oldest first.
     pub applied: Vec<Applied>,
@@ -177,6 +179,7 @@ impl Truth {
             quarantine: Vec::new(),
             tokens: BTreeMap::new(),
             pauses: Pauses::default(),
+            quantities: BTreeMap::new(),
             definitions: Vec::new(),
             applied: Vec::new(),
             addresses: BTreeMap::new(),

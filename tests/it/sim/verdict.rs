@@ -181,7 +181,9 @@ fn timeline(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
             wrong.push(format!("{effect} took hold and her timeline does not say so"));
         }
         if planned.step == "text" && planned.funnel == "receipt" {
-            let granted = at_step(What::Granted, planned.run, "points").map(|fact| fact.at);
+            // Where the bank was blocked, the run went on without them.
+            let granted = at_step(What::Parked, planned.run, "points").or(at_step(What::Granted, planned.run, "points"));
+            let granted = granted.map(|fact| fact.at);
             let early = judge
                 .began
                 .get(effect)

@@ -77,6 +77,7 @@ impl Worker {
             live: Arc::new(intake::Shared::new(Live::new(definitions, channels, Signer::new(vec![7; 32])))),
             effects,
             traffic: Arc::default(),
+            budgets: Arc::default(),
             tools: Tools { client: CLIENT.clone(), store: store.clone() },
             meter: Arc::new(Meter::default()),
         };

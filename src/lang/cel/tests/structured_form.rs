@@ -54,6 +54,14 @@ fn the_structured_form_says_the_same_as_its_cel() {
             "((true)||(false)) && true && customer.tier in [\"silver\", \"gold\"]",
             Some(true),
         ),
+        (
+            map(&[("balance", map(&[("at_least", scalar("10")), ("at_most", scalar("2"))]))]),
+            "customer.balance >= 10 && customer.balance <= 2",
+            None,
+        ),
+        (map(&[("member", scalar("false"))]), "!has(customer.membership) || !customer.membership.active", Some(true)),
+        (map(&[("member", scalar("true"))]), "has(customer.membership) && customer.membership.active", Some(false)),
+        (map(&[("consent", list(&[scalar("email"), scalar("sms")]))]), "customer.consent.email && customer.consent.sms", None),
         (scalar("customer.vip"), "customer.vip", None),
     ] {
         let mut faults = Faults::default();
@@ -81,6 +89,10 @@ fn mistakes_in_the_structured_form_are_met_where_they_stand() {
         (map(&[("last_purchase", scalar("long ago"))]), "bad-condition"),
         (map(&[("last_purchase", scalar("more than ages ago"))]), "bad-duration"),
         (map(&[("segment", scalar("vpi"))]), "unknown-segment"),
+        (map(&[("member", scalar("gold"))]), "bad-condition"),
+        (map(&[("balance", scalar("100"))]), "bad-condition"),
+        (map(&[("balance", map(&[("last", scalar("9 days")), ("at_least", scalar("3"))]))]), "bad-condition"),
+        (map(&[("consent", scalar("fax"))]), "unknown-field"),
         (map(&[("tier", list(&[]))]), "bad-condition"),
         (map(&[("any", scalar("x"))]), "bad-condition"),
         (map(&[("any", list(&[scalar("customer.teir == 'x'")]))]), "unknown-field"),

@@ -5,6 +5,7 @@ use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::*;
 use autofunnel::store::*;
 use futures_util::FutureExt;
@@ -46,6 +47,10 @@ impl ReadSide for Sink {
     }
 
     fn facts_after(&self, _after: u64, _max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>> {
+        never()
+    }
+
+    fn members(&self, _segment: String, _max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
         never()
     }
 
@@ -164,6 +169,14 @@ impl Store for Sink {
     }
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
+        never()
+    }
+
+    fn take_quantity(&self, _quantity: Quantity, _least: i64, _want: i64) -> BoxFuture<'_, StoreResult<i64>> {
+        never()
+    }
+
+    fn return_quantity(&self, _name: String, _count: i64) -> BoxFuture<'_, StoreResult<()>> {
         never()
     }
 

@@ -157,6 +157,7 @@ impl Schedules {
             profile: &profile,
             date_fields: self.base.date_fields(),
             memberships: vec!["roastery-club".to_owned()],
+            tiers: Vec::new(),
             currency: self.currency,
         };
         let place = if chance.one_in(2) { "workspace" } else { "customer" };

@@ -5,11 +5,27 @@ use super::{Truth, is_live};
 use autofunnel::customer::codec;
 use autofunnel::lang::time::{HOUR_MS, Time};
 use autofunnel::store::applied::Applying;
+use autofunnel::store::quantity::{Quantity, given};
 use autofunnel::store::read::LiveSteps;
 use autofunnel::store::{Bundle, Work};
 use std::collections::BTreeMap;
 
 impl Truth {
+    /// Takes from a quantity.
+    pub fn take_quantity(&mut self, quantity: &Quantity, least: i64, want: i64) -> i64 {
+        let taken = self.quantities.entry(quantity.name.clone()).or_default();
+        let got = given(*taken, quantity.most, least, want);
+        *taken += got;
+        got
+    }
+
+    /// Takes back what was not used.
+    pub fn return_quantity(&mut self, name: &str, count: i64) {
+        if let Some(taken) = self.quantities.get_mut(name) {
+            *taken = (*taken - count).max(0);
+        }
+    }
+
     /// See [`autofunnel::store::Store::put_definitions`].
     pub fn put_definitions(&mut self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) {
         self.definitions.retain(|((kept, _), _)| *kept != hash);
