@@ -96,12 +96,12 @@ pub struct Funnel {
     pub goal: Option<Goal>,
     /// Higher first.
     pub priority: i64,
+    /// This share is left alone and measured all the same; `None`: as the workspace says.
+    pub holdout: Option<holdout::Share>,
     /// What happens to its live runs when another version of it is applied.
     pub on_change: OnChange,
     /// Steps of earlier versions by what they are called now.
     pub renamed: BTreeMap<String, String>,
-    /// This share is left alone and measured all the same; `None`: as the workspace says.
-    pub holdout: Option<holdout::Share>,
     /// Its messages are not marketing.
     pub transactional: bool,
     /// Whether what it does leaves.

@@ -41,13 +41,24 @@ fn longest_memory(workspace: &Workspace) -> Span {
     spans.chain([Span::days(CALENDAR_DAYS_MAX)]).max_by_key(length).unwrap_or_default()
 }
 
+/// A cap that stands against a message.
+#[derive(Default)]
+pub(super) struct OverCap {
+    /// Which, in words.
+    pub why: String,
+    /// From when on there is room if nothing else is sent.
+    pub free: Time,
+    /// What it counted, the newest first, for those who ask why.
+    pub counted: Vec<(String, Value)>,
+}
+
 impl Turn<'_> {
-    /// The cap that a marketing message would break now, and from when on every cap that it would break has room
+    /// The cap that a marketing message would break now; with it from when on every cap that it would break has room
     /// for it if nothing else is sent.
-    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<(String, Time)> {
+    pub(super) fn capped(&self, channel: &str, tag: Option<&str>, now: Time) -> Option<OverCap> {
         let concerns =
             |cap: &&Cap| cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-        let broken = |cap: &&Cap| self.counted(cap, now).len() >= cap.at_most as usize;
+        let broken = |cap: &&Cap| self.counted(cap, now).count() >= cap.at_most as usize;
         let mut caps = self.workspace.settings.caps.iter().filter(concerns).filter(broken).peekable();
         let cap = *caps.peek()?;
         let free = caps.map(|cap| self.room_at(cap, now)).max()?;
@@ -63,7 +74,9 @@ impl Turn<'_> {
             Period::Week => "per week".to_owned(),
             Period::Month => "per month".to_owned(),
         };
-        Some((format!("cap: at most {} {of} {period}", cap.at_most), free))
+        let newest = self.counted(cap, now).rev().take(COUNTED_SHOWN_MAX);
+        let counted = newest.map(|send| (format!("counted {}", send.channel), Value::Time(send.at))).collect();
+        Some(OverCap { why: format!("cap: at most {} {of} {period}", cap.at_most), free, counted })
     }
 
     /// From when on a full cap has room if nothing else is sent.
@@ -71,7 +84,7 @@ impl Turn<'_> {
         let today = now.date(self.zone);
         let day = match cap.period {
             Period::Within(span) => {
-                let mut times = self.counted(cap, now);
+                let mut times: Vec<Time> = self.counted(cap, now).map(|send| send.at).collect();
                 times.sort_unstable();
                 // So many of the oldest must have left that one less than the most is there.
                 let last = times.len().checked_sub(cap.at_most as usize).and_then(|at| times.get(at).copied());
@@ -84,8 +97,8 @@ impl Turn<'_> {
         day.map_or(now, |day| instant(self.zone, day.and_time(NaiveTime::MIN)))
     }
 
-    /// When the messages were sent that a cap counts.
-    fn counted(&self, cap: &Cap, now: Time) -> Vec<Time> {
+    /// The messages that a cap counts.
+    fn counted<'t>(&'t self, cap: &'t Cap, now: Time) -> impl DoubleEndedIterator<Item = &'t Send> {
         let from = period_start(cap.period, now, self.zone);
         let counts = |send: &&Send| {
             let inside = match cap.period {
@@ -98,17 +111,7 @@ impl Turn<'_> {
                 && cap.channel.as_deref().is_none_or(|channel| channel == send.channel)
                 && (cap.tag.is_none() || cap.tag == send.tag)
         };
-        self.customer.sends.iter().filter(counts).map(|send| send.at).collect()
-    }
-
-    /// When the messages were sent that the first full cap counted, the newest first, for those who ask why.
-    pub(super) fn counted_messages(&self, channel: &str, tag: Option<&str>, now: Time) -> Vec<(String, Value)> {
-        let concerns =
-            |cap: &&Cap| cap.channel.as_deref().is_none_or(|c| c == channel) && (cap.tag.is_none() || cap.tag.as_deref() == tag);
-        let full = |cap: &&Cap| self.counted(cap, now).len() >= cap.at_most as usize;
-        let Some(cap) = self.workspace.settings.caps.iter().filter(concerns).find(full) else { return Vec::new() };
-        let name = format!("counted {}", cap.channel.as_deref().unwrap_or("message"));
-        self.counted(cap, now).into_iter().rev().take(COUNTED_SHOWN_MAX).map(|at| (name.clone(), Value::Time(at))).collect()
+        self.customer.sends.iter().filter(counts)
     }
 
     /// Offers made within a span.

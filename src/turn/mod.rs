@@ -22,9 +22,9 @@
 //! goals    goals and exits                     results  what came of effects
 //! waits    waits that end or move              wake     the next due instant
 //! bounds   what a document may hold            book     the account's side
-//! versions runs that go on in another version
 //! reach    by which channel, and when
 //! settle   entries that are judged again       undo     what is taken back
+//! versions runs that go on in another version
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two

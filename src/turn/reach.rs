@@ -2,6 +2,7 @@
 
 use super::Turn;
 use super::advance::Next;
+use super::caps::OverCap;
 use super::sending::set_variant;
 use crate::customer::RunState;
 use crate::event::address::field_of;
@@ -120,16 +121,20 @@ impl Turn<'_> {
         funnel: &Arc<Funnel>,
         step: &StepAt,
         (plan, channel): (&MessagePlan, &'static str),
-        (why, free): (String, Time),
+        OverCap { why, free, counted }: OverCap,
         now: Time,
     ) -> Next {
-        let tag = plan.tag.clone().or_else(|| funnel.tag.clone());
-        let counted = self.counted_messages(channel, tag.as_deref(), now);
-        let before = self.facts.len();
-        let next = match plan.on_cap {
-            OnCap::Skip => self.not_sent(index, funnel, step, (plan, channel), What::Capped, why),
+        match plan.on_cap {
+            OnCap::Skip => {
+                let next = self.not_sent(index, funnel, step, (plan, channel), What::Capped, why);
+                if let Some(fact) = self.facts.last_mut() {
+                    fact.seen = counted;
+                }
+                next
+            }
             OnCap::Exit => {
                 let fact = self.run_fact(index, funnel, What::Capped, plan.template.clone(), why.clone());
+                fact.seen = counted;
                 set_variant(fact, channel);
                 self.run_fact(index, funnel, What::Exited, "cap", why);
                 self.end_run(index, "exited");

@@ -5,7 +5,7 @@
 
 use super::Turn;
 use super::advance::Next;
-use super::caps::OFFER_CHANNEL;
+use super::caps::{OFFER_CHANNEL, OverCap};
 use super::reach::Passed;
 use super::view::View;
 use crate::customer::{RunState, Send};
@@ -78,12 +78,12 @@ impl Turn<'_> {
             return next;
         }
         let tag = plan.tag.clone().or_else(|| funnel.tag.clone());
-        let mut over = None;
+        let mut over: Option<OverCap> = None;
         while let Some(cap) =
             ways.first().filter(|_| !transactional).and_then(|way| self.capped(way.channel, tag.as_deref(), now))
         {
-            passed.push((ways.remove(0).channel, cap.0.clone()));
-            over = over.filter(|(_, free)| *free <= cap.1).or(Some(cap));
+            passed.push((ways.remove(0).channel, cap.why.clone()));
+            over = over.filter(|over| over.free <= cap.free).or(Some(cap));
         }
         let Some(way) = ways.into_iter().next() else {
             return self.over_cap(index, funnel, step, (&plan, first), over.unwrap_or_default(), now);

@@ -120,7 +120,7 @@ impl Home {
             clock,
             doors: Options::default(),
             token,
-            secrets: std::sync::Arc::new(Placeholders),
+            secrets: Arc::new(Placeholders),
         })
         .await
         .unwrap()
