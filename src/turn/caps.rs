@@ -100,7 +100,7 @@ impl Turn<'_> {
     /// The messages that a cap counts.
     fn counted<'t>(&'t self, cap: &'t Cap, now: Time) -> impl DoubleEndedIterator<Item = &'t Send> {
         let from = period_start(cap.period, now, self.zone);
-        let counts = |send: &&Send| {
+        let counts = move |send: &&Send| {
             let inside = match cap.period {
                 Period::Within(_) => send.at > from,
                 Period::Day | Period::Week | Period::Month => send.at >= from,

@@ -148,18 +148,12 @@ impl Turn<'_> {
                         self.clock_text(limit),
                         self.clock_text(free)
                     );
-                    self.not_sent(index, funnel, step, (plan, channel), What::Capped, why)
-                } else {
-                    self.hold_back(index, funnel, plan, channel, (free, why));
-                    Next::Rest
+                    return self.not_sent(index, funnel, step, (plan, channel), What::Capped, why);
                 }
+                self.hold_back(index, funnel, plan, channel, (free, why));
+                Next::Rest
             }
-        };
-        // What the cap counted stands in the fact.
-        if let Some(fact) = self.facts.iter_mut().skip(before).find(|fact| fact.what == What::Capped) {
-            fact.seen = counted;
         }
-        next
     }
 
     /// Whether a message may not be sent any more: then the next channel is tried where the step sets no deadline of
