@@ -86,7 +86,7 @@ impl How {
 /// One thing that changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// `funnel`, `segment`, `template`, `settings`, `catalog`.
+    /// `funnel`, `segment`, `template`, `settings`, `catalog`, `blocks`.
     pub kind: &'static str,
     /// Its name; that of its file for settings and catalog.
     pub name: String,
@@ -127,7 +127,7 @@ pub fn plan<'f>(now: &Workspace, next: &Workspace, live: &[LiveAt], versions: im
         w.segments.list().iter().map(|segment| (segment.name.clone(), segment.when.text.text.clone())).collect()
     };
     differing("segment", &segments(now), &segments(next), &mut changes);
-    for (kind, file) in [("settings", workspace::SETTINGS), ("catalog", workspace::CATALOG)] {
+    for (kind, file) in [("settings", workspace::SETTINGS), ("catalog", workspace::CATALOG), ("blocks", workspace::BLOCKS)] {
         let only = |w: &Workspace| w.files.get(file).map(|text| (file.to_owned(), text.clone())).into_iter().collect();
         differing(kind, &only(now), &only(next), &mut changes);
     }
@@ -164,8 +164,9 @@ pub fn missed_by(old: &Funnel, kept: &Workspace, next: &Workspace) -> Vec<String
     let mut files = next.files.clone();
     files.retain(|path, _| !path.starts_with("tests/"));
     files.insert(file.clone(), text.clone());
-    // Its templates are pinned with it.
-    for (path, text) in kept.files.iter().filter(|(path, _)| path.starts_with("templates/")) {
+    // Its templates and the blocks that it was made of are pinned with it.
+    files.remove(workspace::BLOCKS);
+    for (path, text) in kept.files.iter().filter(|(path, _)| path.starts_with("templates/") || *path == workspace::BLOCKS) {
         files.insert(path.clone(), text.clone());
     }
     let mut faults = Faults::default();

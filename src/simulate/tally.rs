@@ -57,11 +57,12 @@ impl Tally {
     }
 
     fn count(&mut self, fact: &Fact, report: &mut Report) {
-        let day = fact.at.date(report.zone);
+        // The day is worked out only where it is needed: most facts move nothing.
+        let day = |report: &Report| fact.at.date(report.zone);
         match fact.what {
             What::Event => {
                 if let (Some(sign), Some(amount)) = (money_sign(&fact.about), fact.amount) {
-                    report.day(day).purchased += sign * amount;
+                    report.day(day(report)).purchased += sign * amount;
                 }
             }
             What::BonusExpired => report.points_expired += fact.amount.unwrap_or(0),
@@ -71,7 +72,7 @@ impl Tally {
         let figures = report.funnel(&run.funnel);
         let moved = figures.take(fact, run);
         if moved != Moved::default() {
-            self.spread(&moved, run, day, report);
+            self.spread(&moved, run, day(report), report);
         }
         if OUTWARD.contains(&fact.what) {
             let hers = self.outcomes.entry(run.funnel.clone()).or_default();
