@@ -72,7 +72,7 @@ impl Step for BothStep {
     fn advance(&self, cx: &StepCx<'_>) -> Flow {
         match id(&self.to, cx) {
             Ok(to) => Flow::Both { own: self.own.clone(), others: self.others.clone(), to, within: self.within },
-            Err(flow) => flow,
+            Err(flow) => *flow,
         }
     }
 

@@ -53,7 +53,7 @@ impl Step for EmitStep {
         }
         let to = match self.to.as_ref().map(|to| id(to, cx)).transpose() {
             Ok(to) => to,
-            Err(flow) => return flow,
+            Err(flow) => return *flow,
         };
         Flow::Emit { name: self.name.clone(), properties, to }
     }

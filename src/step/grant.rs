@@ -138,11 +138,11 @@ pub(super) fn other(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut
 }
 
 /// The id of another customer now.
-pub(super) fn id(expr: &Expr, cx: &StepCx<'_>) -> Result<String, Flow> {
+pub(super) fn id(expr: &Expr, cx: &StepCx<'_>) -> Result<String, Box<Flow>> {
     match expr.eval(cx.scope).0 {
         Ok(Value::Text(id)) => Ok(id),
-        Ok(value) => Err(Flow::Impossible { why: format!("to: {value} is no customer's id") }),
-        Err(what) => Err(Flow::Missing { what }),
+        Ok(value) => Err(Box::new(Flow::Impossible { why: format!("to: {value} is no customer's id") })),
+        Err(what) => Err(Box::new(Flow::Missing { what })),
     }
 }
 
@@ -180,7 +180,7 @@ impl Step for GrantStep {
         match self.to.as_ref().map(|to| id(to, cx)) {
             None => Flow::Grant { plan: self.plan.clone(), to: None },
             Some(Ok(to)) => Flow::Grant { plan: self.plan.clone(), to: Some(to) },
-            Some(Err(flow)) => flow,
+            Some(Err(flow)) => *flow,
         }
     }
 

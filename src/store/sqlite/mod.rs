@@ -212,7 +212,7 @@ impl SqliteStore {
             }
             let ahead = signal.next.load(Ordering::Acquire).saturating_sub(self.thread.shared.now().0);
             // While nothing is handed out there is nothing to wake up for, and nobody tells when that is over.
-            let ahead = if self.clock_jump().is_some() { WAIT_MS_MAX as i64 } else { ahead };
+            let ahead = if self.clock_jump().is_some() { WAIT_MS_MAX } else { ahead };
             if ahead <= 0 {
                 return;
             }

@@ -90,7 +90,7 @@ fn points_that_are_refunded_before_they_are_booked_are_refused_when_they_come() 
     let effect = first.effects[0].clone();
     let refund = input("refund order_id=A amount=20", back);
     let second = turn(&stage.definitions, "ada", Some(first.customer), player.account.clone(), refund, back);
-    assert_eq!(second.withdrawn, [effect.id.clone()]);
+    assert_eq!(second.withdrawn, std::slice::from_ref(&effect.id));
     let account = second.account.expect("what is not booked yet is refused in the account");
     // It had begun all the same.
     let (account, outcome) =

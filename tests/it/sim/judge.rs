@@ -18,7 +18,7 @@ mod outward;
 #[derive(Clone, Debug)]
 pub enum Expected {
     /// This very input.
-    Input(InputBody),
+    Input(Box<InputBody>),
     /// The effect is to be decided anew.
     Anew(String),
     /// What may have happened is unknown for good.
@@ -28,7 +28,7 @@ pub enum Expected {
 impl Expected {
     fn is(&self, body: &InputBody) -> bool {
         match (self, body) {
-            (Expected::Input(expected), body) => expected == body,
+            (Expected::Input(expected), body) => **expected == *body,
             (Expected::Anew(id), InputBody::Stale { effect, .. }) => effect == id,
             (Expected::Unknown(id), InputBody::Result { effect, outcome: Outcome::Unknown { .. } }) => effect == id,
             _ => false,
@@ -225,7 +225,7 @@ impl Judge {
 
     /// Whether one of these inputs of hers ends whoever consumes it.
     pub fn is_poison(&self, customer: &str, seqs: &[u64]) -> bool {
-        let deadly = |(_, expected): &(Time, Expected)| matches!(expected, Expected::Input(InputBody::Event(event)) if event.name == POISON);
+        let deadly = |(_, expected): &(Time, Expected)| matches!(expected, Expected::Input(body) if matches!(&**body, InputBody::Event(event) if event.name == POISON));
         self.hers.get(customer).is_some_and(|her| seqs.iter().any(|seq| her.open.get(seq).is_some_and(deadly)))
     }
 
@@ -301,7 +301,7 @@ impl Judge {
     pub fn settled(&mut self, now: Time, effect: &str, outcome: Outcome) {
         if let Some(shadow) = self.outbox.remove(effect) {
             let body = InputBody::Result { effect: effect.to_owned(), outcome };
-            self.hers.entry(shadow.effect.customer).or_default().unseen.push_back((now, Expected::Input(body)));
+            self.hers.entry(shadow.effect.customer).or_default().unseen.push_back((now, Expected::Input(Box::new(body))));
         }
     }
 

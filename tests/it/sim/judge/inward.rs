@@ -27,7 +27,7 @@ impl Judge {
             return;
         }
         her.known.insert(key, input.digest);
-        her.unseen.push_back((now, Expected::Input(input.body.clone())));
+        her.unseen.push_back((now, Expected::Input(Box::new(input.body.clone()))));
         match &input.body {
             InputBody::Profile(change) => {
                 let said = change.consent.iter().map(|consent| (consent.channel.clone(), consent.granted));
