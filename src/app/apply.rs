@@ -1,7 +1,7 @@
 //! Exchanging the workspace of a running engine: planned, applied, and followed by the processes beside it.
 //!
 //! The store has the truth: one step makes a workspace current, if the one that the plan was made against still is.
-//! This process then takes it; others see within [`FOLLOW`] that another one is current, and take it, too. Dying in
+//! This process then takes it; others see within `FOLLOW` that another one is current, and take it, too. Dying in
 //! between loses nothing: whoever starts takes what the store has, and looks at every customer that another version
 //! judged last.
 
