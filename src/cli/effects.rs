@@ -122,7 +122,7 @@ impl Effects {
             }
             What::Drop(Drop { one, why }) => {
                 one.post("drop", &json!({ "effect": one.effect, "why": why }))?;
-                term.say("dropped; its run goes on as after a refusal");
+                term.say("dropped; its run goes on as after a refusal, or is held if an earlier attempt may have had its effect: `autofunnel effects list`");
                 Ok(Status::Good)
             }
             What::Resolve(resolve) => resolve.run(term),

@@ -150,8 +150,8 @@ impl Engine {
         };
         self.patiently(|| self.store.pause(pause.clone())).await?;
         let mut facts = Vec::new();
+        tracing::error!(funnel = %effect.funnel, budget = %breach.sentence, "a budget is used up; the funnel is paused");
         if first {
-            tracing::error!(funnel = %effect.funnel, budget = %breach.sentence, "a budget is used up; the funnel is paused");
             facts.push(alert(effect, &breach.sentence, claim.now));
         }
         self.settle_with(live, claim, delivery, Some(Outcome::Refused { why }), facts).await

@@ -40,7 +40,7 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::Skipped => format!("Skipped{}", about_or_step(fact)),
         What::Held => format!("Held{}", about_or_step(fact)),
         What::Review => format!("Waits for review{}", about_or_step(fact)),
-        What::Released => format!("Released{}{}", about_or_step(fact), after(" by", &fact.why)),
+        What::Released => format!("Released{}", about_or_step(fact)),
         What::Shadowed => format!("Would have done{}{}", about_or_step(fact), channel(fact)),
         What::Capped => format!("Not sent because of a cap{}", about_or_step(fact)),
         What::Branched => format!("Took the branch{about}{step}"),

@@ -75,7 +75,11 @@ impl Turn<'_> {
 
     fn hold(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: String) {
         self.run_fact(index, funnel, What::Failed, step.id.clone(), why.clone());
-        self.customer.runs[index].unknown = Some(why);
+        let run = &mut self.customer.runs[index];
+        run.unknown = Some(why);
+        // Lists show it as it stands now.
+        let number = run.id;
+        self.runs.touched.insert(number);
     }
 
     fn accepted(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, effect: &str, data: Fields) {

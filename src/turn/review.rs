@@ -24,6 +24,8 @@ impl Turn<'_> {
         kind: &EffectKind,
         id: String,
     ) -> Next {
+        // What is undone meanwhile is not given any more.
+        self.note_gift(index, step, &id);
         let run = &mut self.customer.runs[index];
         let until = run.deadline;
         run.state = RunState::Review { id, until };
@@ -65,12 +67,13 @@ impl Turn<'_> {
         let Some(step) = funnel.steps.list.get(at) else { return };
         if release {
             self.customer.runs[index].released = true;
-            self.run_fact(index, &funnel, What::Released, "", by);
+            self.run_fact(index, &funnel, What::Released, "", format!("by {by}"));
             return;
         }
         let why = if why.is_empty() { format!("{by} said no") } else { format!("{by} said no: {why}") };
         self.result_of(index, step, "rejected", Fields::new());
         self.run_fact(index, &funnel, What::Skipped, step.id.clone(), why);
+        self.customer.runs[index].gifts.retain(|gift| gift.key != effect);
         self.go(index, step, NEXT);
     }
 }

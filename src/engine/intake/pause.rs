@@ -20,7 +20,10 @@ impl Intake {
         let why = why(&mut sent)?;
         let of = pausable(sent)?;
         self.there(&of).await?;
-        let pause = Pause { of, since: self.store.now(), by: by.to_owned(), why: why.unwrap_or_default() };
+        // Said again without a reason, the reason stays.
+        let known = self.store.pauses().await?.into_iter().find(|pause| pause.of == of);
+        let why = why.or(known.map(|pause| pause.why)).unwrap_or_default();
+        let pause = Pause { of, since: self.store.now(), by: by.to_owned(), why };
         self.store.pause(pause.clone()).await?;
         tracing::warn!(paused = pause.of.name(), by, why = pause.why, "paused; nothing of it leaves until it is resumed");
         Ok(pause)

@@ -240,6 +240,7 @@ fn a_persons_word_on_an_unknown_grant_lets_its_run_go_on() {
         let unknown = Outcome::Unknown { why: "the line went dead".to_owned() };
         let turned = desk.answer("2027-03-01 10:01", InputBody::Result { effect: effect.clone(), outcome: unknown });
         assert_eq!(turned.customer.runs[0].unknown.as_deref(), Some("unknown: the line went dead"));
+        assert!(turned.runs.touched.contains(&1), "lists show that it is held");
         let turned = desk.answer("2027-03-02 10:00", InputBody::Result { effect, outcome: word });
         assert_eq!(whats(&turned)[0], told);
         assert!(turned.customer.runs.iter().all(|run| run.unknown.is_none()));

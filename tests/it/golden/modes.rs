@@ -35,10 +35,10 @@ fn what_is_held_for_review_goes_when_it_is_released() {
     assert_snapshot!(her.story(), @"
     2027-03-01 10:00 entered sale#1 | go
     2027-03-01 10:00 review sale#1 email mail
-    2027-03-01 11:30 released sale#1 | a person
+    2027-03-01 11:30 released sale#1 | by a person
     2027-03-01 11:30 sent sale#1 email inline:mail
     2027-03-01 11:30 review sale#1 points
-    2027-03-03 09:00 released sale#1 | a person
+    2027-03-03 09:00 released sale#1 | by a person
     2027-03-03 09:00 granted sale#1 5 points | sale
     2027-03-03 09:00 sent sale#1 sms inline:now
     2027-03-03 09:00 finished sale#1
@@ -54,7 +54,7 @@ fn a_release_is_a_decision_of_its_own_time() {
     assert_snapshot!(her.story(), @"
     2027-03-01 20:30 entered sale#1 | go
     2027-03-01 20:30 review sale#1 email mail
-    2027-03-01 22:00 released sale#1 | a person
+    2027-03-01 22:00 released sale#1 | by a person
     2027-03-01 22:00 held sale#1 email inline:mail | quiet hours 21:00–08:00
     2027-03-02 08:00 sent sale#1 email inline:mail
     2027-03-02 08:00 review sale#1 points
@@ -66,7 +66,7 @@ fn a_release_is_a_decision_of_its_own_time() {
     2027-03-01 10:00 entered sale#1 | go
     2027-03-01 10:00 review sale#1 email mail
     2027-03-01 10:30 consent_withdrawn email | test
-    2027-03-01 11:00 released sale#1 | a person
+    2027-03-01 11:00 released sale#1 | by a person
     2027-03-01 11:00 skipped sale#1 email mail | consent for email was withdrawn 2027-03-01 10:30
     2027-03-01 11:00 review sale#1 points
     ");
@@ -134,4 +134,32 @@ steps:
     2027-03-02 10:00 capped trial#1 email inline:email_2 | cap: at most 1 email within 7 days
     2027-03-02 10:00 finished trial#1
     ");
+}
+
+#[test]
+fn what_is_undone_while_it_waits_is_not_given() {
+    let stage = Stage::new(
+        r#"
+--- gift.yaml
+funnel: Gift
+trigger: purchase
+key: event.order_id
+re_entry: always
+mode: hold_for_review
+steps:
+  - grant: 50 points
+    id: points
+    undo_on: { event: refund, where: event.order_id == run.key }
+"#,
+    );
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 10:00", "purchase order_id=a1 amount=20").at("2027-03-01 11:00", "refund order_id=a1 amount=20");
+    her.at("2027-03-01 12:00", "release points").until("2027-03-02");
+    assert_eq!(her.player.account.balance(), 0);
+    assert!(her.story().contains("exited gift#1 undo_on"), "{}", her.story());
+    // Of another order it is.
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 10:00", "purchase order_id=a1 amount=20").at("2027-03-01 11:00", "refund order_id=a2 amount=20");
+    her.at("2027-03-01 12:00", "release points").until("2027-03-02");
+    assert_eq!(her.player.account.balance(), 50, "{}", her.story());
 }
