@@ -124,6 +124,10 @@ impl Outside {
         state.judge.asked(self.worker, now, &effect.id, digest, acts, reply.is_doubtful());
         if let Some(seen) = state.judge.seen.get_mut(&effect.id) {
             seen.refused |= reply == Reply::No;
+            // A blocked programme has kept nothing of the request: a later version of the workspace may word it anew.
+            if reply == Reply::Blocked && seen.held.is_empty() {
+                seen.digest.clear();
+            }
         }
         reply
     }

@@ -136,9 +136,12 @@ fn ledger(judge: &Judge, id: &str, her: &Her, stage: &Stage, wrong: &mut Vec<Str
         .map(|fact| if fact.run.as_ref().is_some_and(|run| run.step == "points") { ORDER_POINTS } else { WELCOME_POINTS })
         .sum();
     let finished = count(&her.facts, What::Finished, "receipt");
-    let receipts = granted.iter().filter(|fact| fact.run.as_ref().is_some_and(|run| run.funnel == "receipt")).count();
-    if receipts < finished {
-        wrong.push(format!("{finished} receipts are finished, {receipts} were granted points"));
+    // A run goes on while its grant is parked; that may come to nothing in the end.
+    let settled = her.facts.iter().filter(|fact| [What::Granted, What::Parked].contains(&fact.what));
+    let of_receipt = settled.filter_map(|fact| fact.run.as_ref()).filter(|run| run.funnel == "receipt");
+    let receipts: BTreeSet<u64> = of_receipt.map(|run| run.run).collect();
+    if receipts.len() < finished {
+        wrong.push(format!("{finished} receipts are finished, {} were granted points or parked them", receipts.len()));
     }
     if points != expected {
         wrong.push(format!("{points} points were granted, {expected} were due"));
@@ -180,7 +183,8 @@ fn timeline(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
         let held = judge.seen.get(effect).is_some_and(|seen| !seen.held.is_empty());
         let sent = if provider_of(planned) == "bank" { What::Granted } else { What::Sent };
         let (sent, failed) = (at_step(sent, planned.run, &planned.step), at_step(What::Failed, planned.run, &planned.step));
-        let later = her.facts.iter().any(|fact| fact.about == *effect);
+        // An answer that was in hand at three ends of its process is on the list of what was put aside.
+        let later = her.facts.iter().any(|fact| fact.about == *effect) || her.answers_aside.contains(effect);
         if held && sent.is_none() && failed.is_none() && !later {
             wrong.push(format!("{effect} took hold and her timeline does not say so"));
         }
