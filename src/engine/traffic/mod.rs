@@ -186,7 +186,7 @@ impl Traffic {
     pub fn unblocked(&self, provider: &str) {
         let mut lines = locked(&self.lines);
         if lines.get_mut(provider).and_then(|line| line.blocked.take()).is_some() {
-            tracing::info!(%provider, "the loyalty store books again; what is parked is released");
+            tracing::info!(%provider, "the loyalty store books again; what is parked is sent again, each when it is due");
         }
     }
 

@@ -143,6 +143,16 @@ fn ledger(judge: &Judge, id: &str, her: &Her, stage: &Stage, wrong: &mut Vec<Str
     if receipts.len() < finished {
         wrong.push(format!("{finished} receipts are finished, {} were granted points or parked them", receipts.len()));
     }
+    // What was parked has come to its end in one way or the other.
+    let told_of = |what: What, run: u64| {
+        her.facts.iter().any(|fact| fact.what == what && fact.run.as_ref().is_some_and(|of| of.run == run && of.step == "points"))
+    };
+    if let Some(run) = receipts
+        .iter()
+        .find(|run| told_of(What::Parked, **run) && !told_of(What::Granted, **run) && !told_of(What::Failed, **run))
+    {
+        wrong.push(format!("nobody knows what became of the points that run {run} has parked"));
+    }
     if points != expected {
         wrong.push(format!("{points} points were granted, {expected} were due"));
     }
