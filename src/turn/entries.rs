@@ -54,6 +54,7 @@ impl Turn<'_> {
     /// Lets in who may enter, in the order of priority and name.
     pub(super) fn entries(&mut self, pass: &Pass) {
         self.settle();
+        let began = self.runs.began.len();
         for fired in self.firings(pass) {
             let event = pass.event.as_ref().filter(|_| matches!(fired.funnel.trigger.interest(), Interest::Events(_)));
             let hops = match fired.funnel.trigger.interest() {
@@ -61,6 +62,10 @@ impl Turn<'_> {
                 _ => pass.depth,
             };
             self.enter(fired, event.cloned(), hops);
+        }
+        if self.runs.began.len() > began {
+            // A run that begins shuts out kept entries: now, and not when something else happens to come.
+            self.settle();
         }
     }
 
