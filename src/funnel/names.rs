@@ -230,6 +230,7 @@ fn customer(profile: &BTreeMap<String, Type>, settings: &Settings) -> Type {
     let membership = object([
         ("name", Type::Text),
         ("title", Type::Text),
+        ("benefits", Type::List(Box::new(Type::Text))),
         ("since", Type::Time),
         ("started", Type::Time),
         ("ends", Type::Time),
@@ -242,6 +243,7 @@ fn customer(profile: &BTreeMap<String, Type>, settings: &Settings) -> Type {
         ("id", Type::Text),
         ("created", Type::Time),
         ("tier", Type::Text),
+        ("benefits", Type::List(Box::new(Type::Text))),
         ("balance", Type::Number),
         ("pending", Type::Number),
         ("next_expiry", Type::Time),

@@ -15,6 +15,7 @@ mod loyalty;
 mod matrix;
 mod migrate;
 mod mirror;
+mod mutants;
 mod operations;
 mod optout;
 mod provider;
