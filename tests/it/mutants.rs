@@ -14,7 +14,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 mod make;
 
 /// Changes that no test of a funnel can see, with the reason: the funnel, and the change as [`make::of`] names it.
-const UNSEEN: &[(&str, &str, &str)] = &[];
+const UNSEEN: &[(&str, &str, &str)] = &[
+    ("birthday", "without `if: customer.balance >= 100`", POINTS),
+    ("points-ending", "without `if: customer.balance >= event.points`", POINTS),
+    ("club", "without `re_entry: never`", NEVER),
+    ("referral-friend", "without `re_entry: never`", NEVER),
+    ("welcome", "without `re_entry: never`", NEVER),
+    ("cart", "without `re_entry: always`", "this is what holds with a key; it is written for the reader"),
+    ("birthday", "without `reason: birthday`", NAME),
+    ("welcome", "without `reason: welcome`", NAME),
+    ("club-points", "20 → 21 in `up_to: 20 days`", "the points are there after two weeks, whatever the limit is"),
+    ("post-purchase", "without `value: event.amount`", "a test sees that a goal was reached, not what it is worth"),
+    ("referral", "without `properties: { by: { cel: customer.id } }`", "the other reads it, and a test is about one customer"),
+    (
+        "review",
+        "without `properties: { sku: { cel: event.sku }, rating: { cel: event.rating } }`",
+        "read by who listens, not here",
+    ),
+];
+const POINTS: &str = "no event of a test spends points";
+const NAME: &str = "without a reason it is the funnel's name, which is the same";
+const NEVER: &str = "this is what holds for an event where nothing is written; it is written for the reader";
 
 /// What came of a change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

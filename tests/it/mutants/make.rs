@@ -96,7 +96,10 @@ fn flipped(line: &str) -> Vec<(String, String)> {
         while let Some(found) = text[from..].find(&format!("{key}: ")) {
             let at = from + found;
             from = at + key.len() + 2;
-            let begins = text[..at].trim_end().is_empty() || text[..at].ends_with("- ") || text[..at].ends_with("{ ") || text[..at].ends_with(", ");
+            let begins = text[..at].trim_end().is_empty()
+                || text[..at].ends_with("- ")
+                || text[..at].ends_with("{ ")
+                || text[..at].ends_with(", ");
             let value = value(&text[from..]);
             if !begins || value.is_empty() || value.starts_with(['{', '>', '|']) {
                 continue;
