@@ -35,7 +35,7 @@ mod store;
 mod tests;
 
 pub use diff::{DiffLine, Sign};
-pub use read::read;
+pub use read::{DAYS_MAX, read};
 
 /// The customer that a test is about, where it names none.
 pub const CUSTOMER: &str = "customer";
