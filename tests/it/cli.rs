@@ -118,7 +118,7 @@ fn a_failed_test_shows_both_sides_and_the_reason() {
     let text = out(&test);
     for line in [
         "FAILED  welcome: who does not order gets an offer, in the morning",
-        "\n    2027-03-08 22:30 offered starter-set\n  - 2027-03-08 22:30 sent email invitation\n  + 2027-03-08 22:30 held email invitation\n",
+        "\n    2027-03-08 22:30 offered starter-set\n  - 2027-03-08 22:30 sent email invitation\n  + 2027-03-08 22:30 held email invitation: quiet hours 21:00–08:00\n",
         "quiet hours 21:00–08:00",
         "until = 2027-03-09T07:00:00Z",
         "2 tests, 1 failed",
@@ -200,8 +200,12 @@ impl Drop for Engine {
 
 impl Engine {
     pub fn start(folder: &TempDir) -> Engine {
+        Engine::serve(folder, "shop")
+    }
+
+    pub fn serve(folder: &TempDir, funnels: &str) -> Engine {
         let mut process = autofunnel(folder.path())
-            .args(["serve", "--funnels", "shop", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--funnels", funnels, "--listen", "127.0.0.1:0"])
             .env("AUTOFUNNEL_TOKEN", TOKEN)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -24,6 +24,7 @@ mod readme;
 mod rebuild;
 mod redis;
 mod redis_many;
+mod reference;
 mod sim;
 mod simulate;
 mod smtp;
