@@ -38,6 +38,16 @@ fn every_sample_funnel_can_be_drawn_and_has_a_dated_sample() {
 }
 
 #[test]
+fn every_message_of_the_samples_can_be_looked_at() {
+    for entry in std::fs::read_dir(samples().join("funnels/templates")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(name) = name.strip_suffix(".txt") else { continue };
+        let shown = good(samples(), &["preview", name]);
+        assert!(shown.len() > 80 && !shown.contains("{{") && !shown.contains("\n* b\n"), "{name}: {shown}");
+    }
+}
+
+#[test]
 fn a_timeline_is_that_of_a_made_up_customer_or_of_a_test() {
     let lines = good(samples(), &["render", "welcome", "--as", "timeline", "--at", "2028-02-28 09:00"]);
     assert!(lines.contains("2028-02-28 09:00  Granted 200 points"), "{lines}");
