@@ -42,7 +42,9 @@ pub async fn load(state: &WebState, id: &str) -> Result<Customer, Problem> {
 pub async fn get(call: Call) -> Answer {
     call.query(&[])?;
     let customer = load(&call.state, call.param("id")).await?;
-    Ok(json(StatusCode::OK, &shown(&customer)))
+    let mut shown = shown(&customer);
+    shown["zone"] = Json::from(customer.zone(call.state.intake.world().settings.zone).name());
+    Ok(json(StatusCode::OK, &shown))
 }
 
 fn shown(customer: &Customer) -> Json {
