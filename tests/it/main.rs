@@ -22,6 +22,7 @@ mod provider;
 mod proxy;
 mod readme;
 mod rebuild;
+mod recorded;
 mod redis;
 mod redis_many;
 mod reference;

@@ -44,7 +44,18 @@ pub async fn get(call: Call) -> Answer {
     let customer = load(&call.state, call.param("id")).await?;
     let mut shown = shown(&customer);
     shown["zone"] = Json::from(customer.zone(call.state.intake.world().settings.zone).name());
+    if is_unasked(&call.state, &customer) {
+        for name in ["balance", "pending", "tier"] {
+            shown["loyalty"][name] = Json::Null;
+        }
+    }
     Ok(json(StatusCode::OK, &shown))
+}
+
+/// Whether a remote store knows what she has, and has not been asked yet: nothing is then no 0.
+pub fn is_unasked(state: &WebState, customer: &Customer) -> bool {
+    let remote = state.intake.world().settings.loyalty_store.is_some();
+    remote && customer.loyalty.store.as_of.is_none()
 }
 
 fn shown(customer: &Customer) -> Json {
