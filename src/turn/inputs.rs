@@ -1,7 +1,7 @@
 //! What comes in: events into the history, profile, consent and membership into the document.
 
 use super::bounds::HISTORY_NAMES_MAX;
-use super::goals::short;
+use super::goals::{origin, short};
 use super::{HOPS_MAX, Pass, Turn};
 use crate::account::{self, Command, Reply};
 use crate::customer::history::Keep;
@@ -48,9 +48,15 @@ impl Turn<'_> {
             return;
         }
         let (about, seen) = (event.name.clone(), event.property("amount").cloned());
+        // One of the catalog: what a sender makes up is not counted by its name.
+        let known = |value: &&Value| value.as_text().is_some_and(|name| self.workspace.catalog.membership(name).is_some());
+        let membership = event.property("membership").filter(known).cloned();
         let fact = self.fact(What::Event, about, "");
         fact.amount = event.minor;
         fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
+        if let Some(membership) = membership {
+            fact.seen.push(("event.membership".to_owned(), membership));
+        }
         self.name_its_run(&mut event);
         if event.name.starts_with("membership_") {
             pass.profile = true;
@@ -87,10 +93,11 @@ impl Turn<'_> {
         let Some(run) = effect::run_of(effect).filter(|_| hers).and_then(|number| self.customer.run(number)) else { return };
         let step = effect.rsplit('/').nth(1).unwrap_or_default().to_owned();
         let variant = event.property("channel").and_then(Value::as_text).unwrap_or_default().to_owned();
+        let origin = self.definitions.funnel(&run.version).and_then(|funnel| origin(run, funnel, What::Event));
         let (funnel, version) = (run.funnel.clone(), short(&run.version));
         event.properties.entry("funnel".to_owned()).or_insert_with(|| Value::from(funnel.as_str()));
         if let Some(fact) = self.facts.last_mut() {
-            fact.run = Some(RunRef { funnel, version, run: run.id, step, variant });
+            fact.run = Some(RunRef { funnel, version, run: run.id, step, variant, origin });
         }
     }
 

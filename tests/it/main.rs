@@ -26,6 +26,7 @@ mod redis_many;
 mod sim;
 mod simulate;
 mod smtp;
+mod stats;
 mod tools;
 mod web;
 mod workers;
