@@ -35,7 +35,7 @@ pub struct Fact {
 /// Which run, and where in it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RunRef {
-    /// The funnel's name.
+    /// The funnel's name; empty when the run is over and its customer's document does not know it any more.
     pub funnel: String,
     /// Short hash of the funnel's version.
     pub version: String,

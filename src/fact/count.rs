@@ -233,6 +233,12 @@ impl Key {
         Key { day, what, table, names: joined }
     }
 
+    /// The same of a run whose funnel has been found.
+    pub fn found(&self, funnel: &str, version: &str) -> Key {
+        let [.., step, variant, reason] = self.names();
+        Key::new(self.day, self.what, self.table, [funnel, version, step, variant, reason])
+    }
+
     /// A segment's growth on a day.
     pub fn size(day: i32, segment: &str) -> Key {
         Key::new(day, SIZE, Table::Day, ["", "", "", "", segment])
@@ -254,10 +260,25 @@ impl Key {
 /// A count and an amount.
 pub type Sum = (i64, i64);
 
-/// What facts add: keys with counts and amounts, each key once.
+/// What facts of runs add whose funnel their customers' documents do not know any more: the run, and the key.
+pub fn count_lost(facts: &[Fact], terms: &Terms) -> Vec<(u64, Key)> {
+    let key = |fact: &Fact| {
+        let mut counting = Counting { terms, sums: Vec::new(), last: None };
+        counting.fact(fact);
+        counting.sums.into_iter().next().map(|(key, _)| key)
+    };
+    facts.iter().filter_map(|fact| Some((lost(fact)?, key(fact)?))).collect()
+}
+
+/// The run of a fact whose funnel is not known.
+fn lost(fact: &Fact) -> Option<u64> {
+    fact.run.as_ref().filter(|run| run.funnel.is_empty()).map(|run| run.run)
+}
+
+/// What facts add: keys with counts and amounts, each key once. Those of [`count_lost`] are not among them.
 pub fn count(facts: &[Fact], terms: &Terms) -> Vec<(Key, Sum)> {
     let mut counting = Counting { terms, sums: Vec::with_capacity(facts.len()), last: None };
-    for fact in facts {
+    for fact in facts.iter().filter(|fact| lost(fact).is_none()) {
         counting.fact(fact);
     }
     counting.sums

@@ -222,6 +222,10 @@ impl Core {
             .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![head, previous, num, at.0, facts.body])?;
         facts.sums.iter().for_each(|(key, sum)| self.batch.add(key, *sum));
+        for (run, key) in &facts.lost {
+            let (funnel, version) = self.funnel_of(num, *run)?.unwrap_or_default();
+            self.batch.add(&key.found(&funnel, &version), (1, 0));
+        }
         Ok(())
     }
 

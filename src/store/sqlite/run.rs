@@ -66,6 +66,18 @@ impl Core {
         Ok(())
     }
 
+    /// Funnel and short version of a run of a customer's, if its line is still kept.
+    pub fn funnel_of(&self, customer: i64, run: u64) -> Done<Option<(String, String)>> {
+        let found = self
+            .db
+            .prepare_cached(
+                "SELECT k.funnel, substr(k.version, 1, 8) FROM run r JOIN kind k ON k.num = r.kind WHERE r.place = ?1 AND r.run = ?2",
+            )?
+            .query_row([place(customer, run), run as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(found)
+    }
+
     fn write_run(&mut self, run: &RunRow, customer: i64) -> Done<()> {
         let kind = self.kind(&run.funnel, &run.version)?;
         let state = state_number(&run.state)?;

@@ -10,7 +10,7 @@ use super::change::Change;
 use crate::customer::codec::encode;
 use crate::event::address::Address;
 use crate::fact::Fact;
-use crate::fact::count::{Key, Sum, Terms, count};
+use crate::fact::count::{Key, Sum, Terms, count, count_lost};
 use crate::lang::time::Time;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub struct Facts {
     pub terms: Terms,
     /// What they add to the figures.
     pub sums: Vec<(Key, Sum)>,
+    /// What adds to the figures of runs whose funnels are to be found.
+    pub lost: Vec<(u64, Key)>,
 }
 
 impl Facts {
@@ -78,6 +80,7 @@ impl Facts {
             body: if facts.is_empty() { Vec::new() } else { encode(&facts) },
             count: i64::try_from(facts.len()).unwrap_or(i64::MAX),
             sums: count(facts, &terms),
+            lost: count_lost(facts, &terms),
             terms,
         }
     }
