@@ -36,6 +36,8 @@ pub struct Asked {
     pub to: String,
     /// Each day by itself; else the sums by day are added up and name no day.
     pub by_day: bool,
+    /// Who is under way where is asked too: that looks at every live run.
+    pub live: bool,
 }
 
 /// What is counted of some days, all as of one instant.
@@ -229,6 +231,7 @@ impl Question {
             from: self.from.to_string(),
             to: self.to.to_string(),
             by_day: days,
+            live: true,
         }
     }
 }

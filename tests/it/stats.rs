@@ -113,7 +113,8 @@ fn sums(counted: &Counted) -> Sums {
 }
 
 async fn counted(side: &(impl ReadSide + ?Sized)) -> Counted {
-    let asked = Asked { funnel: String::new(), from: "2000-01-01".to_owned(), to: "2100-01-01".to_owned(), by_day: true };
+    let asked =
+        Asked { funnel: String::new(), from: "2000-01-01".to_owned(), to: "2100-01-01".to_owned(), by_day: true, live: true };
     side.stats(asked).await.unwrap()
 }
 

@@ -315,7 +315,7 @@ fn messages(db: &Connection, customer: &str, before: Option<Time>, max: usize) -
 
 /// What is counted of some days.
 fn stats(db: &Connection, asked: &Asked) -> Rows<Counted> {
-    let Asked { funnel, from, to, by_day } = asked;
+    let Asked { funnel, from, to, by_day, live } = asked;
     let mut known: Vec<String> = db
         .prepare_cached("SELECT funnel FROM kind UNION SELECT funnel FROM definition_funnel ORDER BY funnel")?
         .query_map([], |row| row.get(0))?
@@ -330,7 +330,7 @@ fn stats(db: &Connection, asked: &Asked) -> Rows<Counted> {
         known,
         figures: figures_of(db, funnel, *by_day, from, to)?,
         cohorts: cohorts(db, funnel, from, to)?,
-        live: run::live_of(db, funnel)?,
+        live: if *live { run::live_of(db, funnel)? } else { Vec::new() },
         sizes: counts(db)?.segments,
         growth,
     })
