@@ -165,6 +165,10 @@ pub fn views(workspace: &Workspace) -> Vec<FunnelView> {
     let view = |funnel: &Arc<Funnel>| FunnelView {
         name: funnel.name.clone(),
         title: funnel.title.clone(),
+        events: match funnel.trigger.interest() {
+            Interest::Events(names) => names,
+            _ => Vec::new(),
+        },
         trigger: funnel.trigger.sentence(),
         steps: step_views(funnel),
     };

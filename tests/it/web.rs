@@ -52,6 +52,7 @@ fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        point_value: None,
         budgets: Vec::new(),
         services: BTreeMap::new(),
     }
@@ -92,6 +93,7 @@ impl Server {
         let view = FunnelView {
             name: "welcome".to_owned(),
             title: "Welcome".to_owned(),
+            events: Vec::new(),
             trigger: "an invitation".to_owned(),
             steps: vec![step],
         };
@@ -263,6 +265,7 @@ fn turned() -> Commit {
         run: 1,
         step: "email_1".to_owned(),
         variant: "email".to_owned(),
+        origin: None,
     };
     let fact = |what, about: &str, why: &str| Fact {
         at: NOW,

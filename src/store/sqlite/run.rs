@@ -9,10 +9,11 @@ use super::call::{Done, Fail};
 use super::figure::RUN_TALLY;
 use super::writer::Core;
 use crate::lang::time::Time;
+use crate::stats::Live;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// States and their numbers in the table.
-const STATES: [(&str, i64); 8] = [
+const STATES: [(&str, i64); 9] = [
     ("waiting", 0),
     ("held", 1),
     ("sending", 2),
@@ -21,6 +22,7 @@ const STATES: [(&str, i64); 8] = [
     ("stopped", 5),
     ("review", -1),
     ("unresolved", -2),
+    ("held_out", -3),
 ];
 /// From this number on a run is over.
 pub const FIRST_ENDED: i64 = 3;
@@ -63,6 +65,18 @@ impl Core {
             self.write_run(run, customer)?;
         }
         Ok(())
+    }
+
+    /// Funnel and short version of a run of a customer's, if its line is still kept.
+    pub fn funnel_of(&self, customer: i64, run: u64) -> Done<Option<(String, String)>> {
+        let found = self
+            .db
+            .prepare_cached(
+                "SELECT k.funnel, substr(k.version, 1, 8) FROM run r JOIN kind k ON k.num = r.kind WHERE r.place = ?1 AND r.run = ?2",
+            )?
+            .query_row([place(customer, run), run as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(found)
     }
 
     fn write_run(&mut self, run: &RunRow, customer: i64) -> Done<()> {
@@ -169,6 +183,17 @@ pub fn live_steps(db: &Connection) -> rusqlite::Result<Vec<LiveSteps>> {
     read.query_map([FIRST_ENDED], row)?.collect()
 }
 
+/// Live runs by funnel, short version and step, of one funnel or (empty) all; who is held out is not among them.
+pub fn live_of(db: &Connection, funnel: &str) -> rusqlite::Result<Vec<Live>> {
+    let of = if funnel.is_empty() { "?2 = ''" } else { "k.funnel = ?2" };
+    let mut read = db.prepare_cached(&format!(
+        "SELECT k.funnel, substr(k.version, 1, 8), r.step, count(*) FROM run r JOIN kind k ON k.num = r.kind
+         WHERE r.state < ?1 AND r.step <> '' AND {of} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    ))?;
+    let row = |row: &Row<'_>| Ok(Live { funnel: row.get(0)?, version: row.get(1)?, step: row.get(2)?, count: row.get(3)? });
+    read.query_map(params![FIRST_ENDED, funnel], row)?.collect()
+}
+
 /// Entry and place of a customer's runs that the filter lets through.
 fn of_customer(db: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<(i64, i64)>> {
     let num: Option<i64> = db
@@ -215,6 +240,7 @@ fn newest(db: &Connection, filter: &RunFilter, max: usize) -> rusqlite::Result<V
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::read::RUN_STATES;
     use super::*;
 
     #[test]
@@ -231,7 +257,8 @@ mod tests {
             assert_eq!(state_name(number), state);
         }
         // Fixed values: they stand in files. From three on a run is over.
-        assert_eq!(STATES.map(|(_, number)| number), [0, 1, 2, 3, 4, 5, -1, -2]);
+        assert_eq!(STATES.map(|(_, number)| number), [0, 1, 2, 3, 4, 5, -1, -2, -3]);
+        assert!(RUN_STATES.iter().all(|state| state_number(state).is_ok()) && RUN_STATES.len() == STATES.len());
         assert!(state_number("lost").is_err());
     }
 }

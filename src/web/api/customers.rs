@@ -44,7 +44,18 @@ pub async fn get(call: Call) -> Answer {
     let customer = load(&call.state, call.param("id")).await?;
     let mut shown = shown(&customer);
     shown["zone"] = Json::from(customer.zone(call.state.intake.world().settings.zone).name());
+    if is_unasked(&call.state, &customer) {
+        for name in ["balance", "pending", "tier"] {
+            shown["loyalty"][name] = Json::Null;
+        }
+    }
     Ok(json(StatusCode::OK, &shown))
+}
+
+/// Whether a remote store knows what she has, and has not been asked yet: nothing is then no 0.
+pub fn is_unasked(state: &WebState, customer: &Customer) -> bool {
+    let remote = state.intake.world().settings.loyalty_store.is_some();
+    remote && customer.loyalty.store.as_of.is_none()
 }
 
 fn shown(customer: &Customer) -> Json {
@@ -124,7 +135,7 @@ fn fact(state: &WebState, row: &TimelineRow) -> Json {
     let fact = &row.fact;
     let seen: Vec<Json> =
         fact.seen.iter().map(|(operand, value)| json!({ "operand": operand, "value": value.to_json() })).collect();
-    let run = fact.run.as_ref().map(
+    let run = fact.run.as_ref().filter(|run| !run.funnel.is_empty()).map(
         |run| json!({ "funnel": run.funnel, "version": run.version, "run": run.run, "step": run.step, "variant": run.variant }),
     );
     json!({

@@ -219,6 +219,7 @@ async fn a_timeline_says_what_happened_and_why() {
         run: 1,
         step: "email_2".to_owned(),
         variant: "email".to_owned(),
+        origin: None,
     };
     let fact = Fact {
         at: at("2027-03-01T20:30:00Z"),
@@ -252,6 +253,7 @@ async fn figures_and_funnels_are_counted() {
         what: what.to_owned(),
         count,
         amount: 0,
+        reason: String::new(),
     };
     {
         let mut rows = server.store.rows.lock().unwrap();
@@ -269,6 +271,25 @@ async fn figures_and_funnels_are_counted() {
     assert_eq!((stats["figures"].as_array().unwrap().len(), stats["figures"][0]["count"].as_i64()), (1, Some(4)));
     for bad in ["from=2027-02-30", "from=2027-03-02&to=2027-03-01", "from=2020-01-01&to=2027-01-01"] {
         assert_eq!(server.get(&format!("/v1/stats?{bad}"), read).await.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_misspelled_filter_is_no_empty_list() {
+    let server = Server::start().await;
+    let read = server.token(Scope::Read);
+    server.store.know("c1");
+    for good in ["runs", "runs?funnel=welcome&state=held_out&customer=c1", "review", "review?funnel=welcome"] {
+        assert_eq!(server.get(&format!("/v1/{good}"), read).await.status, 200, "{good}");
+    }
+    for (wrong, status, hint) in [
+        ("runs?funnel=welcom", 404, "did you mean `welcome`?"),
+        ("runs?state=wating", 400, "did you mean `waiting`?"),
+        ("runs?customer=c2", 404, "the page /customers finds her by name, e-mail or phone"),
+        ("review?funnel=welcom", 404, "did you mean `welcome`?"),
+    ] {
+        let got = server.get(&format!("/v1/{wrong}"), read).await;
+        assert_eq!((got.status, got.json()["hint"].as_str()), (status, Some(hint)), "{wrong}");
     }
 }
 

@@ -111,7 +111,7 @@ pub struct Told {
 }
 
 /// Day, funnel, version, step, variant, fact.
-pub type FigureKey = (String, String, String, String, String, String);
+pub type FigureKey = (String, [String; 6]);
 
 /// Everything.
 pub struct Truth {
@@ -405,5 +405,5 @@ impl Truth {
 
 /// Whether a run is still going.
 pub fn is_live(run: &RunRow) -> bool {
-    matches!(run.state.as_str(), "waiting" | "held" | "sending")
+    !matches!(run.state.as_str(), "finished" | "exited" | "stopped")
 }

@@ -3,7 +3,7 @@
 use super::super::bug::Bug;
 use super::{Out, Told, Truth};
 use autofunnel::fact::Fact;
-use autofunnel::lang::time::Time;
+use autofunnel::lang::time::{Time, Zone};
 use autofunnel::store::pause::Under;
 use autofunnel::store::{Commit, Committed};
 
@@ -29,7 +29,8 @@ impl Truth {
         let void = void || commit.consumed.iter().any(|seq| !self.inbox.contains_key(seq));
         let version = self.rows.get(&commit.customer).map_or(0, |row| row.record.version);
         let fits = version == commit.base || self.is(Bug::NoVersionCheck);
-        if commit.books && settled.is_some_and(|seq| self.pauses.hold(Under::of(&self.outbox[&seq].effect))) {
+        let asks = commit.books && !self.is(Bug::NoPauseInTheCommit);
+        if asks && settled.is_some_and(|seq| self.pauses.hold(Under::of(&self.outbox[&seq].effect))) {
             return Committed::Paused;
         }
         if let Some(seq) = settled.filter(|_| fits || self.is(Bug::SettleOutsideCommit)) {
@@ -94,20 +95,21 @@ impl Truth {
         for run in commit.runs {
             self.runs.insert((commit.customer.clone(), run.run), run);
         }
-        self.tell(&commit.customer, commit.facts, now);
+        self.tell(&commit.customer, commit.facts, commit.terms.zone, now);
     }
 
-    fn tell(&mut self, customer: &str, mut facts: Vec<Fact>, written: Time) {
+    fn tell(&mut self, customer: &str, mut facts: Vec<Fact>, zone: Zone, written: Time) {
         if self.is(Bug::FactLost) && facts.len() > 5 {
             facts.pop();
         }
         for (index, fact) in (0..).zip(facts) {
             let run = fact.run.clone();
             let part = |pick: fn(&autofunnel::fact::RunRef) -> &String| run.as_ref().map(pick).cloned().unwrap_or_default();
-            let day = fact.at.date(chrono_tz::UTC).format("%Y-%m-%d").to_string();
+            let day = fact.at.date(zone).format("%Y-%m-%d").to_string();
             let what = fact.what.name().to_owned();
-            let key =
-                (day, part(|run| &run.funnel), part(|run| &run.version), part(|run| &run.step), part(|run| &run.variant), what);
+            let [funnel, version, step] = [part(|run| &run.funnel), part(|run| &run.version), part(|run| &run.step)];
+            let reason = autofunnel::fact::count::reason(&fact).to_owned();
+            let key = (day, [funnel, version, step, part(|run| &run.variant), what, reason]);
             let figure = self.figures.entry(key).or_default();
             *figure = (figure.0 + 1, figure.1 + fact.amount.unwrap_or(0));
             let seq = self.number();
