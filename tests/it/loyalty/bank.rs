@@ -31,12 +31,24 @@ pub enum Trouble {
     Silence,
     /// The effect, and its answer twice.
     Twice,
+    /// Something on the way says yes with a page of its own, without any effect.
+    Page,
+    /// The effect, and such a page instead of the answer.
+    PageAfter,
 }
 
 impl Trouble {
     /// Every kind.
-    pub const ALL: [Trouble; 6] =
-        [Trouble::Error, Trouble::ErrorAfter, Trouble::CutBefore, Trouble::CutAfter, Trouble::Silence, Trouble::Twice];
+    pub const ALL: [Trouble; 8] = [
+        Trouble::Error,
+        Trouble::ErrorAfter,
+        Trouble::CutBefore,
+        Trouble::CutAfter,
+        Trouble::Silence,
+        Trouble::Twice,
+        Trouble::Page,
+        Trouble::PageAfter,
+    ];
 }
 
 /// A booking in the ledger.
@@ -182,6 +194,7 @@ impl Desk {
             let trouble = self.trouble(&request);
             let answer = match trouble {
                 Some(Trouble::Error) => Some(Answer(500, "{}".to_owned())),
+                Some(Trouble::Page) => Some(page()),
                 Some(Trouble::CutBefore) => None,
                 _ => Some(self.act(&request)),
             };
@@ -194,6 +207,7 @@ impl Desk {
                     return;
                 }
                 (Some(Trouble::ErrorAfter), _) => text(&Answer(500, "{}".to_owned())),
+                (Some(Trouble::PageAfter), _) => text(&page()),
                 (Some(Trouble::Twice), Some(answer)) => text(&answer).repeat(2),
                 (_, Some(answer)) => text(&answer),
             };
@@ -262,6 +276,10 @@ impl Desk {
 fn key_of(request: &Request) -> String {
     let named = request.fields.get("idempotency-key").or(request.fields.get("x-key")).cloned();
     named.unwrap_or_else(|| request.path.last().cloned().unwrap_or_default())
+}
+
+fn page() -> Answer {
+    Answer(200, "<html>We are back in a moment.</html>".to_owned())
 }
 
 fn text(answer: &Answer) -> String {
