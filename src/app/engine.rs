@@ -140,9 +140,13 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     }
     if roles.worker || roles.report {
         let (scan, prune) = (engine.clone(), engine.clone());
-        let (scan_stop, prune_stop) = (stopped.clone(), stopped);
+        let (scan_stop, prune_stop) = (stopped.clone(), stopped.clone());
         background.push(tokio::spawn(async move { scan.scan(scan_stop).await }));
         background.push(tokio::spawn(async move { prune.prune(prune_stop).await }));
+    }
+    if roles.report {
+        let heeds = engine.clone();
+        background.push(tokio::spawn(async move { heeds.heed_complaints(stopped).await }));
     }
     Ok(Running { address, new_token, store, engine, stop, doors: doors_open, work, background })
 }

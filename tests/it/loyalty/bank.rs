@@ -80,6 +80,8 @@ struct Desk {
     blocked: AtomicBool,
     down: AtomicBool,
     slow_ms: AtomicU64,
+    /// The only kind of trouble that is made.
+    only: Mutex<Option<Trouble>>,
     closed: AtomicBool,
     bell: Arc<Bell>,
 }
@@ -130,6 +132,11 @@ impl Bank {
     /// It is out of service, or in service again.
     pub fn set_down(&self, down: bool) {
         self.desk.down.store(down, Ordering::Release);
+    }
+
+    /// Whatever is in trouble meets this from now on.
+    pub fn only(&self, trouble: Trouble) {
+        *self.desk.only.lock().unwrap() = Some(trouble);
     }
 
     /// It thinks so long before every answer.
@@ -226,7 +233,8 @@ impl Desk {
         if *tried > TROUBLE_PER_KEY_MAX || dice.below(100) >= self.percent.load(Ordering::Acquire) {
             return None;
         }
-        let trouble = Trouble::ALL[dice.below(Trouble::ALL.len() as u64) as usize];
+        let any = Trouble::ALL[dice.below(Trouble::ALL.len() as u64) as usize];
+        let trouble = self.only.lock().unwrap().unwrap_or(any);
         *self.made.lock().unwrap().entry(trouble).or_default() += 1;
         Some(trouble)
     }
