@@ -10,6 +10,7 @@
 //! complaints marketing that is complained about stops
 //! tell      words from one customer to another
 //! versions  what workers beside have begun under other definitions
+//! recorder  every turn in a file, for `simulate`
 //! ```
 
 use crate::channel::{Channel, Tools};
@@ -28,6 +29,7 @@ pub mod deliver;
 pub mod intake;
 pub mod link;
 pub mod record;
+pub mod recorder;
 mod tell;
 pub mod traffic;
 pub mod turner;
@@ -64,6 +66,8 @@ pub struct Engine {
     pub traffic: Arc<traffic::Traffic>,
     /// What of the budgets this process has taken and not used.
     pub budgets: Arc<budget::Budgets>,
+    /// Writes down every turn, where that is asked for.
+    pub recorder: Option<Arc<recorder::Recorder>>,
 }
 
 /// Counters of this process.

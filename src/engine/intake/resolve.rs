@@ -39,10 +39,9 @@ impl Intake {
         let doubt = match known {
             Known::Unknown(doubt) => doubt,
             _ => {
-                return Err(IntakeError::NoSuch(
-                    Refusal::new("no effect of that id of this customer waits for your word")
-                        .hint("GET /v1/effects lists those that do; one that was resolved is there no more"),
-                ));
+                return Err(IntakeError::NoSuch(Refusal::new("no effect of that id of this customer waits for your word").hint(
+                    "`autofunnel effects list` (GET /v1/effects) lists those that do; one that was resolved is there no more",
+                )));
             }
         };
         if matches!(says, Says::Again(_)) && doubt == Doubt::Lost {
@@ -123,7 +122,11 @@ pub fn is_held(run: &Run) -> bool {
 fn word(mut fields: Fields) -> Result<Word, Refusal> {
     let effect = match fields.remove("effect") {
         Some(Value::Text(effect)) if !effect.is_empty() => effect,
-        _ => return Err(Refusal::new("`effect` is the id of the effect, as GET /v1/effects lists it")),
+        _ => {
+            return Err(Refusal::new(
+                "`effect` is the id of the effect, as `autofunnel effects list` (GET /v1/effects) shows it",
+            ));
+        }
     };
     let why = match fields.remove("why") {
         None | Some(Value::Null) => "a person said so".to_owned(),

@@ -28,7 +28,7 @@ impl Intake {
         if !self.held_for_review(customer, &effect).await? {
             return Err(IntakeError::NoSuch(
                 Refusal::new("no step of this customer is held for review under that id")
-                    .hint("GET /v1/review lists those that are; one that was released or rejected is there no more"),
+                    .hint("`autofunnel review list` (GET /v1/review) lists those that are; one that was released or rejected is there no more"),
             ));
         }
         // The same word twice is one; another word about the same step is a conflict.
@@ -51,7 +51,7 @@ impl Intake {
         let (Some(address), Some(asked)) = (address, waits) else {
             return Err(IntakeError::NoSuch(
                 Refusal::new(format!("no reply of this customer by {channel} waits for a word"))
-                    .hint("GET /v1/review lists those that do"),
+                    .hint("`autofunnel review list` (GET /v1/review) lists those that do"),
             ));
         };
         let (channel, until, mut inputs) = (channel.to_owned(), self.store.now().max(asked.since), Vec::new());

@@ -126,8 +126,9 @@ pub async fn show(call: Call) -> Answer {
         // What cannot be read is complained of where it is worked on.
         let shown = codec::decode::<Customer>(&document).ok().and_then(|customer| kept(&customer, &effect));
         let missing = || {
-            Problem::new(StatusCode::NOT_FOUND, "no effect of this customer is on its way, parked or held under that id")
-                .hint("GET /v1/effects lists those that are; what became of others is on her timeline")
+            Problem::new(StatusCode::NOT_FOUND, "no effect of this customer is on its way, parked or held under that id").hint(
+                "`autofunnel effects list` (GET /v1/effects) lists those that are; what became of others is on her timeline",
+            )
         };
         return Ok(json(StatusCode::OK, &shown.ok_or_else(missing)?));
     };

@@ -1,6 +1,7 @@
 //! `/v1/review`: what is held for a person, and that person's word.
 
 use super::events::one;
+use super::funnels::sensible;
 use crate::customer::{Customer, Run, codec};
 use crate::engine::intake::review::{REPLY, held};
 use crate::event::address::{Stop, StopKind};
@@ -23,7 +24,11 @@ pub async fn list(call: Call) -> Answer {
     let limit = query.limit()?;
     let filter = RunFilter { state: STATE.to_owned(), funnel: query.text("funnel"), ..RunFilter::default() };
     let mut held = Vec::new();
-    for row in call.state.store.runs(filter, limit).await? {
+    let rows = call.state.store.runs(filter.clone(), limit).await?;
+    if rows.is_empty() {
+        sensible(&call.state, &filter).await?;
+    }
+    for row in rows {
         let document = call.state.store.record(row.customer.clone()).await?.map(|record| record.document).unwrap_or_default();
         // What cannot be read is complained of where it is worked on.
         let Ok(customer) = codec::decode::<Customer>(&document) else { continue };
@@ -95,7 +100,7 @@ async fn word(call: Call, release: bool) -> Answer {
     if accepted == Accepted::Conflict {
         let said = "somebody has said something about this step a moment ago, and that counts";
         return Err(Problem::new(StatusCode::CONFLICT, said)
-            .hint("GET /v1/review lists what still waits; her timeline says who said what"));
+            .hint("`autofunnel review list` (GET /v1/review) lists what still waits; her timeline says who said what"));
     }
     one(accepted)
 }
