@@ -134,6 +134,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
             .exchanging(exchange.clone())
             .calling(engine.traffic.clone());
         let (at, open) = open_doors(listen, state, stopped.clone()).await?;
+        engine.tools.client.never_calls(at);
         (address, doors_open) = (Some(at), Some(open));
     }
     let mut work = None;
