@@ -1,9 +1,9 @@
 //! `review`: steps that are held until a person has looked at them.
 
-use super::remote::{Api, Remote, encode, text};
+use super::remote::{Api, Remote, encode, rows, text};
 use super::term::{Term, Tone, plain};
 use super::{Done, Status};
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
@@ -134,10 +134,7 @@ impl Which {
 async fn listed(api: &Api, max: u32, funnel: Option<String>) -> anyhow::Result<Vec<Json>> {
     let query = [("limit", max.to_string()), ("funnel", funnel.unwrap_or_default())];
     let mut answer = api.get("/v1/review", &query).await?;
-    match answer.get_mut("held").map(Json::take) {
-        Some(Json::Array(rows)) => Ok(rows),
-        _ => Err(anyhow!("the engine's list cannot be understood; is it of the same version as this command?")),
-    }
+    rows(&mut answer, "held")
 }
 
 fn shown(row: &Json, term: &Term) -> String {
