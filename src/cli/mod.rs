@@ -27,6 +27,7 @@ mod pause;
 mod plan;
 mod preview;
 mod quarantine;
+mod reference;
 mod remote;
 mod render;
 mod report;
@@ -36,6 +37,7 @@ mod schema;
 mod send;
 mod serve;
 mod simulate;
+mod stats;
 mod term;
 mod test;
 mod timeline;
@@ -88,6 +90,7 @@ enum Command {
     Apply(apply::Apply),
     Preview(preview::Preview),
     Schema(schema::Schema),
+    Reference(reference::Reference),
     /// Run the engine until it is told to stop
     Serve(serve::ServeArgs),
     /// Show the sample workspace at work, with the engine's time running faster
@@ -98,6 +101,7 @@ enum Command {
     Timeline(timeline::Timeline),
     Explain(explain::Explain),
     Runs(runs::Runs),
+    Stats(stats::Stats),
     Inbox(inbox::Inbox),
     Effects(effects::Effects),
     Review(review::Review),
@@ -124,6 +128,7 @@ impl Command {
             Command::Apply(command) => command.run(term),
             Command::Preview(command) => command.run(term),
             Command::Schema(command) => command.run(term),
+            Command::Reference(command) => command.run(term),
             Command::Serve(args) => ended(serve::run(args, term.color)),
             Command::Demo(args) => ended(demo::run(args, term.color)),
             Command::Send(command) => command.run(term),
@@ -132,6 +137,7 @@ impl Command {
             Command::Timeline(command) => command.run(term),
             Command::Explain(command) => command.run(term),
             Command::Runs(command) => command.run(term),
+            Command::Stats(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
             Command::Effects(command) => command.run(term),
             Command::Review(command) => command.run(term),

@@ -6,6 +6,7 @@ use super::super::migrate::item::{Customer, Inbound, Outbound, PutAside, Seen, V
 use super::super::pause::Pause;
 use super::super::{StoreError, StoreResult, TokenRow};
 use super::aside::HER_WAKE;
+use super::figure::copy_terms;
 use super::run::{FIRST_ENDED, RUN_BITS};
 use super::schema::{self, Role, meta, set_meta};
 use super::{Options, follow, keep};
@@ -29,6 +30,7 @@ const READ_SIDE: &[(&str, &str)] = &[
     ("tombstone", "*"),
     ("fact", "*"),
     ("figure", "*"),
+    ("cohort", "*"),
     ("tally", "*"),
     ("kind", "*"),
     ("run", "*"),
@@ -66,6 +68,7 @@ impl Source {
         let path = path.canonicalize().map_err(missing)?;
         let lock = schema::lock(&path)?;
         let db = schema::open_store_beside(&path)?;
+        schema::refuse_old(&db, &path)?;
         let clean = meta(&db, "clean").map_err(|why| schema::cannot_open(&path, &why))? == Some(1);
         Ok(Source { db, path, clean, _lock: lock })
     }
@@ -324,6 +327,7 @@ impl Source {
         }
         let seq: i64 = db.query_row("SELECT value FROM source.meta WHERE name = 'seq'", [], |row| row.get(0))?;
         set_meta(db, "seq", seq)?;
+        copy_terms(&self.db, db)?;
         set_meta(db, follow::FOLLOWS, store)?;
         set_meta(db, "clean", 1)?;
         db.execute_batch("COMMIT")?;
@@ -355,7 +359,8 @@ fn weigh(db: &Connection, table: &str) -> rusqlite::Result<(u64, u64)> {
         "member" => "customer + length(segment)",
         "tombstone" => "digest % 1000003",
         "fact" => "seq + previous + customer + at % 1000003 + length(body)",
-        "figure" => "count + amount % 1000003 + length(what)",
+        "figure" => "count + amount % 1000003 + length(what) + length(reason)",
+        "cohort" => "count + amount % 1000003 + age + held + length(name) + length(what)",
         "tally" => "n + length(name)",
         "kind" => "num + length(funnel) + length(version)",
         "run" => "place % 1000003 + state + kind + entered % 1000003 + coalesce(until, 0) % 1000003",

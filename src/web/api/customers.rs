@@ -43,6 +43,7 @@ pub async fn get(call: Call) -> Answer {
     call.query(&[])?;
     let customer = load(&call.state, call.param("id")).await?;
     let mut shown = shown(&customer);
+    shown["zone"] = Json::from(customer.zone(call.state.intake.world().settings.zone).name());
     if is_unasked(&call.state, &customer) {
         for name in ["balance", "pending", "tier"] {
             shown["loyalty"][name] = Json::Null;
@@ -134,7 +135,7 @@ fn fact(state: &WebState, row: &TimelineRow) -> Json {
     let fact = &row.fact;
     let seen: Vec<Json> =
         fact.seen.iter().map(|(operand, value)| json!({ "operand": operand, "value": value.to_json() })).collect();
-    let run = fact.run.as_ref().map(
+    let run = fact.run.as_ref().filter(|run| !run.funnel.is_empty()).map(
         |run| json!({ "funnel": run.funnel, "version": run.version, "run": run.run, "step": run.step, "variant": run.variant }),
     );
     json!({
