@@ -3,8 +3,8 @@
 use super::Turn;
 use crate::event::address::{Address, Stop, StopKind};
 use crate::fact::What;
-use crate::lang::value::Value;
 use crate::lang::time::Time;
+use crate::lang::value::Value;
 
 impl Turn<'_> {
     /// Something was said about an address. What is not hers is forgotten: should it become hers, the index says

@@ -144,7 +144,9 @@ steps: [ { set: { name: { cel: event.source } } } ]
     // Exactly at the end of the half hour: what happens comes before what is due.
     her.at("2027-03-01 10:30", "set language=de").at("2027-03-01 10:30:00.001", "set language=it").until("2027-03-01 11:00");
     // Who comes in shuts out who waits, in the same instant.
-    her.at("2027-03-01 11:00", "signed_up source=fr").at("2027-03-01 11:10", "signed_up source=it id=again").until("2027-03-01 12:00");
+    her.at("2027-03-01 11:00", "signed_up source=fr")
+        .at("2027-03-01 11:10", "signed_up source=it id=again")
+        .until("2027-03-01 12:00");
     her.at("2027-03-01 12:00", "signed_up source=de").at("2027-03-01 12:31", "set language=de").until("2027-03-02");
     assert_snapshot!(her.story(), @"
     2027-03-01 10:00 settling hello#0 | only_if: customer.language is not known; judged again until 2027-03-01 10:30
