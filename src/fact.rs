@@ -5,6 +5,7 @@ use crate::lang::time::Time;
 use crate::lang::value::Value;
 use serde::{Deserialize, Serialize};
 
+pub mod count;
 pub mod sentence;
 
 /// One thing that happened to a customer, with its reason.
@@ -34,7 +35,7 @@ pub struct Fact {
 /// Which run, and where in it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RunRef {
-    /// The funnel's name.
+    /// The funnel's name; empty when the run is over and its customer's document does not know it any more.
     pub funnel: String,
     /// Short hash of the funnel's version.
     pub version: String,
@@ -46,6 +47,25 @@ pub struct RunRef {
     /// Channel of a message step, variant of a split, or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
+    /// How the run came about, where figures ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+}
+
+/// How a run came about, so that a fact of it is counted where it belongs without another fact being looked up.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Origin {
+    /// When she entered.
+    pub since: Time,
+    /// The variants that were drawn so far: step and variant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arms: Vec<(String, String)>,
+    /// The segments that she was in when she entered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<String>,
+    /// Of a goal: it was reached before. Of a variant: it was drawn before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 macro_rules! whats {

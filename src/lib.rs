@@ -48,7 +48,8 @@
 //! loyalty  a remote loyalty store, carried by a channel
 //! queue | channel | source   apalis backends, providers, webhooks        store | wire   truth, the HTTP client
 //! ─────────────────────────── everything below is pure: no async, I/O, clock, randomness ───────────────────
-//! trial    funnel tests   simulate  many customers   play     a customer on a virtual clock
+//! trial    funnel tests   simulate  many customers   stats    figures put together
+//! play     a customer on a virtual clock
 //! turn     the decision                           account  the ledger
 //! funnel   checked workspaces and their versions  step | trigger   one file per kind
 //! segment | watch                                 template | catalog
@@ -89,6 +90,7 @@ pub mod queue;
 pub mod segment;
 pub mod simulate;
 pub mod source;
+pub mod stats;
 pub mod step;
 pub mod store;
 pub mod template;

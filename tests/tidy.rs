@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["account"],
     &["turn"],
     &["play"],
-    &["trial", "simulate"],
+    &["trial", "simulate", "stats"],
     &["store"],
     &["wire"],
     &["queue", "channel", "source"],

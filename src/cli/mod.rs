@@ -37,6 +37,7 @@ mod schema;
 mod send;
 mod serve;
 mod simulate;
+mod stats;
 mod term;
 mod test;
 mod timeline;
@@ -100,6 +101,7 @@ enum Command {
     Timeline(timeline::Timeline),
     Explain(explain::Explain),
     Runs(runs::Runs),
+    Stats(stats::Stats),
     Inbox(inbox::Inbox),
     Effects(effects::Effects),
     Review(review::Review),
@@ -135,6 +137,7 @@ impl Command {
             Command::Timeline(command) => command.run(term),
             Command::Explain(command) => command.run(term),
             Command::Runs(command) => command.run(term),
+            Command::Stats(command) => command.run(term),
             Command::Inbox(command) => command.run(term),
             Command::Effects(command) => command.run(term),
             Command::Review(command) => command.run(term),

@@ -248,6 +248,9 @@ pub struct Run {
     /// Whether the goal was reached, and when.
     #[serde(default, skip_serializing_if = "is_default")]
     pub goal: Option<Time>,
+    /// The segments that she was in when she entered: by them what came of the run is counted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub segments: Vec<String>,
     /// For an ended run: until when its goal is watched.
     #[serde(default, skip_serializing_if = "is_default")]
     pub watch_until: Option<Time>,

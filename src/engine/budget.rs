@@ -188,6 +188,7 @@ fn alert(effect: &Effect, sentence: &str, at: Time) -> Fact {
         run: effect.run,
         step: String::new(),
         variant: String::new(),
+        origin: None,
     };
     Fact {
         at,

@@ -3,6 +3,7 @@
 use crate::account::Account;
 use crate::customer::{Customer, DOCUMENT_BYTES_MAX, Run, RunState, codec};
 use crate::event::address::StopKind;
+use crate::fact::count::Terms;
 use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::value::Value;
@@ -53,6 +54,7 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turn
         addresses_taken: turned.taken,
         addresses_left: turned.left,
         facts: turned.facts,
+        terms: terms(definitions),
         runs,
         began: turned.runs.began.iter().copied().collect(),
         moved: turned.runs.moved,
@@ -64,6 +66,12 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turn
         erase: turned.erase,
         customer: id,
     }
+}
+
+/// In which terms figures are counted: those of the workspace that is current.
+fn terms(definitions: &Definitions) -> Terms {
+    let settings = &definitions.current.settings;
+    Terms { zone: settings.zone, currency: Some(settings.currency), point: settings.point_value }
 }
 
 /// Encodes the document; one that is too large gives up single events for day sums until it fits.

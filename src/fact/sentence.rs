@@ -137,6 +137,7 @@ mod tests {
             run: 1,
             step: "email_1".to_owned(),
             variant: "email".to_owned(),
+            origin: None,
         };
         Fact { at: Time(0), what, about: about.to_owned(), run: Some(run), why: why.to_owned(), seen: Vec::new(), amount }
     }

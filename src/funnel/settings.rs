@@ -110,6 +110,8 @@ pub struct Settings {
     pub provider_variables: BTreeMap<String, Vec<Vec<String>>>,
     /// Sources as written; checked by the registry of sources.
     pub sources: BTreeMap<String, Node>,
+    /// What a point is worth in the currency, if that is said.
+    pub point_value: Option<Dec>,
     /// Budgets of rewards; all of them hold.
     pub budgets: Vec<Budget>,
     /// Services that steps call, as written; checked where channels are.

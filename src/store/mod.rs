@@ -15,6 +15,7 @@ use crate::event::InputBody;
 use crate::event::address::StopKind;
 use crate::event::address::{Address, Stop};
 use crate::fact::Fact;
+use crate::fact::count::Terms;
 use crate::lang::time::Time;
 use applied::{Applied, Applying};
 use futures_util::future::BoxFuture;
@@ -164,6 +165,8 @@ pub struct Commit {
     pub hand_over: bool,
     /// What happened, for the timeline and the figures.
     pub facts: Vec<Fact>,
+    /// In which terms the facts are counted.
+    pub terms: Terms,
     /// Runs that began, changed or ended, for the read side.
     pub runs: Vec<RunRow>,
     /// Numbers of those that began in this turn.

@@ -10,6 +10,9 @@ use crate::lang::time::Time;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use crate::fact::count::Figure;
+pub use crate::stats::{Asked, Counted};
+
 /// Most rows of one page of any list.
 pub const PAGE_ROWS_MAX: usize = 500;
 
@@ -58,27 +61,6 @@ pub struct TimelineRow {
     pub index: u32,
     /// The fact.
     pub fact: Fact,
-}
-
-/// A figure of one day (UTC).
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Figure {
-    /// Day, `2027-03-28`.
-    pub day: String,
-    /// Funnel, or empty for what belongs to none.
-    pub funnel: String,
-    /// Short hash of the version.
-    pub version: String,
-    /// Step, or empty.
-    pub step: String,
-    /// Channel or variant, or empty.
-    pub variant: String,
-    /// Name of the fact.
-    pub what: String,
-    /// How many.
-    pub count: i64,
-    /// Sum of the facts' amounts: points, or money in minor units.
-    pub amount: i64,
 }
 
 /// An effect in the outbox, for people.
@@ -191,6 +173,9 @@ pub trait ReadSide: Send + Sync {
 
     /// Figures of the days from `from` to `to`, both included (`2027-03-28`).
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>>;
+
+    /// What `stats` are made of.
+    fn stats(&self, asked: Asked) -> BoxFuture<'_, StoreResult<Counted>>;
 
     /// Kept messages, newest first, of one customer or (empty) all, before an instant.
     fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>>;

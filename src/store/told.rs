@@ -8,6 +8,7 @@ use super::read::KeptMessage;
 use super::{CustomerRow, RunRow};
 use crate::customer::codec::{CodecError, decode, encode};
 use crate::fact::Fact;
+use crate::fact::count::Terms;
 use crate::lang::time::Time;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -23,6 +24,9 @@ pub struct Told {
     /// What happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Fact>,
+    /// In which terms they are counted.
+    #[serde(default, skip_serializing_if = "Terms::is_default")]
+    pub terms: Terms,
     /// Runs that began, changed or ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<RunRow>,
@@ -112,6 +116,7 @@ mod tests {
             customer: "anna".to_owned(),
             at: Time(9),
             facts: vec![fact],
+            terms: "Europe/Berlin EUR 0.01".parse().unwrap(),
             runs: vec![run],
             index: Some(CustomerRow { id: "anna".to_owned(), ..CustomerRow::default() }),
             erased: true,

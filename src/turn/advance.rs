@@ -92,13 +92,15 @@ impl Turn<'_> {
             Flow::Next => self.go(index, step, NEXT),
             Flow::Goto { to, name, seen, variant } => {
                 let what = if variant { What::Variant } else { What::Branched };
+                let again = self.customer.runs[index].results.contains_key(&step.id);
+                if variant {
+                    self.result_of(index, step, "accepted", [("variant".to_owned(), Value::from(name.as_str()))].into());
+                }
                 let fact = self.run_fact(index, funnel, what, name.clone(), "");
                 fact.seen = seen;
-                if variant {
-                    if let Some(run) = &mut fact.run {
-                        run.variant = name.clone();
-                    }
-                    self.result_of(index, step, "accepted", [("variant".to_owned(), Value::Text(name))].into());
+                if let Some(run) = fact.run.as_mut().filter(|_| variant) {
+                    run.variant = name;
+                    run.origin.iter_mut().for_each(|origin| origin.again = again);
                 }
                 self.go(index, step, to);
             }

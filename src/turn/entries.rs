@@ -238,6 +238,7 @@ impl Turn<'_> {
             saga: None,
             results: BTreeMap::new(),
             goal: None,
+            segments: self.customer.segments.keys().cloned().collect(),
             watch_until: None,
             released: false,
             unknown: None,
@@ -374,6 +375,7 @@ impl Turn<'_> {
             run: 0,
             step: String::new(),
             variant: String::new(),
+            origin: None,
         };
         let fact = self.fact(what, "", why);
         fact.run = Some(reference);

@@ -5,15 +5,14 @@ use super::view::View;
 use super::{Pass, Turn};
 use crate::customer::{Run, RunState};
 use crate::event::Event;
-use crate::fact::{Fact, RunRef, What};
+use crate::fact::count::HOLDOUT;
+use crate::fact::{Fact, Origin, RunRef, What};
 use crate::funnel::Funnel;
 use crate::lang::value::Value;
+use crate::step::{StepAt, split};
 use crate::trigger::LATE_MS;
 use crate::watch::{Flip, Watch};
 use std::sync::Arc;
-
-/// What figures call those who are held out, as they call the variants of a split.
-pub const HOLDOUT: &str = "holdout";
 
 impl Turn<'_> {
     /// Counts goals of every run whose window is open at the event's time, ended runs included.
@@ -41,7 +40,12 @@ impl Turn<'_> {
             });
             let amount = minor.and_then(|worth| self.workspace.settings.currency.minor(worth).ok());
             let about = event.map_or_else(|| goal.watch.sentence(), |event| event.name.clone());
-            self.run_fact(index, &funnel, What::Goal, about, "").amount = amount;
+            let again = run.goal.is_some();
+            let fact = self.run_fact(index, &funnel, What::Goal, about, "");
+            fact.amount = amount;
+            if let Some(origin) = fact.run.as_mut().and_then(|run| run.origin.as_mut()) {
+                origin.again = again;
+            }
             let run = &mut self.customer.runs[index];
             run.goal = Some(at);
             if !goal.every {
@@ -174,11 +178,36 @@ impl Turn<'_> {
         let at = funnel.steps.list.get(run.at as usize).filter(|_| !run.ghost);
         let step = at.map(|step| step.id.clone()).unwrap_or_default();
         let variant = if run.ghost { HOLDOUT.to_owned() } else { String::new() };
-        let reference = RunRef { funnel: run.funnel.clone(), version: short(&run.version), run: run.id, step, variant };
+        let origin = origin(run, funnel, what);
+        let reference = RunRef { funnel: run.funnel.clone(), version: short(&run.version), run: run.id, step, variant, origin };
         let fact = self.fact(what, about, why);
         fact.run = Some(reference);
         fact
     }
+}
+
+/// How a run came about, for facts that are counted by it. Where that would say nothing, nothing is said.
+pub(super) fn origin(run: &Run, funnel: &Funnel, what: What) -> Option<Box<Origin>> {
+    let counted = match what {
+        What::Goal | What::Variant => true,
+        What::Entered | What::HeldOut => !run.segments.is_empty(),
+        What::Sent | What::Granted | What::Undone | What::Offered | What::Event => true,
+        _ => false,
+    };
+    if !counted {
+        return None;
+    }
+    let drawn = |step: &StepAt| {
+        let Some(Value::Map(result)) = run.results.get(&step.id) else { return None };
+        Some((step.id.clone(), result.get("variant")?.as_text()?.to_owned()))
+    };
+    let arms: Vec<(String, String)> =
+        funnel.steps.list.iter().filter(|step| step.kind == split::KIND.name).filter_map(drawn).collect();
+    let plain = arms.is_empty() && run.segments.is_empty();
+    if plain && !matches!(what, What::Goal | What::Variant) {
+        return None;
+    }
+    Some(Box::new(Origin { since: run.entered, arms, segments: run.segments.clone(), again: false }))
 }
 
 /// The first characters of a version's hash: enough to tell versions of one funnel apart.

@@ -1,7 +1,7 @@
 //! What comes in: events into the history, profile, consent and membership into the document.
 
 use super::bounds::HISTORY_NAMES_MAX;
-use super::goals::short;
+use super::goals::{origin, short};
 use super::{HOPS_MAX, Pass, Turn};
 use crate::account::{self, Command, Reply};
 use crate::customer::history::Keep;
@@ -54,6 +54,7 @@ impl Turn<'_> {
             return;
         }
         let (about, seen) = (event.name.clone(), event.property("amount").cloned());
+        let membership = self.membership_meant(&event);
         let fact = self.fact(What::Event, about, "");
         fact.amount = event.minor;
         fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
@@ -61,6 +62,9 @@ impl Turn<'_> {
         let text = event.property("text").and_then(Value::as_text).filter(|_| event.name == words::MESSAGE_REPLIED);
         let text = text.map(|text| Value::Text(text.chars().take(REPLY_CHARS_MAX).collect()));
         fact.seen.extend(text.map(|text| ("event.text".to_owned(), text)));
+        if let Some(membership) = membership {
+            fact.seen.push(("event.membership".to_owned(), membership));
+        }
         self.name_its_run(&mut event);
         self.count_complaint(&event);
         if event.name.starts_with("membership_") {
@@ -87,6 +91,17 @@ impl Turn<'_> {
         pass.event = Some(event);
     }
 
+    /// The membership that an event is about: one of the catalog, for what a sender makes up is not counted by its name.
+    fn membership_meant(&self, event: &Event) -> Option<Value> {
+        if !event.name.starts_with("membership_") {
+            return None;
+        }
+        let said = event.property("membership").and_then(Value::as_text);
+        let held = || self.customer.membership.as_ref().map(|membership| membership.name.as_str());
+        let name = said.or_else(held).filter(|name| self.workspace.catalog.membership(name).is_some())?;
+        Some(Value::from(name))
+    }
+
     /// What a provider reports of a message belongs to the run that sent it: its fact stands there, and the event
     /// says which funnel it was.
     fn name_its_run(&mut self, event: &mut Event) {
@@ -95,13 +110,22 @@ impl Turn<'_> {
             return;
         };
         let hers = effect::customer_of(effect) == Some(&self.customer.id);
-        let Some(run) = effect::run_of(effect).filter(|_| hers).and_then(|number| self.customer.run(number)) else { return };
+        let Some(number) = effect::run_of(effect).filter(|number| hers && *number != 0) else { return };
         let step = effect.rsplit('/').nth(1).unwrap_or_default().to_owned();
         let variant = event.property("channel").and_then(Value::as_text).unwrap_or_default().to_owned();
+        let Some(run) = self.customer.run(number) else {
+            // It is over and forgotten here; the read side may know which funnel it was.
+            if let Some(fact) = self.facts.last_mut() {
+                let (funnel, version) = (String::new(), String::new());
+                fact.run = Some(RunRef { funnel, version, run: number, step, variant, origin: None });
+            }
+            return;
+        };
+        let origin = self.definitions.funnel(&run.version).and_then(|funnel| origin(run, funnel, What::Event));
         let (funnel, version) = (run.funnel.clone(), short(&run.version));
         event.properties.entry("funnel".to_owned()).or_insert_with(|| Value::from(funnel.as_str()));
         if let Some(fact) = self.facts.last_mut() {
-            fact.run = Some(RunRef { funnel, version, run: run.id, step, variant });
+            fact.run = Some(RunRef { funnel, version, run: run.id, step, variant, origin });
         }
     }
 
@@ -112,8 +136,14 @@ impl Turn<'_> {
         }
         let channel = event.property("channel").and_then(Value::as_text).unwrap_or("email").to_owned();
         let of = self.facts.last().and_then(|fact| fact.run.clone());
-        let nobody =
-            || RunRef { funnel: String::new(), version: String::new(), run: 0, step: String::new(), variant: String::new() };
+        let nobody = || RunRef {
+            funnel: String::new(),
+            version: String::new(),
+            run: 0,
+            step: String::new(),
+            variant: String::new(),
+            origin: None,
+        };
         let run = RunRef { variant: channel.clone(), ..of.unwrap_or_else(nobody) };
         self.fact(What::Complained, channel, "").run = Some(run);
     }

@@ -6,7 +6,7 @@
 //! Of a customer with many parked grants the runs wait with theirs, so that their number stays bounded.
 
 use super::Turn;
-use super::goals::short;
+use super::goals::{origin, short};
 use crate::customer::store::{PARKED_MAX, Parked};
 use crate::effect::{Effect, EffectKind, Outcome};
 use crate::event::Event;
@@ -195,6 +195,9 @@ impl Turn<'_> {
 
     /// Adds a fact about a grant, whose run may be over.
     fn grant_fact(&mut self, grant: &Effect, what: What, about: String, why: String) -> &mut Fact {
+        let run = self.customer.runs.iter().find(|run| run.id == grant.run);
+        let funnel = self.definitions.funnel(&grant.version);
+        let origin = run.zip(funnel).and_then(|(run, funnel)| origin(run, funnel, what));
         let fact = self.fact(what, about, why);
         fact.amount = (what == What::Parked).then(|| points_of(grant));
         fact.run = Some(RunRef {
@@ -203,6 +206,7 @@ impl Turn<'_> {
             run: grant.run,
             step: grant.step.clone(),
             variant: String::new(),
+            origin,
         });
         fact
     }

@@ -245,7 +245,7 @@ impl Turn<'_> {
         let why = format!("{}, from a run of “{}”", asked.reason, asked.from);
         let fact = self.fact(what, about, why);
         fact.amount = points;
-        fact.run = Some(RunRef { funnel, version, run: 0, step: String::new(), variant: String::new() });
+        fact.run = Some(RunRef { funnel, version, run: 0, step: String::new(), variant: String::new(), origin: None });
         fact
     }
 }

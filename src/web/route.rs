@@ -232,9 +232,28 @@ pub static ROUTES: &[Route] = &[
         answers: &[(
             200,
             "Figures by day, funnel, step and kind of fact",
-            r#"{"from":"2027-03-01","to":"2027-03-30","figures":[{"day":"2027-03-01","funnel":"welcome","version":"4f2a","step":"email_1","variant":"email","what":"sent","count":12,"amount":0}]}"#,
+            r#"{"from":"2027-03-01","to":"2027-03-30","figures":[{"day":"2027-03-01","funnel":"welcome","version":"4f2a","step":"email_1","variant":"email","what":"sent","reason":"","count":12,"amount":0}]}"#,
         )],
         ..plain(Verb::Get, "/v1/stats", READ, "Read figures", |call| Box::pin(api::funnels::stats(call)))
+    },
+    Route {
+        query: &[
+            ("funnel", "Of this funnel; all of them and the shop when missing"),
+            ("from", "First day, 2027-03-01; 365 days up to the last one when missing"),
+            ("to", "Last day; today when missing"),
+            ("by", "day, version, step, variant, channel, segment or cohort"),
+            ("per", "Cohorts of a `week` or a `month`"),
+        ],
+        answers: &[
+            (
+                200,
+                "Statistics as tables; conversions and revenue are of those who entered in these days",
+                r#"{"funnel":"welcome","from":"2027-03-01","to":"2027-03-30","by":"channel","zone":"Europe/Berlin","currency":"EUR","tables":[{"name":"channels","title":"Messages by channel","columns":[{"name":"channel","kind":"text"},{"name":"sent","kind":"count"}],"rows":[{"channel":"email","sent":12}]}],"notes":[]}"#,
+            ),
+            (400, "Refused", ""),
+            (404, "There is no such funnel", ""),
+        ],
+        ..plain(Verb::Get, "/v1/stats/report", READ, "Read statistics", |call| Box::pin(api::stats::show(call)))
     },
     Route {
         query: &[("customer", "Only of this customer"), ("before", "Only before this instant"), LIMIT],

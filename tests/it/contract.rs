@@ -320,6 +320,7 @@ pub fn fact(what: What, at: i64, amount: Option<i64>) -> Fact {
         run: 1,
         step: "gift".to_owned(),
         variant: String::new(),
+        origin: None,
     };
     Fact { at: Time(at), what, about: "x".to_owned(), run: Some(run), why: "because".to_owned(), seen: vec![], amount }
 }

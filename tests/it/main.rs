@@ -30,6 +30,7 @@ mod reference;
 mod sim;
 mod simulate;
 mod smtp;
+mod stats;
 mod tools;
 mod web;
 mod workers;

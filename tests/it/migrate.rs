@@ -559,7 +559,7 @@ async fn a_newer_engines_store_is_refused_by_name() {
     }
     stand.ask(&["HSET", "af:{meta}:store", "shards", "64"]);
     assert!(stand.open_new().await.err().unwrap().to_string().contains("64 shards"));
-    for (name, number, known) in [("schema", 3, 2), ("format", 2, 1)] {
+    for (name, number, known) in [("schema", 4, 3), ("format", 2, 1)] {
         let change = |number: i64| {
             let db = rusqlite::Connection::open(stand.file()).unwrap();
             db.execute("UPDATE meta SET value = ?2 WHERE name = ?1", rusqlite::params![name, number]).unwrap();

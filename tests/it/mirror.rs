@@ -84,7 +84,16 @@ impl Streams {
             false => self.lines.insert(customer.clone(), index.clone()) != Some(index.clone()),
         };
         let (facts, runs) = (commit.facts.clone(), commit.runs.clone());
-        self.entry(&Told { customer, at, facts, runs, index: changed.then_some(index), erased: commit.erase, message: None })
+        self.entry(&Told {
+            customer,
+            at,
+            facts,
+            runs,
+            index: changed.then_some(index),
+            erased: commit.erase,
+            terms: commit.terms,
+            message: None,
+        })
     }
 }
 
@@ -93,8 +102,14 @@ fn place(ms: u64, seq: u64) -> Place {
 }
 
 fn fact(what: What, at: i64, step: &str, amount: Option<i64>) -> Fact {
-    let run =
-        RunRef { funnel: "welcome".to_owned(), version: "v1".to_owned(), run: 1, step: step.to_owned(), variant: String::new() };
+    let run = RunRef {
+        funnel: "welcome".to_owned(),
+        version: "v1".to_owned(),
+        run: 1,
+        step: step.to_owned(),
+        variant: String::new(),
+        origin: None,
+    };
     Fact { at: Time(at), what, about: "x".to_owned(), run: Some(run), why: "because".to_owned(), seen: vec![], amount }
 }
 

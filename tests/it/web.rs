@@ -52,6 +52,7 @@ fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        point_value: None,
         budgets: Vec::new(),
         services: BTreeMap::new(),
     }
@@ -264,6 +265,7 @@ fn turned() -> Commit {
         run: 1,
         step: "email_1".to_owned(),
         variant: "email".to_owned(),
+        origin: None,
     };
     let fact = |what, about: &str, why: &str| Fact {
         at: NOW,

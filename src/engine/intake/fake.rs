@@ -48,6 +48,7 @@ pub fn settings() -> Settings {
         providers: BTreeMap::new(),
         provider_variables: BTreeMap::new(),
         sources: BTreeMap::new(),
+        point_value: None,
         budgets: Vec::new(),
         services: BTreeMap::new(),
     }
@@ -106,6 +107,8 @@ pub struct Rows {
     pub customers: Vec<CustomerRow>,
     pub runs: Vec<RunRow>,
     pub figures: Vec<Figure>,
+    /// What is answered when statistics are asked for.
+    pub counted: Counted,
     pub messages: Vec<KeptMessage>,
     pub counts: Counts,
     pub quarantine: Vec<QuarantineRow>,
@@ -169,6 +172,7 @@ impl FakeStore {
             saga: None,
             results: Default::default(),
             goal: None,
+            segments: Vec::new(),
             watch_until: None,
         });
         let document = codec::encode(&customer);
@@ -231,6 +235,10 @@ impl ReadSide for FakeStore {
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
         self.read(|rows| rows.figures.iter().filter(|figure| from <= figure.day && figure.day <= to).cloned().collect())
+    }
+
+    fn stats(&self, _asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
+        self.read(|rows| rows.counted.clone())
     }
 
     fn messages(&self, customer: String, _before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {

@@ -154,6 +154,7 @@ impl Settings {
             providers,
             loyalty_store: None,
             sources: nodes(field("sources"), "sources", faults),
+            point_value,
             budgets: field("budgets").map(|node| budget::budgets(node, point_value, currency, faults)).unwrap_or_default(),
             services: services(field("services"), &known, faults),
         };

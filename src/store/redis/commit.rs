@@ -431,6 +431,7 @@ fn tell(commit: &mut Commit, line: bool, at: Time) -> Option<Told> {
         customer: commit.customer.clone(),
         at,
         facts: std::mem::take(&mut commit.facts),
+        terms: commit.terms,
         runs: std::mem::take(&mut commit.runs),
         index: new.then(|| std::mem::take(&mut commit.index)),
         erased: commit.erase,

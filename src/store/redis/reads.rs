@@ -2,8 +2,8 @@
 //! put aside is asked of Redis itself, a bounded number of rows per shard.
 
 use super::super::read::{
-    Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
-    Waiting,
+    Asked, Counted, Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter,
+    TimelineRow, Waiting,
 };
 use super::super::sqlite::Mirror;
 use super::super::{CustomerRow, Record, RunRow, StoreError, StoreResult};
@@ -250,6 +250,10 @@ impl ReadSide for RedisStore {
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
         Box::pin(async move { self.inner.side().await?.figures(from, to).await })
+    }
+
+    fn stats(&self, asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
+        Box::pin(async move { self.inner.side().await?.stats(asked).await })
     }
 
     fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {

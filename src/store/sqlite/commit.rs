@@ -51,6 +51,8 @@ pub struct Birth<'a> {
 
 impl Core {
     fn commit_turn(&mut self, turn: &Turn) -> Done<Committed> {
+        self.learn(&turn.facts.terms)?;
+        self.batch.at = self.batch.now;
         let mut row = self.standing(turn)?;
         if row.version != turn.base {
             return self.let_go(turn);
@@ -219,13 +221,10 @@ impl Core {
         self.db
             .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![head, previous, num, at.0, facts.body])?;
-        for (key, count, amount) in &facts.figures {
-            match self.batch.figures.get_mut(key) {
-                Some(sum) => *sum = (sum.0 + count, sum.1.saturating_add(*amount)),
-                None => {
-                    self.batch.figures.insert(key.clone(), (*count, *amount));
-                }
-            }
+        facts.sums.iter().for_each(|(key, sum)| self.batch.add(key, *sum));
+        for (run, key) in &facts.lost {
+            let (funnel, version) = self.funnel_of(num, *run)?.unwrap_or_default();
+            self.batch.add(&key.found(&funnel, &version), (1, 0));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::super::pause::Pause;
 use super::super::quantity::Taken;
 use super::super::{StoreError, StoreResult, TokenRow};
 use super::aside::HER_WAKE;
+use super::figure::copy_terms;
 use super::run::{FIRST_ENDED, RUN_BITS};
 use super::schema::{self, Role, meta, set_meta};
 use super::{Options, follow, keep};
@@ -30,6 +31,7 @@ const READ_SIDE: &[(&str, &str)] = &[
     ("tombstone", "*"),
     ("fact", "*"),
     ("figure", "*"),
+    ("cohort", "*"),
     ("tally", "*"),
     ("kind", "*"),
     ("run", "*"),
@@ -67,6 +69,7 @@ impl Source {
         let path = path.canonicalize().map_err(missing)?;
         let lock = schema::lock(&path)?;
         let db = schema::open_store_beside(&path)?;
+        schema::refuse_old(&db, &path)?;
         let clean = meta(&db, "clean").map_err(|why| schema::cannot_open(&path, &why))? == Some(1);
         Ok(Source { db, path, clean, _lock: lock })
     }
@@ -333,6 +336,7 @@ impl Source {
         }
         let seq: i64 = db.query_row("SELECT value FROM source.meta WHERE name = 'seq'", [], |row| row.get(0))?;
         set_meta(db, "seq", seq)?;
+        copy_terms(&self.db, db)?;
         set_meta(db, follow::FOLLOWS, store)?;
         set_meta(db, "clean", 1)?;
         db.execute_batch("COMMIT")?;
@@ -364,7 +368,8 @@ fn weigh(db: &Connection, table: &str) -> rusqlite::Result<(u64, u64)> {
         "member" => "customer + length(segment)",
         "tombstone" => "digest % 1000003",
         "fact" => "seq + previous + customer + at % 1000003 + length(body)",
-        "figure" => "count + amount % 1000003 + length(what)",
+        "figure" => "count + amount % 1000003 + length(what) + length(reason)",
+        "cohort" => "count + amount % 1000003 + age + held + length(name) + length(what)",
         "tally" => "n + length(name)",
         "kind" => "num + length(funnel) + length(version)",
         "run" => "place % 1000003 + state + kind + entered % 1000003 + coalesce(until, 0) % 1000003",

@@ -112,7 +112,7 @@ impl News {
             run::known(row)?;
         }
         Ok(News {
-            facts: Facts::new(&told.facts),
+            facts: Facts::new(&told.facts, told.terms),
             index: told.index.map(|line| (shown(&line), line)),
             customer: told.customer,
             at: told.at,
@@ -179,6 +179,8 @@ impl Core {
 
     /// Writes what an entry says.
     pub fn take_in(&mut self, news: &News) -> Done<()> {
+        self.learn(&news.facts.terms)?;
+        self.batch.at = news.at;
         if let Some(message) = &news.message {
             self.keep_message(message)?;
         }

@@ -1,17 +1,18 @@
 //! The read side's questions.
 
 use super::super::read::{
-    Counts, Figure, KeptMessage, LIST_MARK, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter,
-    TimelineRow, Waiting,
+    Asked, Counted, Counts, Figure, KeptMessage, LIST_MARK, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads,
+    RunFilter, TimelineRow, Waiting,
 };
 use super::super::{CustomerRow, Record, RunRow, StoreResult};
-use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY};
+use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY, cohorts, figures, figures_of, terms};
 use super::shape::key;
 use super::show::{customer_row, fold};
 use super::{Readers, SqliteStore, run};
 use crate::customer::codec::{CodecError, decode};
 use crate::effect::Effect;
 use crate::fact::Fact;
+use crate::fact::count::SIZE;
 use crate::lang::time::Time;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -82,6 +83,10 @@ impl<B: FileBacked + ?Sized> ReadSide for B {
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
         ask(self.readers(), move |db| figures(db, &from, &to))
+    }
+
+    fn stats(&self, asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
+        ask(self.readers(), move |db| stats(db, &asked))
     }
 
     fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {
@@ -299,26 +304,6 @@ fn walk_customers(db: &Connection, word: &str, after: &str, max: usize) -> Rows<
     Ok(Some(out))
 }
 
-fn figures(db: &Connection, from: &str, to: &str) -> Rows<Vec<Figure>> {
-    let mut read = db.prepare_cached(
-        "SELECT day, funnel, version, step, variant, what, count, amount FROM figure WHERE day >= ?1 AND day <= ?2
-         ORDER BY day, funnel, version, step, variant, what",
-    )?;
-    let rows = read.query_map([from, to], |row| {
-        Ok(Figure {
-            day: row.get(0)?,
-            funnel: row.get(1)?,
-            version: row.get(2)?,
-            step: row.get(3)?,
-            variant: row.get(4)?,
-            what: row.get(5)?,
-            count: row.get(6)?,
-            amount: row.get(7)?,
-        })
-    })?;
-    rows.collect()
-}
-
 fn messages(db: &Connection, customer: &str, before: Option<Time>, max: usize) -> Rows<Vec<KeptMessage>> {
     let before = before.map_or(i64::MAX, |time| time.0);
     let mut read = db.prepare_cached(match customer.is_empty() {
@@ -326,6 +311,29 @@ fn messages(db: &Connection, customer: &str, before: Option<Time>, max: usize) -
         false => "SELECT body FROM message WHERE at < ?1 AND customer = ?2 ORDER BY at DESC, num DESC LIMIT ?3",
     })?;
     read.query_map(params![before, customer, max as i64], |row| decoded(row, 0))?.collect()
+}
+
+/// What is counted of some days.
+fn stats(db: &Connection, asked: &Asked) -> Rows<Counted> {
+    let Asked { funnel, from, to, by_day, live } = asked;
+    let mut known: Vec<String> = db
+        .prepare_cached("SELECT funnel FROM kind UNION SELECT funnel FROM definition_funnel ORDER BY funnel")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Rows<_>>()?;
+    known.dedup();
+    let growth = db
+        .prepare_cached("SELECT day, reason, count FROM figure WHERE day >= ?1 AND what = ?2 ORDER BY day")?
+        .query_map([from.as_str(), SIZE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Rows<_>>()?;
+    Ok(Counted {
+        terms: terms(db)?,
+        known,
+        figures: figures_of(db, funnel, *by_day, from, to)?,
+        cohorts: cohorts(db, funnel, from, to)?,
+        live: if *live { run::live_of(db, funnel)? } else { Vec::new() },
+        sizes: counts(db)?.segments,
+        growth,
+    })
 }
 
 /// How many customers, live runs, members and inputs put aside the file knows.

@@ -41,6 +41,7 @@ use thread::Thread;
 mod address;
 mod aside;
 pub mod backup;
+mod beside;
 mod call;
 mod change;
 mod claim;
@@ -75,6 +76,7 @@ mod thread;
 mod writer;
 
 pub use address::crowded;
+pub use beside::Beside;
 pub use lists::FileBacked;
 pub use mirror::Mirror;
 pub use reader::Readers;

@@ -102,6 +102,7 @@ impl Core {
     }
 
     fn drop_all(&mut self, customers: &[String]) -> Done<u64> {
+        self.batch.at = self.batch.now;
         let mut gone = 0;
         for customer in customers {
             if let Some(row) = self.shown_row(customer)? {

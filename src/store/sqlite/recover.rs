@@ -5,7 +5,7 @@ use super::super::{QUARANTINE_AFTER, StoreError, StoreResult};
 use super::aside::HER_WAKE;
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
-use super::figure::{Figures, Kinds};
+use super::figure::{Figures, Kinds, terms};
 use super::memory::Memory;
 use super::prune::Walks;
 use super::schema::{Opened, meta};
@@ -51,6 +51,7 @@ pub fn recover(opened: Opened, shared: Arc<Shared>) -> StoreResult<Core> {
         memory: Memory::new(recent_bytes),
         batch: Batch::default(),
         figures: Figures::default(),
+        terms: Default::default(),
         kinds: Kinds::default(),
         walks: Walks::default(),
         next: 1,
@@ -70,6 +71,7 @@ impl Core {
         self.next = meta(&self.db, "seq")?
             .ok_or_else(|| Fail::Refused(StoreError::Fatal("the database has lost its counter; restore a backup".to_owned())))?;
         self.reserved = self.next;
+        self.terms = terms(&self.db)?;
         self.next_customer = self.db.query_row("SELECT coalesce(max(num), 0) + 1 FROM customer", [], |row| row.get(0))?;
         self.tombstones = self.db.prepare("SELECT 1 FROM tombstone LIMIT 1")?.exists([])?;
         let count = |sql: &str| -> Done<i64> { Ok(self.db.query_row(sql, [], |row| row.get(0))?) };

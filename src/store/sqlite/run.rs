@@ -9,6 +9,7 @@ use super::call::{Done, Fail};
 use super::figure::RUN_TALLY;
 use super::writer::Core;
 use crate::lang::time::Time;
+use crate::stats::Live;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// States and their numbers in the table.
@@ -64,6 +65,18 @@ impl Core {
             self.write_run(run, customer)?;
         }
         Ok(())
+    }
+
+    /// Funnel and short version of a run of a customer's, if its line is still kept.
+    pub fn funnel_of(&self, customer: i64, run: u64) -> Done<Option<(String, String)>> {
+        let found = self
+            .db
+            .prepare_cached(
+                "SELECT k.funnel, substr(k.version, 1, 8) FROM run r JOIN kind k ON k.num = r.kind WHERE r.place = ?1 AND r.run = ?2",
+            )?
+            .query_row([place(customer, run), run as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(found)
     }
 
     fn write_run(&mut self, run: &RunRow, customer: i64) -> Done<()> {
@@ -168,6 +181,17 @@ pub fn live_steps(db: &Connection) -> rusqlite::Result<Vec<LiveSteps>> {
         Ok(LiveSteps { funnel: row.get(0)?, version: row.get(1)?, step: row.get(2)?, count })
     };
     read.query_map([FIRST_ENDED], row)?.collect()
+}
+
+/// Live runs by funnel, short version and step, of one funnel or (empty) all; who is held out is not among them.
+pub fn live_of(db: &Connection, funnel: &str) -> rusqlite::Result<Vec<Live>> {
+    let of = if funnel.is_empty() { "?2 = ''" } else { "k.funnel = ?2" };
+    let mut read = db.prepare_cached(&format!(
+        "SELECT k.funnel, substr(k.version, 1, 8), r.step, count(*) FROM run r JOIN kind k ON k.num = r.kind
+         WHERE r.state < ?1 AND r.step <> '' AND {of} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    ))?;
+    let row = |row: &Row<'_>| Ok(Live { funnel: row.get(0)?, version: row.get(1)?, step: row.get(2)?, count: row.get(3)? });
+    read.query_map(params![FIRST_ENDED, funnel], row)?.collect()
 }
 
 /// Entry and place of a customer's runs that the filter lets through.

@@ -14,7 +14,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Version of the tables; raised by every change that an older engine cannot work with.
-pub const SCHEMA: i64 = 2;
+pub const SCHEMA: i64 = 3;
 
 /// Marks the file as ours (SQLite's `application_id`): `afun`.
 const APPLICATION_ID: i64 = 0x6166_756e;
@@ -72,8 +72,8 @@ CREATE TABLE fact (
   seq INTEGER PRIMARY KEY, previous INTEGER NOT NULL, customer INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE figure (
   num INTEGER PRIMARY KEY, day TEXT NOT NULL, funnel TEXT NOT NULL, version TEXT NOT NULL, step TEXT NOT NULL,
-  variant TEXT NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL, amount INTEGER NOT NULL);
-CREATE UNIQUE INDEX figure_key ON figure (day, funnel, version, step, variant, what);
+  variant TEXT NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL, amount INTEGER NOT NULL,
+  reason TEXT NOT NULL DEFAULT '');
 CREATE TABLE tally (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE kind (num INTEGER PRIMARY KEY, funnel TEXT NOT NULL, version TEXT NOT NULL, UNIQUE (funnel, version));
@@ -141,7 +141,11 @@ pub fn open_beside(path: &Path) -> StoreResult<PathBuf> {
     let db = open_reader(&real).map_err(|why| cannot_open(&real, &why))?;
     match tables(&db, &real)? {
         0 => Err(missing()),
-        _ => check(&db, &real, Role::Mirror).map(|()| real),
+        _ => {
+            check(&db, &real, Role::Mirror)?;
+            refuse_old(&db, &real)?;
+            Ok(real)
+        }
     }
 }
 
@@ -155,6 +159,17 @@ pub fn open_store_beside(path: &Path) -> StoreResult<Connection> {
     }
     check(&db, &real, Role::Store)?;
     Ok(db)
+}
+
+/// Refuses a file whose tables are those of an older engine: who only reads cannot bring them up to date.
+pub fn refuse_old(db: &Connection, path: &Path) -> StoreResult<()> {
+    match meta::<i64>(db, "schema").map_err(|why| cannot_open(path, &why))?.unwrap_or(0) {
+        SCHEMA.. => Ok(()),
+        _ => Err(StoreError::Fatal(format!(
+            "{} was written by an older engine; start this engine on it once (`autofunnel serve`), that brings its tables up to date",
+            path.display()
+        ))),
+    }
 }
 
 /// Opens a connection that can only read.
@@ -343,7 +358,12 @@ fn upgrade(db: &Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     db.execute_batch("BEGIN IMMEDIATE")?;
-    db.execute_batch(super::address::TABLES)?;
+    let from = meta::<i64>(db, "schema")?.unwrap_or(0);
+    if from < 2 {
+        db.execute_batch(super::address::TABLES)?;
+    }
+    db.execute_batch("ALTER TABLE figure ADD COLUMN reason TEXT NOT NULL DEFAULT ''; DROP INDEX figure_key")?;
+    db.execute_batch(super::figure::TABLES)?;
     set_meta(db, "schema", SCHEMA)?;
     db.execute_batch("COMMIT")
 }
@@ -353,6 +373,7 @@ fn create(db: &Connection, role: Role) -> rusqlite::Result<()> {
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
     db.execute_batch(TABLES)?;
     db.execute_batch(super::address::TABLES)?;
+    db.execute_batch(super::figure::TABLES)?;
     for (name, value) in [("schema", SCHEMA), ("format", i64::from(FORMAT)), ("clean", 0), ("seq", 1)] {
         set_meta(db, name, value)?;
     }

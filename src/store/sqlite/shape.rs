@@ -7,10 +7,10 @@ use super::super::digest;
 use super::super::pause::Under;
 use super::super::{Commit, CustomerRow, RunRow};
 use super::change::Change;
-use super::figure::{FigureKey, count};
 use crate::customer::codec::encode;
 use crate::event::address::Address;
 use crate::fact::Fact;
+use crate::fact::count::{Key, Sum, Terms, count, count_lost};
 use crate::lang::time::Time;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -65,17 +65,23 @@ pub struct Facts {
     pub body: Vec<u8>,
     /// How many.
     pub count: i64,
+    /// In which terms they are counted.
+    pub terms: Terms,
     /// What they add to the figures.
-    pub figures: Vec<(FigureKey, i64, i64)>,
+    pub sums: Vec<(Key, Sum)>,
+    /// What adds to the figures of runs whose funnels are to be found.
+    pub lost: Vec<(u64, Key)>,
 }
 
 impl Facts {
     /// Prepares facts.
-    pub fn new(facts: &[Fact]) -> Facts {
+    pub fn new(facts: &[Fact], terms: Terms) -> Facts {
         Facts {
             body: if facts.is_empty() { Vec::new() } else { encode(&facts) },
             count: i64::try_from(facts.len()).unwrap_or(i64::MAX),
-            figures: count(facts),
+            sums: count(facts, &terms),
+            lost: count_lost(facts, &terms),
+            terms,
         }
     }
 }
@@ -120,7 +126,7 @@ impl Turn {
             left: commit.addresses_left,
             withdrawn: commit.withdrawn,
             hand_over: commit.hand_over,
-            facts: Facts::new(&commit.facts),
+            facts: Facts::new(&commit.facts, commit.terms),
             runs: commit.runs,
             wake: commit.wake.map(|wake| wake.0),
             gate: commit.gate,
@@ -164,8 +170,10 @@ pub struct Batch {
     pub gone: HashSet<String>,
     /// What memory will learn.
     pub changes: Vec<Change>,
+    /// When what is being written happened.
+    pub at: Time,
     /// What it adds to the figures.
-    pub figures: HashMap<FigureKey, (i64, i64)>,
+    pub sums: HashMap<Key, Sum>,
     /// What it adds to the tallies.
     pub tallies: HashMap<String, i64>,
 }
@@ -179,8 +187,18 @@ impl Batch {
         self.aside.clear();
         self.gone.clear();
         self.changes.clear();
-        self.figures.clear();
+        self.sums.clear();
         self.tallies.clear();
+    }
+
+    /// Adds to a figure.
+    pub fn add(&mut self, key: &Key, (count, amount): Sum) {
+        match self.sums.get_mut(key) {
+            Some(sum) => *sum = (sum.0 + count, sum.1.saturating_add(amount)),
+            None => {
+                self.sums.insert(key.clone(), (count, amount));
+            }
+        }
     }
 
     /// Adds to a tally.

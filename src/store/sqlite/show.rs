@@ -1,10 +1,12 @@
 //! What lists and searches know of a customer: written when it changes, which is seldom.
 
 use super::super::CustomerRow;
+use super::super::read::LIST_MARK;
 use super::call::Done;
 use super::commit::segments_text;
 use super::figure::SEGMENT_TALLY;
 use super::writer::Core;
+use crate::fact::count::Key;
 use rusqlite::{OptionalExtension, params};
 
 /// Longest part of a word that is searched, in characters.
@@ -44,16 +46,25 @@ impl Core {
                 .db
                 .prepare_cached("DELETE FROM member WHERE segment = ?1 AND customer = ?2")?
                 .execute(params![segment, num])?;
-            self.batch.tally(format!("{SEGMENT_TALLY}{segment}"), -(gone as i64));
+            self.resize(segment, -(gone as i64));
         }
         for segment in new.segments.iter().filter(|name| !old.segments.contains(name)) {
             let came = self
                 .db
                 .prepare_cached("INSERT INTO member VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
                 .execute(params![segment, num])?;
-            self.batch.tally(format!("{SEGMENT_TALLY}{segment}"), came as i64);
+            self.resize(segment, came as i64);
         }
         Ok(())
+    }
+
+    /// A segment is larger by so many, now and from this day on.
+    fn resize(&mut self, segment: &str, by: i64) {
+        self.batch.tally(format!("{SEGMENT_TALLY}{segment}"), by);
+        if by != 0 && !segment.starts_with(LIST_MARK) {
+            let day = self.terms.day(self.batch.at);
+            self.batch.add(&Key::size(day, segment), (by, 0));
+        }
     }
 }
 

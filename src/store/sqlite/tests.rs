@@ -199,7 +199,7 @@ async fn the_settings_that_safety_rests_on_are_in_force() {
 #[tokio::test]
 async fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
     let place = Place::new();
-    let store = place.open(Options { file_bytes_max: Some(430 * 1024), ..options() }).unwrap();
+    let store = place.open(Options { file_bytes_max: Some(440 * 1024), ..options() }).unwrap();
     let mut kept = 0;
     let said = loop {
         let big = NewInput { source: "x".repeat(100), ..enrol(&format!("c{kept:04}"), &"y".repeat(3_000)) };
@@ -430,8 +430,16 @@ async fn a_file_of_the_engine_before_gets_what_was_added() {
     for table in ["address", "stop", "soft", "reference"] {
         place.change(&format!("DROP TABLE {table}"));
     }
+    place.change("DROP INDEX figure_key; DROP TABLE cohort; ALTER TABLE figure DROP COLUMN reason");
+    place.change("CREATE UNIQUE INDEX figure_key ON figure (day, funnel, version, step, variant, what)");
+    place.change("INSERT INTO figure VALUES (1, '2027-03-01', 'f', 'v', 's', 'email', 'sent', 3, 0)");
     place.change("UPDATE meta SET value = 1 WHERE name = 'schema'");
+    let look = schema::open_store_beside(&place.file()).unwrap();
+    assert!(schema::refuse_old(&look, &place.file()).unwrap_err().to_string().contains("older engine"));
+    drop(look);
     let store = place.open(options()).unwrap();
+    let figures = store.figures("2027-03-01".to_owned(), "2027-03-01".to_owned()).await.unwrap();
+    assert_eq!((figures[0].count, figures[0].reason.as_str()), (3, ""));
     let address = crate::event::address::Address::of("email", "a@x.org").unwrap();
     store.keep_reference(address.clone(), "anna/1/step/1".to_owned()).await.unwrap();
     assert_eq!(store.address(address).await.unwrap(), crate::store::AddressRow::default());

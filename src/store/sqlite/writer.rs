@@ -2,12 +2,13 @@
 
 use super::super::{StoreError, failpoint};
 use super::call::{Call, Done, Fail, Phase, Points, Task, closed, let_be};
-use super::figure::{Figures, Kinds};
+use super::figure::{Figures, Kinds, terms};
 use super::memory::Memory;
 use super::prune::Walks;
 use super::schema;
 use super::shape::Batch;
 use super::shared::Shared;
+use crate::fact::count::Terms;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Core {
     pub batch: Batch,
     /// Day figures by number.
     pub figures: Figures,
+    /// In which terms the file counts.
+    pub terms: Terms,
     /// Funnel versions by number.
     pub kinds: Kinds,
     /// How far pruning has walked.
@@ -224,6 +227,10 @@ impl Core {
         match schema::meta(&self.db, "seq") {
             Ok(Some(reserved)) => self.reserved = reserved,
             Ok(None) => verdict = (StoreError::Fatal("the store has lost its counter; restore a backup".to_owned()), false),
+            Err(why) => verdict = self::verdict(why.into()),
+        }
+        match terms(&self.db) {
+            Ok(terms) => self.terms = terms,
             Err(why) => verdict = self::verdict(why.into()),
         }
         if matches!(verdict.0, StoreError::Fatal(_)) {

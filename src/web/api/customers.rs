@@ -135,7 +135,7 @@ fn fact(state: &WebState, row: &TimelineRow) -> Json {
     let fact = &row.fact;
     let seen: Vec<Json> =
         fact.seen.iter().map(|(operand, value)| json!({ "operand": operand, "value": value.to_json() })).collect();
-    let run = fact.run.as_ref().map(
+    let run = fact.run.as_ref().filter(|run| !run.funnel.is_empty()).map(
         |run| json!({ "funnel": run.funnel, "version": run.version, "run": run.run, "step": run.step, "variant": run.variant }),
     );
     json!({

@@ -51,6 +51,8 @@ pub struct Recent {
 pub async fn recent(state: &WebState) -> Result<Recent, Problem> {
     let now = state.store.now();
     let from = now.plus_ms(-(FIGURE_DAYS - 1) * DAY_MS);
+    let zone = state.intake.world().settings.zone;
+    let day = |time: Time| time.date(zone).to_string();
     let figures = state.store.figures(day(from), day(now)).await?;
     let counts = state.store.counts().await?;
     let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
@@ -70,10 +72,6 @@ pub async fn recent(state: &WebState) -> Result<Recent, Problem> {
         quarantined: counts.quarantined,
         pauses: state.store.pauses().await?,
     })
-}
-
-fn day(time: Time) -> String {
-    time.date(chrono_tz::UTC).to_string()
 }
 
 /// Funnels with their figures.
@@ -158,8 +156,9 @@ pub async fn runs(call: Call) -> Answer {
 pub async fn stats(call: Call) -> Answer {
     let query = call.query(&["from", "to"])?;
     let now = call.state.store.now();
-    let to = asked_day(&query, "to", now)?;
-    let from = asked_day(&query, "from", now.plus_ms(-(FIGURE_DAYS - 1) * DAY_MS))?;
+    let zone = call.state.intake.world().settings.zone;
+    let to = asked_day(&query, "to", now.date(zone))?;
+    let from = asked_day(&query, "from", now.plus_ms(-(FIGURE_DAYS - 1) * DAY_MS).date(zone))?;
     if from > to || (to - from).num_days() >= FIGURE_DAYS_MAX {
         return Err(Refusal::new(format!("`from` must be a day before `to`, and at most {FIGURE_DAYS_MAX} days lie between"))
             .field("from")
@@ -170,9 +169,9 @@ pub async fn stats(call: Call) -> Answer {
     Ok(json(StatusCode::OK, &json!({ "from": from, "to": to, "figures": figures })))
 }
 
-fn asked_day(query: &Query, name: &str, default: Time) -> Result<chrono::NaiveDate, Problem> {
+fn asked_day(query: &Query, name: &str, default: chrono::NaiveDate) -> Result<chrono::NaiveDate, Problem> {
     match query.text(name).as_str() {
-        "" => Ok(default.date(chrono_tz::UTC)),
+        "" => Ok(default),
         text => {
             parse_date(text).ok_or_else(|| Refusal::new(format!("`{name}` must be a day like 2027-03-01")).field(name).into())
         }

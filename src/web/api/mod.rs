@@ -11,5 +11,6 @@ pub mod messages;
 pub mod pauses;
 pub mod quarantine;
 pub mod review;
+pub mod stats;
 pub mod tokens;
 pub mod workspace;

@@ -219,6 +219,7 @@ async fn a_timeline_says_what_happened_and_why() {
         run: 1,
         step: "email_2".to_owned(),
         variant: "email".to_owned(),
+        origin: None,
     };
     let fact = Fact {
         at: at("2027-03-01T20:30:00Z"),
@@ -252,6 +253,7 @@ async fn figures_and_funnels_are_counted() {
         what: what.to_owned(),
         count,
         amount: 0,
+        reason: String::new(),
     };
     {
         let mut rows = server.store.rows.lock().unwrap();

@@ -15,7 +15,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-const TOKEN: &str = "a-token-for-tests-only";
+/// The token of the engines of these tests.
+pub const TOKEN: &str = "a-token-for-tests-only";
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,6 +60,15 @@ pub async fn engine_with(files: &Files, store: Place) -> Running {
 }
 
 pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> u16 {
+    ask(running, method, path, body).await.0
+}
+
+/// Status and body of an answer.
+pub async fn get(running: &Running, path: &str) -> (u16, String) {
+    ask(running, Method::Get, path, "").await
+}
+
+async fn ask(running: &Running, method: Method, path: &str, body: &str) -> (u16, String) {
     let request = Request {
         method,
         url: format!("http://{}{path}", running.address.unwrap()),
@@ -70,7 +80,8 @@ pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> 
         timeout: PATIENCE,
         reach: Reach { http: true, private: true },
     };
-    Client::new().unwrap().send(request).await.unwrap().status
+    let answer = Client::new().unwrap().send(request).await.unwrap();
+    (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
 }
 
 pub async fn timeline(running: &Running, done: impl Fn(&[TimelineRow]) -> bool) -> Vec<TimelineRow> {

@@ -13,7 +13,8 @@ use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
-    Counts, Figure, KeptMessage, LiveSteps, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow, Waiting,
+    Asked, Counted, Counts, Figure, KeptMessage, LiveSteps, OutboxRow, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
+    Waiting,
 };
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, NewInput, Record, Retry, RunRow,
@@ -404,6 +405,10 @@ impl ReadSide for Faulty {
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
         here(self.store.figures(from, to))
+    }
+
+    fn stats(&self, asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
+        self.store.stats(asked)
     }
 
     fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {

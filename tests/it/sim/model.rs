@@ -9,8 +9,8 @@ use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{
-    Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter, TimelineRow,
-    Waiting,
+    Asked, Counted, Counts, Figure, KeptMessage, LiveSteps, OutboxRow, PAGE_ROWS_MAX, QuarantineRow, ReadSide, Reads, RunFilter,
+    TimelineRow, Waiting,
 };
 use autofunnel::store::{
     Accepted, AddressRow, Begin, Bundle, Claim, Commit, Committed, CustomerRow, Delivery, Fate, LINK_KEY_BYTES, NewInput, Record,
@@ -320,11 +320,15 @@ impl ReadSide for ModelStore {
         self.ask(|truth| {
             let days = truth.figures.iter().filter(|((day, ..), _)| (&from..=&to).contains(&day));
             let figure = |(key, sums): (&super::truth::FigureKey, &(i64, i64))| {
-                let (day, funnel, version, step, variant, what) = key.clone();
-                Figure { day, funnel, version, step, variant, what, count: sums.0, amount: sums.1 }
+                let (day, [funnel, version, step, variant, what, reason]) = key.clone();
+                Figure { day, funnel, version, step, variant, what, reason, count: sums.0, amount: sums.1 }
             };
             days.map(figure).collect()
         })
+    }
+
+    fn stats(&self, _asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
+        self.ask(|_| Counted::default())
     }
 
     fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {

@@ -111,7 +111,7 @@ pub struct Told {
 }
 
 /// Day, funnel, version, step, variant, fact.
-pub type FigureKey = (String, String, String, String, String, String);
+pub type FigureKey = (String, [String; 6]);
 
 /// Everything.
 pub struct Truth {

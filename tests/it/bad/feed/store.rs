@@ -70,6 +70,10 @@ impl ReadSide for Sink {
         never()
     }
 
+    fn stats(&self, _asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
+        never()
+    }
+
     fn messages(&self, _customer: String, _before: Option<Time>, _max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {
         never()
     }

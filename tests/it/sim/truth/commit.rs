@@ -3,7 +3,7 @@
 use super::super::bug::Bug;
 use super::{Out, Told, Truth};
 use autofunnel::fact::Fact;
-use autofunnel::lang::time::Time;
+use autofunnel::lang::time::{Time, Zone};
 use autofunnel::store::pause::Under;
 use autofunnel::store::{Commit, Committed};
 
@@ -95,20 +95,21 @@ impl Truth {
         for run in commit.runs {
             self.runs.insert((commit.customer.clone(), run.run), run);
         }
-        self.tell(&commit.customer, commit.facts, now);
+        self.tell(&commit.customer, commit.facts, commit.terms.zone, now);
     }
 
-    fn tell(&mut self, customer: &str, mut facts: Vec<Fact>, written: Time) {
+    fn tell(&mut self, customer: &str, mut facts: Vec<Fact>, zone: Zone, written: Time) {
         if self.is(Bug::FactLost) && facts.len() > 5 {
             facts.pop();
         }
         for (index, fact) in (0..).zip(facts) {
             let run = fact.run.clone();
             let part = |pick: fn(&autofunnel::fact::RunRef) -> &String| run.as_ref().map(pick).cloned().unwrap_or_default();
-            let day = fact.at.date(chrono_tz::UTC).format("%Y-%m-%d").to_string();
+            let day = fact.at.date(zone).format("%Y-%m-%d").to_string();
             let what = fact.what.name().to_owned();
-            let key =
-                (day, part(|run| &run.funnel), part(|run| &run.version), part(|run| &run.step), part(|run| &run.variant), what);
+            let [funnel, version, step] = [part(|run| &run.funnel), part(|run| &run.version), part(|run| &run.step)];
+            let reason = autofunnel::fact::count::reason(&fact).to_owned();
+            let key = (day, [funnel, version, step, part(|run| &run.variant), what, reason]);
             let figure = self.figures.entry(key).or_default();
             *figure = (figure.0 + 1, figure.1 + fact.amount.unwrap_or(0));
             let seq = self.number();
