@@ -2,8 +2,9 @@
 //! three in a thousand are the end of it (Gmail's and Yahoo's rules for senders of 2024). So the first share is told, and
 //! at the second one marketing stops until a person says that it may go on.
 //!
-//! The share is that of one day of the workspace's calendar, of the provider that carries the e-mails, which sends under one domain. It is read
-//! out of the day figures, by whoever has them: the one process of a file, the role `report` over Redis.
+//! The share is that of one day of the workspace's calendar and of the provider that carries the e-mails, which sends
+//! under one domain. It is read out of the day figures, by whoever has them: the one process of a file, the role `report`
+//! over Redis.
 
 use super::Engine;
 use crate::fact::What;
