@@ -1,9 +1,9 @@
 //! `review`: steps that are held until a person has looked at them.
 
-use super::remote::{Api, Remote, encode, text};
+use super::remote::{Api, Remote, encode, rows, text};
 use super::term::{Term, Tone, plain};
 use super::{Done, Status};
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
@@ -152,14 +152,11 @@ fn said(count: usize, before: usize, done: &str) -> String {
 async fn listed(api: &Api, max: u32, funnel: Option<String>) -> anyhow::Result<Vec<Json>> {
     let query = [("limit", max.to_string()), ("funnel", funnel.unwrap_or_default())];
     let mut answer = api.get("/v1/review", &query).await?;
-    match answer.get_mut("held").map(Json::take) {
-        Some(Json::Array(mut rows)) => {
-            // Engines of before have no such list.
-            rows.extend(answer.get_mut("replies").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default());
-            Ok(rows)
-        }
-        _ => Err(anyhow!("the engine's list cannot be understood; is it of the same version as this command?")),
-    }
+    // Engines of before have no such list.
+    let replies = answer.get_mut("replies").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default();
+    let mut all = rows(&mut answer, "held")?;
+    all.extend(replies);
+    Ok(all)
 }
 
 fn shown(row: &Json, term: &Term) -> String {

@@ -8,7 +8,6 @@
 
 use super::Engine;
 use crate::fact::What;
-use crate::lang::time::DAY_MS;
 use crate::queue;
 use crate::store::StoreError;
 use crate::store::pause::{Pausable, Pause};
@@ -93,7 +92,8 @@ impl Engine {
         }
         let provider = settings.channels.get(CHANNEL).map_or(INBOX, String::as_str).to_owned();
         // Once a day: when a person has let it go on, that counts.
-        let once = Quantity { name: format!("complaints {provider} {day}"), most: 1, until: Some(now.plus_ms(DAY_MS)) };
+        let until = now.next_midnight(settings.zone);
+        let once = Quantity { name: format!("complaints {provider} {day}"), most: 1, until: Some(until) };
         if self.store.take_quantity(once, 1, 1).await? == 0 {
             return Ok(());
         }

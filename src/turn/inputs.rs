@@ -58,13 +58,13 @@ impl Turn<'_> {
         let fact = self.fact(What::Event, about, "");
         fact.amount = event.minor;
         fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
+        if let Some(membership) = membership {
+            fact.seen.push(("event.membership".to_owned(), membership));
+        }
         // Whoever looks at it later has to read it.
         let text = event.property("text").and_then(Value::as_text).filter(|_| event.name == words::MESSAGE_REPLIED);
         let text = text.map(|text| Value::Text(text.chars().take(REPLY_CHARS_MAX).collect()));
         fact.seen.extend(text.map(|text| ("event.text".to_owned(), text)));
-        if let Some(membership) = membership {
-            fact.seen.push(("event.membership".to_owned(), membership));
-        }
         self.name_its_run(&mut event);
         self.count_complaint(&event);
         if event.name.starts_with("membership_") {
@@ -136,16 +136,8 @@ impl Turn<'_> {
         }
         let channel = event.property("channel").and_then(Value::as_text).unwrap_or("email").to_owned();
         let of = self.facts.last().and_then(|fact| fact.run.clone());
-        let nobody = || RunRef {
-            funnel: String::new(),
-            version: String::new(),
-            run: 0,
-            step: String::new(),
-            variant: String::new(),
-            origin: None,
-        };
-        let run = RunRef { variant: channel.clone(), ..of.unwrap_or_else(nobody) };
-        self.fact(What::Complained, channel, "").run = Some(run);
+        let run = of.map(|run| RunRef { variant: channel.clone(), ..run });
+        self.fact(What::Complained, channel, "").run = run;
     }
 
     /// Takes an event into the history at its own time. Of events that no definition names first, last and

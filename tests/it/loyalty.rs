@@ -225,6 +225,17 @@ async fn what_is_parked_is_released_once(home: &Home, bank: &Bank, files: &Files
         alerts += count(&rows, What::Alert);
     }
     assert_eq!(alerts, 1, "one alert, however many grants are parked");
+    // Of whom the store was never asked nothing is known, which is not 0.
+    let (status, _) = call(&running, Method::Put, "/v1/customers/nobody", r#"{"profile":{"name":"Nobody"}}"#).await;
+    assert_eq!(status, 202);
+    let started = Instant::now();
+    let shown = loop {
+        match call(&running, Method::Get, "/v1/customers/nobody", "").await {
+            (200, shown) => break shown,
+            other => assert!(started.elapsed() < PATIENCE, "{other:?}"),
+        }
+    };
+    assert!(shown.contains("\"balance\":null"), "{shown}");
     assert_eq!(document(&running, "c0").await.parked.len(), 1);
     let (_, listed) = call(&running, Method::Get, "/v1/effects", "").await;
     assert!(listed.contains("\"parked\""), "{listed}");
