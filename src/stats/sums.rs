@@ -49,7 +49,7 @@ pub fn points(figures: &[&Figure]) -> i64 {
 pub fn passed(figures: &[&Figure]) -> i64 {
     let all = figures.iter().copied();
     let done = sum(all.clone(), |figure| DONE.contains(&figure.what.as_str()) && !DETOURS.contains(&figure.reason.as_str())).0;
-    let out = sum(all.clone(), |figure| left_out(figure)).0;
+    let out = sum(all.clone(), left_out).0;
     let ended = sum(all, |figure| figure.what == "exited" && figure.reason == "cap").0;
     done + out - ended
 }
