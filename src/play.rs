@@ -14,9 +14,10 @@ use crate::funnel::Definitions;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 use crate::turn::{self, book};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use store::PlayedStore;
 
+mod record;
 pub mod store;
 
 /// Most wakes that one call of [`Player::run_until`] plays.
@@ -48,6 +49,10 @@ pub struct Player<'a> {
     pub store: PlayedStore,
     failures: Vec<(String, Failure)>,
     answers: BTreeMap<String, Answer>,
+    /// Effects whose answers a record has: nobody else answers them.
+    answered_by_record: HashSet<String>,
+    /// Those of them that are asked for here.
+    effects_asked: HashMap<String, Effect>,
 }
 
 /// What a service answers.
@@ -87,6 +92,8 @@ impl<'a> Player<'a> {
             store: PlayedStore::default(),
             failures: Vec::new(),
             answers: BTreeMap::new(),
+            answered_by_record: HashSet::new(),
+            effects_asked: HashMap::new(),
         }
     }
 
@@ -145,6 +152,10 @@ impl<'a> Player<'a> {
                 if is_errand(&effect.id) {
                     self.effects.push(effect);
                 }
+                continue;
+            }
+            if self.answered_by_record.contains(&effect.id) {
+                self.effects_asked.insert(effect.id.clone(), effect);
                 continue;
             }
             let outcome = self.answer(&effect);

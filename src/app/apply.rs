@@ -6,6 +6,7 @@
 //! judged last.
 
 use super::engine::definitions;
+use super::moved::moved;
 use super::workspace::{self, Checked};
 use crate::engine::intake::{Refusal, Shared, World};
 use crate::engine::link::Signer;
@@ -155,7 +156,7 @@ impl Exchange {
             [hash] if begins.len() >= PREFIX_CHARS_MIN => self.kept(hash).await,
             [] => Err(Unfit::NoSuch(
                 Refusal::new(format!("no workspace that was in force begins with `{begins}`"))
-                    .hint("GET /v1/workspace lists them"),
+                    .hint("`autofunnel apply --list` (GET /v1/workspace) lists them"),
             )),
             _ => Err(Unfit::NoSuch(
                 Refusal::new(format!("`{begins}` is not enough to tell which one is meant")).hint("write more of it"),
@@ -308,12 +309,16 @@ impl Workspaces for Exchange {
 
     fn plan(&self, workspace: Named) -> BoxFuture<'_, Result<Json, Unfit>> {
         Box::pin(async move {
-            let Planned { plan, refused, warnings, .. } = self.planned(workspace).await?;
+            let Planned { plan, refused, warnings, checked } = self.planned(workspace).await?;
+            let Some(next) = checked.workspace else { return Err(Unfit::Faults(Json::Null)) };
+            let store = &*self.engine.store;
+            let next = definitions(store, next).await.map_err(|why| Unfit::Refused(Refusal::new(why.to_string())))?;
+            let moved = moved(store, &next, &plan.changes).await?;
             let changes: Vec<Json> =
                 plan.changes.iter().map(|c| json!({ "kind": c.kind, "name": c.name, "how": c.how.name() })).collect();
             Ok(json!({
-                "base": plan.base, "hash": plan.hash, "changes": changes, "runs": runs(&plan), "refused": refused,
-                "warnings": warnings,
+                "base": plan.base, "hash": plan.hash, "changes": changes, "runs": runs(&plan), "moved": moved,
+                "refused": refused, "warnings": warnings,
             }))
         })
     }

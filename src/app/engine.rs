@@ -8,6 +8,7 @@ use crate::engine::clock::Clock;
 use crate::engine::deliver::Deliverer;
 use crate::engine::intake::Shared;
 use crate::engine::link::Signer;
+use crate::engine::recorder::Recorder;
 use crate::engine::turner::Turner;
 use crate::engine::{Engine, Live, Meter};
 use crate::funnel::{Definitions, Files};
@@ -20,6 +21,7 @@ use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -48,6 +50,8 @@ pub struct Start {
     pub token: Option<String>,
     /// Where the secrets of a workspace come from that is applied later.
     pub secrets: Arc<dyn Secrets>,
+    /// The folder in which every turn is recorded; `None`: none is.
+    pub record: Option<PathBuf>,
 }
 
 /// An engine that runs.
@@ -71,7 +75,7 @@ pub struct Running {
 /// # Errors
 /// When the workspace has faults, the store cannot be opened, or the address is taken.
 pub async fn start(start: Start) -> anyhow::Result<Running> {
-    let Start { checked, store: place, roles, listen, clock, doors, token, secrets } = start;
+    let Start { checked, store: place, roles, listen, clock, doors, token, secrets, record } = start;
     if checked.workspace.is_none() {
         bail!("the workspace has faults; `autofunnel check` shows them");
     }
@@ -106,6 +110,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         meter: Arc::new(Meter::default()),
         traffic: Arc::default(),
         budgets: Arc::default(),
+        recorder: record.map(recorder).transpose()?,
     };
     let new_token = administrator(&*store, token).await?;
     let (stop, stopped) = watch::channel(false);
@@ -145,6 +150,11 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         background.push(tokio::spawn(async move { prune.prune(prune_stop).await }));
     }
     Ok(Running { address, new_token, store, engine, stop, doors: doors_open, work, background })
+}
+
+fn recorder(folder: PathBuf) -> anyhow::Result<Arc<Recorder>> {
+    let shown = folder.display().to_string();
+    Ok(Arc::new(Recorder::start(folder).with_context(|| format!("cannot write a record into {shown}"))?))
 }
 
 /// Opens the doors: where they listen, and who serves there.
@@ -258,6 +268,9 @@ impl Running {
             task.abort();
         }
         self.engine.return_budgets(true).await;
+        if let Some(recorder) = &self.engine.recorder {
+            recorder.close();
+        }
         self.store.close().await;
     }
 

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod engine;
+pub mod moved;
 pub mod report;
 pub mod stats;
 pub mod store;

@@ -28,6 +28,8 @@ const FOLDERS: &[&str] = &["templates", "tests"];
 pub struct Checked {
     /// The workspace; `None` when there are errors.
     pub workspace: Option<Workspace>,
+    /// What could be made of one with errors, good only for looking further faults up.
+    pub partial: Option<Workspace>,
     /// Providers by name, the development inbox among them.
     pub channels: HashMap<String, Arc<dyn Channel>>,
     /// Sources of webhooks by name.
@@ -105,20 +107,19 @@ pub fn check(files: &Files, secrets: &dyn Secrets) -> Checked {
     for node in documents.nodes() {
         secrets::scan(node, &mut faults);
     }
-    let workspace = funnel::compile_read(files, documents, &mut faults);
-    let mut channels = HashMap::new();
+    let workspace = funnel::workspace::compile_partly(files, documents, &mut faults);
+    // What is wrong with these is told whatever else is.
+    let channels = make_channels(&workspace, secrets, &mut faults);
     let mut sources = BTreeMap::new();
-    if let Some(workspace) = &workspace {
-        channels = make_channels(workspace, secrets, &mut faults);
-        for (name, node) in &workspace.settings.sources {
-            if let Some(source) = Source::compile(name, node, secrets, &mut faults) {
-                sources.insert(name.clone(), Arc::new(source));
-            }
+    for (name, node) in &workspace.settings.sources {
+        if let Some(source) = Source::compile(name, node, secrets, &mut faults) {
+            sources.insert(name.clone(), Arc::new(source));
         }
     }
     let sound = !faults.has_errors();
     let (faults, dropped) = faults.into_sorted();
-    Checked { workspace: workspace.filter(|_| sound), channels, sources, faults, dropped, texts }
+    let (workspace, partial) = if sound { (Some(workspace), None) } else { (None, Some(workspace)) };
+    Checked { workspace, partial, channels, sources, faults, dropped, texts }
 }
 
 fn make_channels(workspace: &Workspace, secrets: &dyn Secrets, faults: &mut Faults) -> HashMap<String, Arc<dyn Channel>> {
@@ -164,6 +165,10 @@ pub fn views(workspace: &Workspace) -> Vec<FunnelView> {
     let view = |funnel: &Arc<Funnel>| FunnelView {
         name: funnel.name.clone(),
         title: funnel.title.clone(),
+        events: match funnel.trigger.interest() {
+            Interest::Events(names) => names,
+            _ => Vec::new(),
+        },
         trigger: funnel.trigger.sentence(),
         steps: step_views(funnel),
     };

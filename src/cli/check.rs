@@ -93,6 +93,10 @@ fn explain(code: &str, term: &Term) -> Done {
     let mut opened = Opened::of(files.clone());
     opened.read_tests();
     opened.checked.faults.retain(|fault| fault.code == entry.code);
-    term.print(&format!("\nfor example\n{}\n{}", gallery::shown(&files), opened.faults(Format::Human, term.color)))?;
+    let example = gallery::shown(&files, &gallery::usual());
+    term.print(&format!("\nfor example\n{example}\n{}", opened.faults(Format::Human, term.color)))?;
+    if let Some(mended) = entry.mended() {
+        term.print(&format!("\nmended\n{}", gallery::shown(&mended, &files)))?;
+    }
     Ok(Status::Good)
 }

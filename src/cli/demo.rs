@@ -74,6 +74,7 @@ pub async fn run(args: DemoArgs, color: bool) -> anyhow::Result<ExitCode> {
         clock: clock.clone(),
         doors: Options { open_pages: args.listen.ip().is_loopback(), ..Options::default() },
         token: Some(token.clone()),
+        record: None,
         secrets: Arc::new(secrets_folder(None)),
     })
     .await?;

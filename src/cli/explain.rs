@@ -50,6 +50,8 @@ struct Told {
     trigger: String,
     /// By the run's number, oldest first; 0 holds refusals to enter.
     runs: BTreeMap<u64, Vec<Json>>,
+    /// What it starts with, as far as it went into history only, oldest first.
+    past: Vec<Json>,
 }
 
 impl Explain {
@@ -90,10 +92,12 @@ fn tell(facts: Vec<Json>, funnels: &Json, wanted: Option<&str>) -> anyhow::Resul
     let known = funnels.get("funnels").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
     let trigger = |name: &str| known.iter().find(|funnel| text(funnel, "name") == name).map(|funnel| text(funnel, "trigger"));
     let mut out: BTreeMap<String, Told> = BTreeMap::new();
+    let past: Vec<Json> = facts.iter().rev().filter(|fact| text(fact, "what") == "history_only").cloned().collect();
     let told = |funnel: &str| Told {
         funnel: funnel.to_owned(),
         trigger: trigger(funnel).unwrap_or_default().to_owned(),
         runs: BTreeMap::new(),
+        past: past.iter().filter(|fact| starts(known, funnel, text(fact, "about"))).cloned().collect(),
     };
     for fact in facts.into_iter().rev() {
         let Some(run) = fact.get("run").filter(|run| !run.is_null()) else { continue };
@@ -116,11 +120,23 @@ fn tell(facts: Vec<Json>, funnels: &Json, wanted: Option<&str>) -> anyhow::Resul
     Ok(out.into_values().collect())
 }
 
+/// Whether a funnel begins with an event of that name.
+fn starts(funnels: &[Json], funnel: &str, event: &str) -> bool {
+    let funnel = funnels.iter().find(|known| text(known, "name") == funnel);
+    let events = funnel.and_then(|funnel| funnel.get("events")).and_then(Json::as_array);
+    events.is_some_and(|events| events.iter().any(|name| name == event))
+}
+
 fn shown(told: &Told, states: &BTreeMap<u64, Json>, zone: Zone, term: &Term) -> String {
     let waits = if told.trigger.is_empty() { String::new() } else { format!(" starts with {}", told.trigger) };
     let mut out = format!("\n{}{}\n", term.tone(Tone::Strong, &plain(&told.funnel)), plain(&waits));
-    if told.runs.is_empty() {
-        out.push_str("  nothing is on record: what it starts with has not happened to her\n");
+    match (told.runs.is_empty(), told.past.is_empty()) {
+        (false, _) => {}
+        (true, true) => out.push_str("  nothing is on record: what it starts with has not happened to her\n"),
+        (true, false) => {
+            out.push_str("  not entered: what it starts with is in her history only\n");
+            told.past.iter().for_each(|fact| out.push_str(&format!("    {}\n", line(fact, zone, term))));
+        }
     }
     for (number, facts) in &told.runs {
         let heading = match (number, states.get(number)) {
@@ -131,7 +147,11 @@ fn shown(told: &Told, states: &BTreeMap<u64, Json>, zone: Zone, term: &Term) -> 
                     "" => String::new(),
                     step => format!(" at {step}"),
                 };
-                format!("  run {number}: {}{step}{}", text(run, "state"), until.unwrap_or_default())
+                let state = match text(run, "state") {
+                    "held_out" => "held out, watched for the goal",
+                    state => state,
+                };
+                format!("  run {number}: {state}{step}{}", until.unwrap_or_default())
             }
             (_, None) => format!("  run {number}"),
         };
@@ -188,7 +208,7 @@ fn as_json(customer: &str, told: &[Told], states: &BTreeMap<u64, Json>) -> Json 
             .map(|(number, facts)| json!({ "run": number, "state": states.get(number), "facts": with_changes(facts) }))
             .collect();
         let refusals = told.runs.get(&0).map(|facts| with_changes(facts)).unwrap_or_default();
-        json!({ "funnel": told.funnel, "trigger": told.trigger, "runs": runs, "not_entered": refusals })
+        json!({ "funnel": told.funnel, "trigger": told.trigger, "runs": runs, "not_entered": refusals, "history_only": told.past })
     };
     json!({ "customer": customer, "funnels": told.iter().map(one).collect::<Vec<_>>() })
 }
@@ -248,6 +268,18 @@ welcome starts with signed_up
         );
         let none = tell(facts.clone(), &funnels, Some("renewal")).unwrap();
         assert!(shown(&none[0], &states, chrono_tz::UTC, &term).contains("nothing is on record"));
+        let old = json!({ "at": "2027-02-01T10:00:00Z", "what": "history_only", "about": "paid", "sentence": "Event paid went into history only", "why": "imported" });
+        let listens = json!({ "funnels": [{ "name": "renewal", "trigger": "paid", "events": ["paid"] }, { "name": "other", "events": ["seen"] }] });
+        let told_of = |funnel: &str| {
+            let told = tell(vec![old.clone()], &listens, Some(funnel)).unwrap();
+            shown(&told[0], &states, chrono_tz::UTC, &term)
+        };
+        assert!(
+            told_of("renewal").contains("in her history only\n    2027-02-01 10:00:00  Event paid"),
+            "{}",
+            told_of("renewal")
+        );
+        assert!(told_of("other").contains("nothing is on record"));
         let wrong = tell(facts, &funnels, Some("renwal")).map(|_| ()).unwrap_err();
         assert!(wrong.to_string().contains("did you mean `renewal`?"), "{wrong}");
     }

@@ -40,7 +40,7 @@ impl Import {
         let named = self.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let form = if self.csv || named { Form::Csv } else { Form::Json };
         self.remote.run(|api| async move {
-            let upload = Upload { api: &api, term, path: "/v1/import", form, json: self.json };
+            let upload = Upload { api: &api, term, path: "/v1/import", form, json: self.json, untimed: false };
             upload.run(&self.file).await
         })
     }

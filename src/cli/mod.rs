@@ -27,6 +27,7 @@ mod pause;
 mod plan;
 mod preview;
 mod quarantine;
+mod reference;
 mod remote;
 mod render;
 mod report;
@@ -89,6 +90,7 @@ enum Command {
     Apply(apply::Apply),
     Preview(preview::Preview),
     Schema(schema::Schema),
+    Reference(reference::Reference),
     /// Run the engine until it is told to stop
     Serve(serve::ServeArgs),
     /// Show the sample workspace at work, with the engine's time running faster
@@ -126,6 +128,7 @@ impl Command {
             Command::Apply(command) => command.run(term),
             Command::Preview(command) => command.run(term),
             Command::Schema(command) => command.run(term),
+            Command::Reference(command) => command.run(term),
             Command::Serve(args) => ended(serve::run(args, term.color)),
             Command::Demo(args) => ended(demo::run(args, term.color)),
             Command::Send(command) => command.run(term),

@@ -97,6 +97,32 @@ pub(super) fn is_empty(plan: &Json) -> bool {
     text(plan, "base") == text(plan, "hash")
 }
 
+/// Whom it moves from segment to segment, and what that starts.
+fn moved(plan: &Json) -> String {
+    let Some(moved) = plan.get("moved").filter(|moved| moved.is_object()) else { return String::new() };
+    let number = |json: &Json, name: &str| json.get(name).and_then(Json::as_u64).unwrap_or(0);
+    let list = |name: &str| moved.get(name).and_then(Json::as_array).cloned().unwrap_or_default();
+    let (looked_at, customers) = (number(moved, "looked_at"), number(moved, "customers"));
+    let of = match looked_at < customers {
+        true => format!("the first {looked_at} of {customers} customers"),
+        false => format!("{customers} customers"),
+    };
+    let segments = list("segments");
+    let mut out = match segments.is_empty() {
+        true => format!("\nno segment changes for any of {of}\n"),
+        false => format!("\nsegments, of {of} (without starting anything, unless it says so):\n"),
+    };
+    for one in segments {
+        let name = text(&one, "segment");
+        out.push_str(&format!("  {name}: {} enter, {} leave\n", number(&one, "enter"), number(&one, "leave")));
+    }
+    for one in list("started") {
+        let runs = number(&one, "count");
+        out.push_str(&format!("  {runs} {} of {} begin at once\n", if runs == 1 { "run" } else { "runs" }, text(&one, "funnel")));
+    }
+    out
+}
+
 /// The plan for people.
 pub(super) fn shown(plan: &Json, term: &Term) -> String {
     let short = |name: &str| text(plan, name).chars().take(12).collect::<String>();
@@ -132,6 +158,7 @@ pub(super) fn shown(plan: &Json, term: &Term) -> String {
     } else {
         out.push_str(&format!("\n{}", plain(&table(&["live runs of", "at step", "count", "what becomes of them"], &rows))));
     }
+    out.push_str(&plain(&moved(plan)));
     for refusal in refusals(plan) {
         out.push_str(&format!("\n{}", term.tone(Tone::Bad, &plain(&format!("cannot be applied: {refusal}")))));
     }
@@ -139,4 +166,29 @@ pub(super) fn shown(plan: &Json, term: &Term) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::term::ColorChoice;
+    use super::*;
+
+    #[test]
+    fn it_says_whom_segments_move() {
+        let term = Term::new(ColorChoice::Never);
+        let mut plan = json!({
+            "base": "a1", "hash": "b2", "changes": [{ "kind": "segment", "name": "vip", "how": "changed" }], "runs": [],
+            "moved": {
+                "looked_at": 20, "customers": 90, "segments": [{ "segment": "vip", "enter": 7, "leave": 2 }],
+                "started": [{ "funnel": "hello", "count": 1 }],
+            },
+        });
+        let text = shown(&plan, &term);
+        let wanted = "segments, of the first 20 of 90 customers (without starting anything, unless it says so):\n  vip: 7 enter, 2 leave\n  1 run of hello begin at once\n";
+        assert!(text.ends_with(wanted), "{text}");
+        plan["moved"] = json!({ "looked_at": 3, "customers": 3, "segments": [], "started": [] });
+        assert!(shown(&plan, &term).ends_with("no segment changes for any of 3 customers\n"));
+        plan["moved"] = Json::Null;
+        assert!(!shown(&plan, &term).contains("segments"));
+    }
 }

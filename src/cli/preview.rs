@@ -162,7 +162,8 @@ fn sample(path: &[String], workspace: &Workspace) -> Value {
         "birthday" => Value::from("1990-05-17"),
         "tier" => Value::from("gold"),
         "items" => Value::List(vec![item(), item()]),
-        _ if has(&["amount", "price", "total", "spent", "value", "worth"]) => {
+        "benefits" => benefits(path, workspace),
+        _ if has(&["amount", "price", "total", "spent", "value", "worth", "saving"]) => {
             Value::from_json(&serde_json::json!(24.9)).unwrap_or_default()
         }
         _ if has(&["points", "balance", "pending", "count", "number", "quantity", "seats", "rating", "days"]) => Value::from(120),
@@ -170,6 +171,15 @@ fn sample(path: &[String], workspace: &Workspace) -> Value {
         _ if has(&["url", "link"]) => Value::from("https://example.com/"),
         _ => Value::from(name.replace(['_', '-'], " ").as_str()),
     }
+}
+
+/// Those of the highest tier, or of the first membership.
+fn benefits(path: &[String], workspace: &Workspace) -> Value {
+    let of_membership = path.iter().any(|name| name == "membership");
+    let membership = workspace.catalog.memberships.values().next().map(|membership| &membership.benefits);
+    let tier = workspace.catalog.tiers.last().map(|tier| &tier.benefits);
+    let found = if of_membership { membership } else { tier };
+    Value::List(found.into_iter().flatten().map(|text| Value::from(text.as_str())).collect())
 }
 
 fn item() -> Value {

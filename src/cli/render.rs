@@ -23,8 +23,8 @@ Examples:
   autofunnel render renewal --as timeline --at '2027-03-01 10:00'
   autofunnel render welcome --as timeline --test 'within the week'
 
-The made-up customer may be written to by every channel, is a member where there are memberships, and does nothing by
-herself; with --test it is the customer of that test, and what happens to her there.";
+The made-up customer may be written to by every channel, is a member for 90 days where there are memberships, and does
+nothing by herself. Where time alone begins a run, that run is shown; else she is asked to enter. With --test it is the customer of that test, and what happens to her there.";
 
 /// Draw a funnel
 #[derive(Args)]
@@ -38,7 +38,7 @@ pub(super) struct Render {
     /// As what
     #[arg(long = "as", value_enum, default_value_t = Form::Mermaid, value_name = "FORM")]
     form: Form,
-    /// When the made-up customer enters, by the workspace's clock
+    /// When the made-up customer enters, or is known from, by the workspace's clock
     #[arg(long, default_value = "2027-03-01 10:00", value_name = "TIME")]
     at: String,
     /// The customer and the events of the first test with this text in its name

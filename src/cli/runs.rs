@@ -22,7 +22,7 @@ pub(super) struct Runs {
     /// Only of this customer
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     customer: String,
-    /// Only in this state: waiting, held, sending, review, unresolved, finished, exited or stopped
+    /// Only in this state: waiting, held, sending, review, unresolved, held_out, finished, exited or stopped
     #[arg(long, default_value = "", hide_default_value = true)]
     state: String,
     /// How many

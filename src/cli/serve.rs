@@ -44,6 +44,10 @@ pub struct ServeArgs {
     /// Folder of secrets (`secrets` if not given) that `${file:NAME}` may read
     #[arg(long, value_name = "DIR")]
     pub secrets: Option<PathBuf>,
+    /// Write every turn down, with its inputs and facts, into files of this folder, for `simulate --record`. They hold
+    /// all that customers are and do; they are kept for 30 days
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// How logs are written
     #[arg(long, value_enum, default_value = "text")]
     pub log: LogKind,
@@ -160,6 +164,7 @@ pub async fn run(args: ServeArgs, color: bool) -> anyhow::Result<ExitCode> {
         doors: Options::default(),
         token: std::env::var("AUTOFUNNEL_TOKEN").ok(),
         secrets: Arc::new(secrets),
+        record: args.record,
     })
     .await?;
     let mut told = match running.address {

@@ -12,12 +12,14 @@ use crate::simulate::{Report, Simulation, html, text};
 use anyhow::{Context, anyhow, bail};
 use chrono::NaiveTime;
 use clap::Args;
+use recorded::Recorded;
 use rows::{Bad, Rows};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod recorded;
 mod rows;
 
 /// So long customers are played on after the last event where nothing else is said, in days.
@@ -35,11 +37,18 @@ Examples:
   autofunnel simulate --events events.ndjson --html report.html    a page with charts
   autofunnel simulate edited --against funnels --events events.ndjson
                                                                    what the edit changes, and for whom
+  autofunnel simulate --record record                              what an engine lived through, fact by fact
+  autofunnel simulate edited --against funnels --record record     what the edit would have made of it
 
 Events are those that `send` takes, with their `time`; in any order, several files together. A row without `event`
 changes a customer at its `time` (`{\"customer\":\"C-17\",\"time\":…,\"consent\":{\"email\":true}}`). With --history comes what is
 known before the first event and starts nothing, as `import` takes it. Nobody is called: results come from a model
-that the report states.";
+that the report states.
+
+A record holds every turn of an engine (`serve --record DIR`) with its inputs, answers of providers among them. Played by
+the workspace that was in force, each turn is done again, and it is an error when a fact is another one. Played by
+another one, answers count where the same is asked, and the model gives the others. Customers to whom nothing happened
+while it was recorded are not in it.";
 
 /// Play a workspace against recorded events
 #[derive(Args)]
@@ -54,6 +63,9 @@ pub(super) struct Simulate {
     /// Customers and events of the past, as `import` takes them
     #[arg(long, value_name = "FILE")]
     history: Vec<PathBuf>,
+    /// A folder that `serve --record` wrote, instead of events
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["events", "history", "from"])]
+    record: Option<PathBuf>,
     /// When it begins [default: with the first event]
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
@@ -85,8 +97,10 @@ struct Period {
 
 impl Simulate {
     pub fn run(self, term: &Term) -> Done {
-        if self.events.is_empty() && self.history.is_empty() {
-            bail!("nothing is given to be played; name a file with --events FILE, or customers with --history FILE");
+        if self.events.is_empty() && self.history.is_empty() && self.record.is_none() {
+            bail!(
+                "nothing is given to be played; name a file with --events FILE, customers with --history FILE, or a record with --record DIR"
+            );
         }
         let Some(own) = open(&self.dir, term)? else { return Ok(Status::Failed) };
         let before = match &self.against {
@@ -97,6 +111,9 @@ impl Simulate {
             },
         };
         let parts = std::thread::available_parallelism().map_or(1, |n| n.get().min(PARTS_MAX));
+        if let Some(folder) = &self.record {
+            return self.replay(&Recorded::read(folder)?, (&own, before.as_ref()), parts, term);
+        }
         let mut rows = Rows::default();
         for (files, past) in [(&self.history, true), (&self.events, false)] {
             for file in files {
@@ -115,6 +132,20 @@ impl Simulate {
             term.say(&pace(&report, doubles, took));
         }
         Ok(tell_bad(&bad, term))
+    }
+
+    fn replay(&self, recorded: &Recorded, (own, before): (&Played, Option<&Played>), parts: usize, term: &Term) -> Done {
+        let zone = own.definitions.current.settings.zone;
+        let until = self.until.as_ref().map(|text| moment(text, zone, true)).transpose().context("--until")?;
+        let until = until.unwrap_or(recorded.last()).max(recorded.last());
+        let report = recorded.play(&own.definitions, until, parts)?;
+        let before = before.map(|before| recorded.play(&before.definitions, until, parts)).transpose()?;
+        let comparison = before.map(|before| Comparison::new(&before, &report));
+        self.tell(&report, comparison.as_ref(), term)?;
+        if recorded.cut_off > 0 {
+            term.say(&format!("{} cut off at the end of a file", count(recorded.cut_off as usize, "line")));
+        }
+        Ok(if report.proof.others > 0 { Status::Failed } else { Status::Good })
     }
 
     fn period(&self, rows: &Rows, zone: Zone) -> anyhow::Result<Period> {

@@ -37,13 +37,14 @@ pub(super) async fn facts(api: &Api, id: &str, max: usize) -> anyhow::Result<Vec
     api.list(&path, &[], "facts", "before", max).await
 }
 
-/// The zone in which times of a customer are shown: hers if she has told, else UTC.
+/// The zone in which times of a customer are shown, the one that sentences about her use: hers if she has told, else
+/// the workspace's.
 ///
 /// # Errors
 /// When she is not known, or nobody answers.
 pub(super) async fn zone(api: &Api, id: &str) -> anyhow::Result<Zone> {
     let customer = api.get(&format!("/v1/customers/{}", encode(id)), &[]).await?;
-    Ok(customer.pointer("/profile/zone").and_then(Json::as_str).and_then(|zone| zone.parse().ok()).unwrap_or(chrono_tz::UTC))
+    Ok(customer.get("zone").and_then(Json::as_str).and_then(|zone| zone.parse().ok()).unwrap_or(chrono_tz::UTC))
 }
 
 /// An instant by the clock of a zone.

@@ -81,6 +81,17 @@ struct Tally {
     items: Vec<Json>,
 }
 
+/// An event without its time; what is none is left to the engine to refuse.
+fn untimed(row: Vec<u8>) -> Vec<u8> {
+    match serde_json::from_slice(&row) {
+        Ok(Json::Object(mut event)) => {
+            event.remove("time");
+            Json::Object(event).to_string().into_bytes()
+        }
+        _ => row,
+    }
+}
+
 /// A file that is being sent.
 pub(super) struct Upload<'a> {
     pub api: &'a Api,
@@ -89,6 +100,8 @@ pub(super) struct Upload<'a> {
     pub path: &'static str,
     pub form: Form,
     pub json: bool,
+    /// Rows without their `time`: they happen when they arrive.
+    pub untimed: bool,
 }
 
 impl Upload<'_> {
@@ -103,6 +116,7 @@ impl Upload<'_> {
         let mut rows = Rows::new(reader, self.form)?;
         let mut batch = self.begin(&rows);
         while let Some((line, row)) = rows.next_row()? {
+            let row = if self.untimed { untimed(row) } else { row };
             if batch.is_full(row.len()) {
                 self.send(&batch, &mut tally, &bar).await?;
                 batch = self.begin(&rows);

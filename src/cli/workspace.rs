@@ -50,11 +50,16 @@ impl Opened {
         Opened { prefix: String::new(), files, checked }
     }
 
-    /// Adds what is wrong with the tests themselves.
+    /// Adds what is wrong with the tests themselves. Where something else is wrong, too, only tests of funnels that
+    /// are sound are read, and only when the files are that all funnels look at.
     pub fn read_tests(&mut self) {
-        let Some(workspace) = &self.checked.workspace else { return };
+        let Some(workspace) = self.checked.workspace.as_ref().or(self.checked.partial.as_ref()) else { return };
+        let of_all = |fault: &Fault| ["autofunnel.yaml", "segments.yaml", "catalog.yaml"].contains(&&*fault.place.file);
+        if self.checked.faults.iter().any(|fault| fault.severity == Severity::Error && of_all(fault)) {
+            return;
+        }
         let mut faults = Faults::default();
-        for (funnel, node) in &workspace.tests {
+        for (funnel, node) in workspace.tests.iter().filter(|(funnel, _)| workspace.funnels.contains_key(funnel)) {
             trial::read(workspace, funnel, node, &mut faults);
         }
         self.add(faults);

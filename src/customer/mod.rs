@@ -414,6 +414,9 @@ impl Customer {
     /// What forbids messages by a channel to an address of hers: what forbids all of them before what forbids
     /// marketing.
     pub fn stopped(&self, channel: &str, to: &str) -> Option<&Stop> {
+        if self.stops.is_empty() {
+            return None;
+        }
         let address = Address::of(address::field_of(channel), to)?;
         let stops = self.stops.iter().filter(|(of, stop)| *of == address && stop.channel == channel).map(|(_, stop)| stop);
         stops.min_by_key(|stop| (!stop.kind.stops_everything(), stop.kind))

@@ -274,6 +274,10 @@ impl Engine {
                 return self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), answer.clone())).await;
             }
         };
+        if let Some(recorder) = &self.recorder {
+            recorder.answered(&claim, &live.definitions.current.hash, effect, &booked, outcome.is_none());
+            recorder.decided(&customer, &turned.facts, turned.erase);
+        }
         turned.facts.extend(facts);
         let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
         commit.settled = Some(effect.id.clone());

@@ -9,6 +9,7 @@
 //! caretaker the scan after a change of definitions, and pruning
 //! tell      words from one customer to another
 //! versions  what workers beside have begun under other definitions
+//! recorder  every turn in a file, for `simulate`
 //! ```
 
 use crate::channel::{Channel, Tools};
@@ -26,6 +27,7 @@ pub mod deliver;
 pub mod intake;
 pub mod link;
 pub mod record;
+pub mod recorder;
 mod tell;
 pub mod traffic;
 pub mod turner;
@@ -62,6 +64,8 @@ pub struct Engine {
     pub traffic: Arc<traffic::Traffic>,
     /// What of the budgets this process has taken and not used.
     pub budgets: Arc<budget::Budgets>,
+    /// Writes down every turn, where that is asked for.
+    pub recorder: Option<Arc<recorder::Recorder>>,
 }
 
 /// Counters of this process.

@@ -131,10 +131,11 @@ fn rows(definitions: &Definitions, turned: &Turned) -> Vec<RunRow> {
 }
 
 fn row(definitions: &Definitions, customer: &str, run: &Run) -> RunRow {
+    let step = definitions.funnel(&run.version).and_then(|funnel| funnel.steps.list.get(run.at as usize));
     // Who is held out is at no step.
-    let at = definitions.funnel(&run.version).filter(|_| !run.ghost);
-    let step = at.and_then(|funnel| funnel.steps.list.get(run.at as usize));
+    let step = step.filter(|_| !run.ghost);
     let state = match run.state {
+        _ if run.ghost => "held_out",
         RunState::Held { .. } => "held",
         RunState::Effect { .. } if run.unknown.is_some() => "unresolved",
         RunState::Review { .. } => "review",

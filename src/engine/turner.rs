@@ -41,8 +41,16 @@ impl Engine {
         let mut commits = Vec::with_capacity(batch.len());
         for claim in batch {
             let (customer, first) = (claim.customer.clone(), claim.inputs.first().map(|queued| queued.seq));
+            if let Some(recorder) = self.recorder.as_ref().filter(|_| !claim.record.erased) {
+                recorder.begun(&claim, &live.definitions.current.hash);
+            }
             match turn_claim(&live, claim) {
-                Ok(commit) => commits.push(commit),
+                Ok(commit) => {
+                    if let Some(recorder) = &self.recorder {
+                        recorder.decided(&commit.customer, &commit.facts, commit.erase);
+                    }
+                    commits.push(commit);
+                }
                 Err(Failure::Version(version)) => self.come_back(customer, &version).await,
                 Err(failure) => self.report(customer, first, failure).await,
             }
@@ -88,10 +96,14 @@ impl Engine {
             handed.push(if commit.hand_over { commit.effects.clone() } else { Vec::new() });
         }
         let customers: Vec<String> = commits.iter().map(|commit| commit.customer.clone()).collect();
+        let recorded = self.recorder.as_ref().map(|recorder| (recorder, customers.clone()));
         let outcomes = match self.store.commit(commits).await {
             Ok(outcomes) => outcomes,
             Err(error) => self.give_back(customers, error).await,
         };
+        if let Some((recorder, customers)) = recorded {
+            customers.iter().zip(&outcomes).for_each(|(customer, outcome)| recorder.committed(customer, *outcome));
+        }
         if let Some(mut permits) = permits {
             for (effects, outcome) in handed.into_iter().zip(&outcomes) {
                 if *outcome == Committed::Done {

@@ -82,7 +82,7 @@ impl Blocks {
 
 fn block(key: &Key, node: &Node, faults: &mut Faults) -> Option<Block> {
     let object = Object::read(node, &[FIELDS], &format!("the block `{}`", key.text), faults)?;
-    let parameters: Vec<String> = object.texts("with", faults).into_iter().map(|text| text.text).collect();
+    let parameters = parameters(&object, faults);
     let steps = object.node("steps")?;
     let Some(steps) = steps.list() else {
         faults.error("steps-list", &steps.place, format!("a list of steps is wanted here, not {}", steps.describe()));
@@ -96,6 +96,18 @@ fn block(key: &Key, node: &Node, faults: &mut Faults) -> Option<Block> {
             .hint("use it, or remove it");
     }
     Some(Block { parameters, steps: steps.to_vec() })
+}
+
+/// The names of a block's parameters; of a map, which belongs to the step that uses it, they are its keys.
+fn parameters(object: &Object<'_>, faults: &mut Faults) -> Vec<String> {
+    let Some((node, entries)) = object.node("with").and_then(|node| Some((node, node.map()?))) else {
+        return object.texts("with", faults).into_iter().map(|text| text.text).collect();
+    };
+    let names: Vec<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
+    faults
+        .error("wrong-type", &node.place, "a block names its parameters; what they are is said by the step that uses it")
+        .hint(format!("write `with: [{}]`", names.join(", ")));
+    names
 }
 
 /// The parameters that the texts of a node name.
@@ -208,9 +220,12 @@ impl Work<'_> {
             Some(node) => match node.map() {
                 Some(entries) => entries,
                 None => {
-                    self.faults
-                        .error("properties-form", &node.place, "`with` takes a map of names and values")
-                        .hint("for example `with: { template: welcome }`");
+                    let names: Vec<String> = block.parameters.iter().map(|name| format!("{name}: …")).collect();
+                    let hint = match names.is_empty() {
+                        true => format!("the block `{name}` has no parameters: remove the line"),
+                        false => format!("write `with: {{ {} }}`", names.join(", ")),
+                    };
+                    self.faults.error("properties-form", &node.place, "`with` takes a map of names and values").hint(hint);
                     return None;
                 }
             },

@@ -5,6 +5,7 @@
 
 use super::settings::Settings;
 use super::{Funnel, draft};
+use crate::lang::cel::Text;
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
 use crate::lang::shape::{self, Shape};
@@ -25,16 +26,22 @@ pub struct Share(u16);
 impl Share {
     /// Reads `10%`.
     pub fn read(node: &Node, faults: &mut Faults) -> Option<Share> {
-        let text = shape::text(node, faults)?;
+        // A bare number is a share without its unit, and not a text that lacks quotes.
+        let text = match node.scalar() {
+            Some(text) => Text { text: text.to_owned(), place: node.place.clone() },
+            None => shape::text(node, faults)?,
+        };
         let number = text.text.trim().strip_suffix('%').map(str::trim_end).and_then(|number| Dec::parse(number).ok());
         // A decimal counts in millionths, a hundredth of a percent is 10,000 of them.
         let share = number.filter(|number| number.0 % 10_000 == 0).and_then(|number| u16::try_from(number.0 / 10_000).ok());
         let share = share.filter(|share| u64::from(*share) <= BUCKETS);
         if share.is_none() {
             let shown: String = text.text.chars().take(20).collect();
+            let bare = Dec::parse(shown.trim()).is_ok_and(|number| (0..=100_000_000).contains(&number.0));
+            let meant = if bare { format!("`{}%`", shown.trim()) } else { "for example `10%`".to_owned() };
             faults
                 .error("bad-share", &text.place, format!("`{shown}` is no share of the customers"))
-                .hint("write a percentage from 0% to 100% with at most two decimals, for example `10%`");
+                .hint(format!("write {meant}: a percentage from 0% to 100% with at most two decimals"));
         }
         share.map(Share)
     }

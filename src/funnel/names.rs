@@ -226,10 +226,29 @@ fn offer() -> Type {
     ])
 }
 
+/// What stands below a root name (`customer`, `run`, `offer`) within a run, with its types, as the reference lists it.
+pub fn listed(settings: &Settings, root: &str) -> Vec<(String, Type)> {
+    let base = Base::new(settings, Vec::new(), &[]);
+    let names = Names::new(&base).run(Vec::new()).template();
+    let mut out = Vec::new();
+    let mut left = vec![(root.to_owned(), names.root(root))];
+    while let Some((path, ty)) = left.pop() {
+        match ty {
+            Some(Type::Object(fields)) => {
+                left.extend(fields.into_iter().rev().map(|(name, ty)| (format!("{path}.{name}"), Some(ty))));
+            }
+            Some(ty) => out.push((path, ty)),
+            None => {}
+        }
+    }
+    out
+}
+
 fn customer(profile: &BTreeMap<String, Type>, settings: &Settings) -> Type {
     let membership = object([
         ("name", Type::Text),
         ("title", Type::Text),
+        ("benefits", Type::List(Box::new(Type::Text))),
         ("since", Type::Time),
         ("started", Type::Time),
         ("ends", Type::Time),
@@ -242,6 +261,7 @@ fn customer(profile: &BTreeMap<String, Type>, settings: &Settings) -> Type {
         ("id", Type::Text),
         ("created", Type::Time),
         ("tier", Type::Text),
+        ("benefits", Type::List(Box::new(Type::Text))),
         ("balance", Type::Number),
         ("pending", Type::Number),
         ("next_expiry", Type::Time),

@@ -51,8 +51,20 @@ pub const BUILT_IN_PROVIDER: &str = "inbox";
 /// Profile fields that every customer has room for.
 pub const BUILT_IN_PROFILE: &[&str] = &["name", "email", "phone", "zone", "language", "birthday", "chat", "push"];
 /// Names below `customer.` that are no profile fields, so that none may be called so.
-pub const RESERVED_PROFILE: &[&str] =
-    &["id", "created", "tier", "balance", "pending", "membership", "consent", "segments", "programmes", "memberships", "offers"];
+pub const RESERVED_PROFILE: &[&str] = &[
+    "id",
+    "created",
+    "tier",
+    "benefits",
+    "balance",
+    "pending",
+    "membership",
+    "consent",
+    "segments",
+    "programmes",
+    "memberships",
+    "offers",
+];
 
 /// The settings of a workspace.
 #[derive(Clone, Debug)]

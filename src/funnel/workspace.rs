@@ -87,7 +87,15 @@ pub fn compile(files: &Files, faults: &mut Faults) -> Option<Workspace> {
 }
 
 /// As [`compile`], where the YAML among the files has been read before.
-pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults) -> Option<Workspace> {
+pub fn compile_read(files: &Files, documents: Documents, faults: &mut Faults) -> Option<Workspace> {
+    let errors = faults.error_count();
+    let workspace = compile_partly(files, documents, faults);
+    (faults.error_count() == errors).then_some(workspace)
+}
+
+/// As [`compile_read`], with what could be made of files that have errors: without the funnels in which they are. Such
+/// a workspace is good only for looking further faults up.
+pub fn compile_partly(files: &Files, mut documents: Documents, faults: &mut Faults) -> Workspace {
     let errors = faults.error_count();
     let sorted = sort(files, faults);
     let mut nodes: Vec<(&str, &str, Option<Node>)> =
@@ -135,26 +143,11 @@ pub fn compile_read(files: &Files, mut documents: Documents, faults: &mut Faults
     let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
     linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)).report(faults);
-    if faults.error_count() > errors {
-        return None;
-    }
     let keeps = keeps::keeps(&settings, &segments, &catalog, &funnels);
     let (hash, index) = (hash(files), Index::new(&funnels));
     let Index { by_event, by_segment, by_time, by_points } = index;
-    Some(Workspace {
-        hash,
-        settings,
-        segments,
-        catalog,
-        funnels,
-        keeps,
-        by_event,
-        by_segment,
-        by_time,
-        by_points,
-        tests,
-        files: files.clone(),
-    })
+    let files = files.clone();
+    Workspace { hash, settings, segments, catalog, funnels, keeps, by_event, by_segment, by_time, by_points, tests, files }
 }
 
 /// Puts blocks in the place of the steps that use them; returns, by funnel, what else its version is made of.

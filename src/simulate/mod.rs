@@ -9,6 +9,7 @@
 //! mod      customers and their clocks        against  two reports beside each other
 //! tally    facts → figures                   text     a report as tables
 //! report   figures, merged and as JSON       html     a report as a page with charts
+//! record   turns that were recorded live, and the proof that they are done the same again
 //! ```
 
 use crate::event::InputBody;
@@ -20,6 +21,7 @@ use tally::Tally;
 
 pub mod against;
 pub mod html;
+pub mod record;
 pub mod report;
 mod tally;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The figures of a simulation.
 
 use super::MODEL;
+use super::record::Proof;
 use crate::event::InputBody;
 use crate::fact::Fact;
 use crate::funnel::Workspace;
@@ -39,6 +40,8 @@ pub struct Report {
     pub segments: BTreeMap<String, SegmentFigures>,
     /// By day.
     pub days: BTreeMap<NaiveDate, Day>,
+    /// What a record that was played has proved.
+    pub proof: Proof,
     /// By customer and funnel, to compare.
     pub outcomes: BTreeMap<String, BTreeMap<String, Outcome>>,
 }
@@ -232,6 +235,7 @@ impl Report {
             funnels: workspace.funnels.keys().map(|name| (name.clone(), Figures::default())).collect(),
             segments: workspace.segments.list().iter().map(|s| (s.name.clone(), SegmentFigures::default())).collect(),
             days: BTreeMap::new(),
+            proof: Proof::default(),
             outcomes: BTreeMap::new(),
         }
     }
@@ -267,6 +271,7 @@ impl Report {
         self.until = self.until.max(other.until);
         self.events += other.events;
         self.given += other.given;
+        self.proof.merge(other.proof);
         self.customers += other.customers;
         self.points_expired += other.points_expired;
         self.points_left += other.points_left;
@@ -337,7 +342,7 @@ impl Report {
                 "money": d.money, "purchased": d.purchased,
             })
         };
-        json!({
+        let mut out = json!({
             "workspace": self.workspace, "model": MODEL, "currency": self.currency.code(), "zone": self.zone.name(),
             "from": self.from.map(|time| time.to_string()), "until": self.until.to_string(),
             "events": self.events, "given": self.given, "customers": self.customers,
@@ -345,7 +350,16 @@ impl Report {
             "funnels": self.funnels.iter().map(funnel).collect::<Vec<_>>(),
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
             "days": self.days.iter().map(day).collect::<Vec<_>>(),
-        })
+        });
+        let proof = &self.proof;
+        if *proof != Proof::default() {
+            let shown = |(customer, was, is): &(String, Option<Fact>, Option<Fact>)| json!({ "customer": customer, "was": was, "is": is });
+            out["record"] = json!({
+                "turns": proof.turns, "same_facts": proof.same, "other_turns": proof.others, "foreign_turns": proof.foreign,
+                "left_out": proof.left_out, "others": proof.shown.iter().map(shown).collect::<Vec<_>>(),
+            });
+        }
+        out
     }
 }
 

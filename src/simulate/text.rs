@@ -2,7 +2,9 @@
 
 use super::MODEL;
 use super::against::Comparison;
+use super::record::Proof;
 use super::report::Report;
+use crate::fact::Fact;
 
 /// Reasons of one funnel that are shown; JSON has all.
 const REASONS_SHOWN_MAX: usize = 5;
@@ -35,6 +37,35 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// What a record has proved.
+fn proof(report: &Report) -> String {
+    let proof = &report.proof;
+    if *proof == Proof::default() {
+        return String::new();
+    }
+    let mut out = format!("record: {} turns done again, {} facts as they were", proof.turns, proof.same);
+    if proof.others > 0 {
+        out.push_str(&format!("; {} turns gave OTHER facts", proof.others));
+    }
+    if proof.foreign > 0 {
+        out.push_str(&format!("; {} turns were done under another workspace and are played by this one instead", proof.foreign));
+    }
+    if proof.left_out > 0 {
+        out.push_str(&format!("; {} turns left out, what they go on from is not here", proof.left_out));
+    }
+    out.push('\n');
+    let told = |fact: &Option<Fact>| {
+        fact.as_ref().map_or("nothing".to_owned(), |fact| {
+            let why = if fact.why.is_empty() { String::new() } else { format!(" ({})", fact.why) };
+            format!("{} {} {}{why}", fact.at, fact.what.name(), fact.about)
+        })
+    };
+    for (customer, was, is) in &proof.shown {
+        out.push_str(&format!("  {customer}: it was {}, it is {}\n", told(was), told(is)));
+    }
+    out
+}
+
 /// The whole report for people.
 pub fn report(report: &Report) -> String {
     let money = |minor: i64| report.currency.show(minor);
@@ -46,6 +77,7 @@ pub fn report(report: &Report) -> String {
         report.until.date(report.zone),
         report.zone.name(),
     );
+    out.push_str(&proof(report));
     let mut rows: Vec<Vec<String>> = report.funnels.iter().map(|(name, f)| funnel_row(name, f, &money)).collect();
     rows.push(funnel_row("all", &report.total(), &money));
     out.push('\n');

@@ -9,7 +9,7 @@ use crate::lang::shape::{Field, Object, Shape};
 pub static KIND: StepKind = StepKind {
     name: "branch",
     doc: "take the first arm whose condition holds",
-    example: "branch: [ { if: customer.tier == \"gold\", then: [ … ] }, { else: [ … ] } ]",
+    example: "branch:\n    - if: customer.tier == \"gold\"\n      then:\n        - grant: 50 points\n    - else:\n        - grant: 20 points",
     fields: &[Field::required("branch", Shape::List(&Shape::Object(ARM)), "the arms, tried from the top")],
     compile,
 };

@@ -4,7 +4,7 @@
 //! encoded for its place. The whole request is fixed when the step is decided.
 
 use super::set::Source;
-use super::{Below, Flow, Step, StepCx, StepKind, compile, main_text};
+use super::{Below, Flow, IF_EXPIRED, Step, StepCx, StepKind, compile, main_text};
 use crate::effect::call::{Call, REQUEST_BYTES_MAX, Wanted};
 use crate::lang::cel::{Need, Schema, Scope, Text, Type};
 use crate::lang::diag::Faults;
@@ -55,6 +55,7 @@ pub static KIND: StepKind = StepKind {
             "what is kept of the JSON answer: names with text, number, bool, time, list, or a map of the same; default all",
         ),
         Field::optional("expires", Shape::Duration, "the call must not begin later than this after its decision; default never"),
+        IF_EXPIRED,
     ],
     compile: compile_call,
 };

@@ -44,8 +44,11 @@ const ON_ERROR: &[&str] = &["stop", "skip", "branch", "retry"];
 pub const EXPIRES: Field =
     Field::optional("expires", Shape::Duration, "not done later than this after the run came to the step; never if not given");
 /// For kinds with an effect that can come too late.
-pub const IF_EXPIRED: Field =
-    Field::optional("if_expired", Shape::Ref("steps"), "steps to do when it was not done in time; if not given, the run goes on");
+pub const IF_EXPIRED: Field = Field::optional(
+    "if_expired",
+    Shape::Ref("steps"),
+    "steps to do when it was not done in time; if not given, the run goes on (after a call: as `on_error` says)",
+);
 
 /// Results of the steps so far: step id → names and types below `steps.<id>`.
 pub type StepResults = Vec<(String, Vec<(String, Type)>)>;

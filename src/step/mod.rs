@@ -477,15 +477,9 @@ impl StepAt {
     }
 }
 
-/// Text of a step's main value when it must be a name.
+/// Text of a step's main value when it must be a name. One that is not there has its fault already.
 pub(crate) fn main_text(object: &Object<'_>, key: &str, faults: &mut Faults) -> Option<Text> {
-    match object.node(key) {
-        Some(node) => crate::lang::shape::text(node, faults),
-        None => {
-            faults.error("missing-value", &object.place, format!("`{key}` needs a value"));
-            None
-        }
-    }
+    object.text(key, faults)
 }
 
 /// Reads a list of steps below another step.

@@ -22,7 +22,7 @@ pub const VARIANTS_MAX: usize = 20;
 pub static KIND: StepKind = StepKind {
     name: "split",
     doc: "divide customers among variants by weight; a customer always gets the same one",
-    example: "split: { letter: { weight: 50, steps: [ … ] }, postcard: { weight: 50, steps: [ … ] } }",
+    example: "split:\n    letter: { weight: 50, steps: [{ email: welcome }] }\n    nothing: { weight: 50, steps: [] }",
     fields: &[
         Field::required("split", Shape::MapOf(&Shape::Object(VARIANT)), "the variants by name"),
         Field::optional(

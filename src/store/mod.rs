@@ -210,7 +210,7 @@ pub struct RunRow {
     pub funnel: String,
     /// Full hash of the funnel's version.
     pub version: String,
-    /// `waiting`, `held`, `sending`, `review`, `unresolved`, `finished`, `exited`, `stopped`.
+    /// One of [`read::RUN_STATES`].
     pub state: String,
     /// The step it is at.
     pub step: String,

@@ -16,6 +16,10 @@ pub use crate::stats::{Asked, Counted};
 /// Most rows of one page of any list.
 pub const PAGE_ROWS_MAX: usize = 500;
 
+/// In which state a run can be; who is `held_out` is only watched for the goal.
+pub const RUN_STATES: &[&str] =
+    &["waiting", "held", "sending", "review", "unresolved", "held_out", "finished", "exited", "stopped"];
+
 /// Begins the names of lists that are kept as segments are, and are none.
 pub const LIST_MARK: char = '$';
 /// The list of customers with a grant that a blocked programme has not booked.

@@ -1,8 +1,8 @@
 //! Expected beside actual, and the first difference in full.
 
 use super::{Expected, clock, line};
-use crate::fact::Fact;
 use crate::fact::sentence::sentence;
+use crate::fact::{Fact, What};
 use crate::lang::time::Zone;
 use crate::play::Player;
 
@@ -54,9 +54,10 @@ pub(super) fn diff(expected: &[Expected], facts: &[&Fact], zone: Zone) -> Vec<Di
     let mut out = Vec::new();
     let missing = |line: &Expected| DiffLine { sign: Sign::Missing, text: line.text.clone() };
     let of = |sign: Sign, fact: &Fact| DiffLine { sign, text: line::shown(fact, zone) };
+    let extra = |fact: &&Fact| DiffLine { sign: Sign::Extra, text: with_reason(fact, zone) };
     for (meet, with) in common.into_iter().chain([(expected.len(), facts.len())]) {
         out.extend(expected[i..meet].iter().map(missing));
-        out.extend(facts[j..with].iter().map(|fact| of(Sign::Extra, fact)));
+        out.extend(facts[j..with].iter().map(extra));
         out.extend(facts.get(with).filter(|_| meet < expected.len()).map(|fact| of(Sign::Both, fact)));
         (i, j) = (meet + 1, with + 1);
     }
@@ -64,6 +65,14 @@ pub(super) fn diff(expected: &[Expected], facts: &[&Fact], zone: Zone) -> Vec<Di
         out.push(DiffLine { sign: Sign::Both, text: format!("… and {cut} more lines") });
     }
     out
+}
+
+/// What was not expected, and of what did not come about the reason, too.
+fn with_reason(fact: &Fact, zone: Zone) -> String {
+    let shown = line::shown(fact, zone);
+    let refused =
+        matches!(fact.what, What::NotEntered | What::Skipped | What::Held | What::Capped | What::Failed | What::Withdrawn);
+    if refused && !fact.why.is_empty() { format!("{shown}: {}", fact.why) } else { shown }
 }
 
 fn agree(expected: &[Expected], facts: &[&Fact], zone: Zone) -> bool {

@@ -35,7 +35,7 @@ mod store;
 mod tests;
 
 pub use diff::{DiffLine, Sign};
-pub use read::read;
+pub use read::{DAYS_MAX, read};
 
 /// The customer that a test is about, where it names none.
 pub const CUSTOMER: &str = "customer";
@@ -234,7 +234,8 @@ pub struct Expected {
 /// How an instant is shown: by the clock of a zone, seconds only where there are any.
 fn clock(time: Time, zone: Zone) -> String {
     let local = time.local(zone);
-    let form = if time.0.rem_euclid(crate::lang::time::MINUTE_MS) == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
+    let seconds = time.0.rem_euclid(crate::lang::time::MINUTE_MS) / 1_000;
+    let form = if seconds == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
     local.format(form).to_string()
 }
 

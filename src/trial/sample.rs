@@ -15,19 +15,30 @@ use crate::play::Player;
 /// So long a sample goes on, in days.
 const DAYS: i64 = 400;
 /// The term of the sample customer's membership, in days.
-const TERM_DAYS: i64 = 30;
+const TERM_DAYS: i64 = 90;
 
 /// What happens to one customer in one funnel, a line each: the time in her zone, then what and why.
 pub fn made_up(definitions: &Definitions, funnel: &str, at: Time) -> Vec<String> {
     let workspace = &definitions.current;
-    let mut player = Player::new(definitions, super::CUSTOMER, at);
-    let body = InputBody::Profile(somebody(workspace, at));
-    player.backlog(vec![Input { accepted_at: at, body }], at);
+    let begin = || {
+        let mut player = Player::new(definitions, super::CUSTOMER, at);
+        let body = InputBody::Profile(somebody(workspace, at));
+        player.backlog(vec![Input { accepted_at: at, body }], at);
+        player
+    };
+    let until = at.plus_ms(DAYS * DAY_MS);
+    // Where time alone begins a run, that is the one to be shown; else she is asked to enter.
+    let mut player = begin();
+    player.run_until(until);
+    if player.facts_of(funnel).any(|fact| fact.what == What::Entered) {
+        return first_run(&player, funnel);
+    }
+    let mut player = begin();
     let properties: Fields =
         [("amount", Value::Int(30)), ("order_id", Value::from("1001"))].map(|(name, value)| (name.to_owned(), value)).into();
     player.input(at, InputBody::Enrol { funnel: funnel.to_owned(), id: "sample".to_owned(), properties });
-    player.run_until(at.plus_ms(DAYS * DAY_MS));
-    lines(&player, funnel, workspace.settings.zone)
+    player.run_until(until);
+    first_run(&player, funnel)
 }
 
 /// The same for a test; `None`: the test has faults.
@@ -65,9 +76,21 @@ fn somebody(workspace: &Workspace, at: Time) -> ProfileChange {
     ProfileChange { profile, consent, membership, import: false }
 }
 
+/// A sample is of one run: what begins later is another.
+fn first_run(player: &Player<'_>, funnel: &str) -> Vec<String> {
+    let run = |fact: &Fact| fact.run.as_ref().map(|run| run.run);
+    let first = player.facts_of(funnel).find(|fact| fact.what == What::Entered).and_then(run);
+    let zone = player.definitions.current.settings.zone;
+    shown(player, zone, player.facts_of(funnel).filter(|fact| first.is_none() || run(fact) == first))
+}
+
 fn lines(player: &Player<'_>, funnel: &str, zone: Zone) -> Vec<String> {
+    shown(player, zone, player.facts_of(funnel))
+}
+
+fn shown<'f>(player: &Player<'_>, zone: Zone, facts: impl Iterator<Item = &'f Fact>) -> Vec<String> {
     let currency = player.definitions.current.settings.currency;
     let zone = player.customer.as_ref().map_or(zone, |customer| customer.zone(zone));
     let shown = |fact: &Fact| format!("{}  {}", clock(fact.at, zone), sentence(fact, currency));
-    player.facts_of(funnel).filter(|fact| fact.what != What::Planned).map(shown).collect()
+    facts.filter(|fact| fact.what != What::Planned).map(shown).collect()
 }

@@ -130,7 +130,7 @@ fn a_difference_shows_both_sides_and_the_values_that_were_looked_at() {
     2027-03-01 10:00 granted 10 points
     2027-03-01 10:00 sent email email_1
   - 2027-03-02 10:00 sent sms again
-  + 2027-03-02 10:00 skipped again
+  + 2027-03-02 10:00 skipped again: if: customer.cups > 2
     2027-03-02 10:00 stopped enough: for today
     first difference: expected `2027-03-02 10:00 sent sms again`, but
       2027-03-02 10:00 Skipped “again”: if: customer.cups > 2

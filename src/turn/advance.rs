@@ -248,10 +248,7 @@ impl Turn<'_> {
         let seen = values.clone();
         let under_way = self.under_way();
         for (name, value) in values {
-            match value {
-                Value::Null => self.customer.profile.remove(&name),
-                value => self.customer.profile.insert(name, value),
-            };
+            self.put_attribute(name, value);
         }
         self.follow_her_zone();
         self.run_fact(index, funnel, What::Set, names.join(", "), "").seen = seen;

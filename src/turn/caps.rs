@@ -131,7 +131,8 @@ impl Turn<'_> {
                 concerned && send.at >= from && self.has_place(send, now)
             };
             let given: i64 = self.customer.sends.iter().filter(counts).map(|send| send.points).sum();
-            (given.saturating_add(points) > budget.points).then(|| format!("{BUDGET}: {}; she has had {given}", budget.sentence))
+            (given.saturating_add(points) > budget.points)
+                .then(|| format!("{BUDGET}: {}; {given} are hers or on their way", budget.sentence))
         });
         over.into_iter().next()
     }

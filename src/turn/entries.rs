@@ -106,20 +106,26 @@ impl Turn<'_> {
 
     fn on_event(&mut self, event: &Event) -> Vec<Fired> {
         let mut fired = Vec::new();
-        let mut late = false;
+        let (mut late, mut missed) = (false, Vec::new());
         for funnel in self.workspace.by_event.get(&event.name).into_iter().flatten() {
             let age = self.now.since_ms(event.time);
-            if funnel.trigger.lateness_ms().is_some_and(|most| age > most) {
-                late = true;
-                continue;
-            }
+            let too_late = funnel.trigger.lateness_ms().is_some_and(|most| age > most);
             let view = View { event: Some(event), ..self.view() };
             let firings = funnel.trigger.on_event(&self.trigger_cx(funnel, &view), event);
-            fired.extend(firings.into_iter().map(|firing| Fired::new(funnel, firing)));
+            late |= too_late;
+            match too_late {
+                true if firings.is_empty() => {}
+                true => missed.push(funnel),
+                false => fired.extend(firings.into_iter().map(|firing| Fired::new(funnel, firing))),
+            }
         }
         if late {
             let why = format!("it happened {} and is too old to start a run", self.clock_text(event.time));
             self.fact(What::HistoryOnly, event.name.clone(), why);
+        }
+        for funnel in missed {
+            let why = format!("late: the event happened {} and came too late to start a run", self.clock_text(event.time));
+            self.not_entered(funnel, &Refusal::new(why));
         }
         fired
     }

@@ -161,11 +161,7 @@ impl Turn<'_> {
         let mut names = Vec::new();
         for (name, value) in change.profile {
             names.push(name.clone());
-            if value == Value::Null {
-                self.customer.profile.remove(&name);
-            } else {
-                self.customer.profile.insert(name, value);
-            }
+            self.put_attribute(name, value);
         }
         if let Some(membership) = change.membership {
             names.push("membership".to_owned());

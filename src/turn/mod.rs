@@ -160,6 +160,8 @@ struct Turn<'a> {
     customer: Customer,
     account: Account,
     account_moved: bool,
+    /// An attribute was changed.
+    profile_moved: bool,
     zone: Zone,
     /// The store's clock.
     real_now: Time,
@@ -236,6 +238,7 @@ impl<'a> Turn<'a> {
             customer,
             account,
             account_moved: false,
+            profile_moved: false,
             zone,
             real_now,
             now,

@@ -299,6 +299,9 @@ impl Turn<'_> {
         let now = self.real_now.max(self.now);
         if let (Some(deadline), Some(span)) = (self.customer.runs[index].deadline.filter(|deadline| *deadline <= now), expires) {
             let why = format!("it expired {}, {span} after its decision", self.clock_text(deadline));
+            if step.if_expired.is_some() {
+                return self.expired(index, funnel, step, "", why);
+            }
             return self.fail(index, funnel, step, why, step.on_error);
         }
         let zone = self.zone;

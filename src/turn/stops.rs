@@ -4,6 +4,7 @@ use super::Turn;
 use crate::event::address::{Address, Stop, StopKind};
 use crate::fact::What;
 use crate::lang::time::Time;
+use crate::lang::value::Value;
 
 impl Turn<'_> {
     /// Something was said about an address. What is not hers is forgotten: should it become hers, the index says
@@ -35,8 +36,22 @@ impl Turn<'_> {
         holds.then(|| format!("her address for {channel} {} {}", words(stop.kind), self.clock_text(stop.since)))
     }
 
+    /// Changes or removes an attribute.
+    pub(super) fn put_attribute(&mut self, name: String, value: Value) {
+        self.profile_moved = true;
+        match value {
+            Value::Null => self.customer.profile.remove(&name),
+            value => self.customer.profile.insert(name, value),
+        };
+    }
+
     /// The addresses that are hers now and were not, and those that were; what was said about others is forgotten.
     pub(super) fn settle_addresses(&mut self) -> (Vec<Address>, Vec<Address>) {
+        if !self.erase && !self.profile_moved && !self.customer.addresses.is_empty() {
+            // Addresses are digests, which cost more than the rest of a small turn.
+            debug_assert!(self.customer.addresses == self.customer.her_addresses(), "an attribute was changed unseen");
+            return (Vec::new(), Vec::new());
+        }
         let hers = if self.erase { Vec::new() } else { self.customer.her_addresses() };
         self.customer.stops.retain(|(address, _)| hers.contains(address));
         let before = std::mem::replace(&mut self.customer.addresses, hers);

@@ -49,6 +49,7 @@ impl View<'_> {
             "created" => Value::Time(customer.created),
             "zone" => Value::Text(self.zone.name().to_owned()),
             "tier" => Value::Text(some_text(&customer.loyalty.tier)?),
+            "benefits" => self.workspace.catalog.tier(&customer.loyalty.tier)?.values().remove("benefits")?,
             "balance" => Value::Int(customer.loyalty.balance),
             "pending" => Value::Int(customer.loyalty.pending),
             "next_expiry" => Value::Time(customer.loyalty.next_expiry?),
@@ -80,8 +81,9 @@ impl View<'_> {
             ("cancelled".to_owned(), Value::Bool(membership.cancelled)),
             ("active".to_owned(), Value::Bool(membership.ends.is_none_or(|ends| ends > self.now))),
         ]);
-        if let Some(title) = self.workspace.catalog.membership(&membership.name).map(|m| m.title.clone()) {
-            fields.insert("title".to_owned(), Value::Text(title));
+        if let Some(product) = self.workspace.catalog.membership(&membership.name) {
+            let told = product.values(self.workspace.settings.currency);
+            fields.extend(told.into_iter().filter(|(name, _)| matches!(name.as_str(), "title" | "benefits")));
         }
         if let Some(ends) = membership.ends {
             fields.insert("ends".to_owned(), Value::Time(ends));

@@ -63,7 +63,7 @@ impl Problem {
     /// Nothing is here; also the answer to a token that may not see what is.
     pub fn not_found() -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "there is nothing here, or your token may not see it")
-            .hint("GET /openapi.json lists what there is")
+            .hint("a token with more rights may see it (`autofunnel token`); GET /openapi.json lists what there is")
     }
 
     /// No token, or none that counts.

@@ -190,7 +190,7 @@ pub static ROUTES: &[Route] = &[
         answers: &[(
             200,
             "Funnels with their figures of the last 365 days",
-            r#"{"funnels":[{"name":"welcome","title":"Welcome to the roastery","trigger":"the first purchase","waiting":12,"figures":{"entered":40,"sent":55}}]}"#,
+            r#"{"funnels":[{"name":"welcome","title":"Welcome to the roastery","trigger":"the first purchase","events":["purchase"],"waiting":12,"figures":{"entered":40,"sent":55}}]}"#,
         )],
         ..plain(Verb::Get, "/v1/funnels", READ, "List funnels", |call| Box::pin(api::funnels::list(call)))
     },

@@ -7,6 +7,8 @@ pub struct FunnelView {
     pub name: String,
     /// Its title.
     pub title: String,
+    /// The events that its trigger listens to.
+    pub events: Vec<String>,
     /// Its trigger as a sentence: `a purchase of 20 EUR or more`.
     pub trigger: String,
     /// Its steps, in the order of the file.

@@ -185,3 +185,48 @@ fn a_process_killed_after_an_apply_loses_nothing() {
     assert_eq!(nobody.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("--yes"), "{nobody:?}");
 }
+
+/// A changed segment moves customers, and `backfill: enter` starts runs: the plan counts both, and is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_counts_whom_a_changed_segment_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |segment: &str| {
+        let mut files = files(BEFORE);
+        let greeted =
+            "funnel: Greeted\ntrigger: { segment_entered: asked }\ngoal: { event: purchase }\nsteps: [ { stop: hello } ]\n";
+        files.insert("greeted.yaml".to_owned(), greeted.to_owned());
+        files.insert(
+            "segments.yaml".to_owned(),
+            format!("asked: {{ when: '{segment}', backfill: enter }}\nnew: {{ when: 'customer.email == \"\"' }}\n"),
+        );
+        files
+    };
+    let place = Place::File(folder.path().join("engine.db"));
+    let running = run(&with("customer.email == \"nobody\""), place, Roles::ALL, Clock::system()).await;
+    for customer in ["anna", "ben", "cleo"] {
+        let put = json!({ "profile": { "email": format!("{customer}@example.com") } });
+        assert_eq!(call(&running, Method::Put, &format!("/v1/customers/{customer}"), &put.to_string()).await.0, 202);
+        signed_up(&running, customer).await;
+    }
+    let next = with("customer.email != \"cleo@example.com\"");
+    let (status, plan) = ask(&running, "/v1/workspace/plan", &json!({ "files": next })).await;
+    assert_eq!(status, 200, "{plan}");
+    let wanted = json!({
+        "looked_at": 3, "customers": 3, "segments": [{ "segment": "asked", "enter": 2, "leave": 0 }],
+        "started": [{ "funnel": "greeted", "count": 2 }],
+    });
+    assert_eq!(plan["moved"], wanted, "{plan}");
+    assert!(running.store.members("asked".to_owned(), 9).await.unwrap().is_empty(), "planning changes nothing");
+    let (status, done) = ask(&running, "/v1/workspace/apply", &json!({ "files": next, "base": plan["base"] })).await;
+    assert_eq!(status, 200, "{done}");
+    for customer in ["anna", "ben"] {
+        until(&running, customer, |rows| has(rows, What::Stopped, "hello")).await;
+    }
+    assert_eq!(running.store.members("asked".to_owned(), 9).await.unwrap().len(), 2);
+    // What moves nobody is not looked through.
+    let mut other = next.clone();
+    other.insert("welcome.yaml".to_owned(), AFTER.to_owned());
+    let (_, plan) = ask(&running, "/v1/workspace/plan", &json!({ "files": other })).await;
+    assert_eq!(plan["moved"], Json::Null, "{plan}");
+    running.stop().await;
+}

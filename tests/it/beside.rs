@@ -21,7 +21,16 @@ fn worker(definitions: &Definitions, store: &Arc<dyn Store>) -> Turner {
     let live = Arc::new(Shared::new(Live::new(definitions.clone(), HashMap::new(), Signer::new(vec![7; 32]))));
     let tools = Tools { client: CLIENT.clone(), store: store.clone() };
     let (effects, meter) = (Lane::new(1).0, Arc::new(Meter::default()));
-    let engine = Engine { store: store.clone(), live, effects, tools, meter, traffic: Arc::default(), budgets: Arc::default() };
+    let engine = Engine {
+        store: store.clone(),
+        live,
+        effects,
+        tools,
+        meter,
+        traffic: Arc::default(),
+        budgets: Arc::default(),
+        recorder: None,
+    };
     Turner { engine }
 }
 

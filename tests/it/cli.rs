@@ -110,6 +110,43 @@ fn a_mistake_in_a_test_is_a_fault_of_the_workspace() {
 }
 
 #[test]
+fn one_fault_does_not_hide_those_elsewhere() {
+    let folder = shop();
+    change(
+        &folder,
+        "autofunnel.yaml",
+        "currency: EUR",
+        "currency: EUR\nservices: { stock: { url: \"ftp://stock.example.com\" } }",
+    );
+    let broken = "funnel: Broken\ntrigger: signed_up\ngoal: purchase\nsteps: [ { wiat: 1 day } ]\n";
+    std::fs::write(folder.path().join("shop/broken.yaml"), broken).unwrap();
+    let check = run(folder.path(), &["check", "shop"]);
+    assert!(out(&check).contains("did you mean `wait`?") && out(&check).contains("bad-url"), "{}", out(&check));
+    change(&folder, "autofunnel.yaml", "ftp:", "https:");
+    change(&folder, "welcome.yaml", "2027-03-01 22:30 sent email welcome", "2027-03-01 22:30 sendt email welcome");
+    let check = run(folder.path(), &["check", "shop"]);
+    assert!(out(&check).contains("did you mean `wait`?") && out(&check).contains("did you mean `sent`?"), "{}", out(&check));
+}
+
+#[test]
+fn a_recording_can_be_sent_as_if_it_happened_now() {
+    let folder = shop();
+    let engine = Engine::start(&folder);
+    let event = |id: &str| {
+        format!("{{\"id\":\"{id}\",\"event\":\"signed_up\",\"customer\":\"ada\",\"time\":\"2020-01-02T10:00:00Z\"}}\n")
+    };
+    for (id, arguments, wanted) in [
+        ("o-1", vec!["send", "old.ndjson"], "went into history only"),
+        ("o-2", vec!["send", "old.ndjson", "--now"], "Entered “welcome”"),
+    ] {
+        std::fs::write(folder.path().join("old.ndjson"), event(id)).unwrap();
+        let sent = engine.ask(&folder, &arguments);
+        assert_eq!(code(&sent), Some(0), "{}", talk(&sent));
+        engine.ask_until(&folder, &["timeline", "ada"], wanted);
+    }
+}
+
+#[test]
 fn a_failed_test_shows_both_sides_and_the_reason() {
     let folder = shop();
     change(&folder, "welcome.yaml", "held email invitation", "sent email invitation");
@@ -118,7 +155,7 @@ fn a_failed_test_shows_both_sides_and_the_reason() {
     let text = out(&test);
     for line in [
         "FAILED  welcome: who does not order gets an offer, in the morning",
-        "\n    2027-03-08 22:30 offered starter-set\n  - 2027-03-08 22:30 sent email invitation\n  + 2027-03-08 22:30 held email invitation\n",
+        "\n    2027-03-08 22:30 offered starter-set\n  - 2027-03-08 22:30 sent email invitation\n  + 2027-03-08 22:30 held email invitation: quiet hours 21:00–08:00\n",
         "quiet hours 21:00–08:00",
         "until = 2027-03-09T07:00:00Z",
         "2 tests, 1 failed",
@@ -200,8 +237,12 @@ impl Drop for Engine {
 
 impl Engine {
     pub fn start(folder: &TempDir) -> Engine {
+        Engine::serve(folder, "shop")
+    }
+
+    pub fn serve(folder: &TempDir, funnels: &str) -> Engine {
         let mut process = autofunnel(folder.path())
-            .args(["serve", "--funnels", "shop", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--funnels", funnels, "--listen", "127.0.0.1:0"])
             .env("AUTOFUNNEL_TOKEN", TOKEN)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -12,7 +12,7 @@ use autofunnel::store::read::TimelineRow;
 use autofunnel::web::Options;
 use autofunnel::wire::secrets::Placeholders;
 use autofunnel::wire::{Client, Method, Reach, Request};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ const TOKEN: &str = "a-token-for-tests-only";
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn samples() -> Files {
+/// The sample workspace.
+pub fn samples() -> Files {
     workspace::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("funnels")).unwrap()
 }
 
@@ -32,12 +33,17 @@ async fn run_samples(folder: &Path, clock: Clock) -> Running {
 
 /// An engine over a workspace.
 pub async fn run(files: &Files, store: Place, roles: Roles, clock: Clock) -> Running {
+    run_recorded(files, store, roles, clock, None).await
+}
+
+/// An engine that records what it does.
+pub async fn run_recorded(files: &Files, store: Place, roles: Roles, clock: Clock, record: Option<PathBuf>) -> Running {
     clock.go();
     let checked = workspace::check(files, &Placeholders);
     assert!(checked.workspace.is_some(), "{:#?}", checked.faults);
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let (token, secrets) = (Some(TOKEN.to_owned()), Arc::new(Placeholders));
-    start(Start { checked, store, roles, listen, clock, doors: Options::default(), token, secrets }).await.unwrap()
+    start(Start { checked, store, roles, listen, clock, doors: Options::default(), token, secrets, record }).await.unwrap()
 }
 
 /// A request to its door.

@@ -113,6 +113,7 @@ impl Home {
         let listen = Some("127.0.0.1:0".parse().unwrap());
         let (store, token) = (self.place(), Some(TOKEN.to_owned()));
         start(Start {
+            record: None,
             checked,
             store,
             roles: Roles::ALL,

@@ -25,6 +25,47 @@ fn the_curl_lines_work_as_printed() {
     assert!(answers.last().is_some_and(|answer| answer.contains("\"facts\"")), "{answers:?}");
 }
 
+/// The commands of the ten-command road, without the comments behind them.
+fn road() -> Vec<&'static str> {
+    let part = README.split("## Ten commands").nth(1).expect("the README has the road");
+    let part = part.split("\n## ").next().unwrap();
+    let blocks = part.split("\n```").enumerate().filter(|(at, _)| at % 2 == 1).map(|(_, block)| block);
+    let lines = blocks.filter_map(|block| block.strip_prefix("sh\n")).flat_map(str::lines);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+#[test]
+fn the_ten_commands_work_as_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["funnels", "examples"] {
+        copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(part), &folder.path().join(part));
+    }
+    let road = road();
+    assert!((8..=10).contains(&road.len()), "{road:?}");
+    assert!(road[0].starts_with("cargo build") && road[1].starts_with("autofunnel serve"), "{road:?}");
+    let engine = Engine::serve(&folder, "funnels");
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_autofunnel")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let run = |line: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(folder.path()).env("PATH", &path);
+        let done = command.env("AUTOFUNNEL_TOKEN", TOKEN).env("AUTOFUNNEL_URL", &engine.url).output().unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{line}: {told}");
+        told
+    };
+    let told: Vec<String> = road[2..].iter().map(|line| run(line)).collect();
+    let all = told.concat();
+    for wanted in ["no faults", "tests passed", "customers see something else", "brew-school"] {
+        assert!(all.contains(wanted), "{wanted}: {all}");
+    }
+    // The last one shows the changed funnel at work; its turn may be a moment away.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !run(road[road.len() - 1]).contains("Granted 30 points") {
+        assert!(std::time::Instant::now() < until, "{}", run(road[road.len() - 1]));
+    }
+}
+
 #[test]
 fn the_funnel_on_the_first_page_is_sound_and_its_tests_pass() {
     let folder = tempfile::tempdir().unwrap();

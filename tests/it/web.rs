@@ -93,6 +93,7 @@ impl Server {
         let view = FunnelView {
             name: "welcome".to_owned(),
             title: "Welcome".to_owned(),
+            events: Vec::new(),
             trigger: "an invitation".to_owned(),
             steps: vec![step],
         };

@@ -98,6 +98,7 @@ pub fn story(begin: Time, zone: Zone) -> Vec<Line> {
         lines.push(event(*day, who, "purchase", order));
     }
     memberships(&mut lines, begin);
+    beside_orders(&mut lines, begin);
     lines.push(event(24.5, "emi", "complaint_opened", json!({ "ticket": "T-71" })));
     lines.push(event(30.4, "emi", "complaint_closed", json!({ "ticket": "T-71" })));
     lines.push(event(17.3, "clara", "review", json!({ "sku": "beans-house", "rating": 5 })));
@@ -143,6 +144,22 @@ fn memberships(lines: &mut Vec<Line>, begin: Time) {
     lines.push(event(34.3, "hugo", "membership_renewed", json!({ "membership": "roastery-club" })));
     lines.push(event(39.7, "greta", "membership_cancelled", json!({ "membership": "roastery-club" })));
     lines.push(event(60.4, "ada", "membership_renewed", json!({ "membership": "roastery-club" })));
+}
+
+/// What customers do beside ordering: a cart, a school, a club, a friend.
+fn beside_orders(lines: &mut Vec<Line>, begin: Time) {
+    let cart =
+        json!({ "cart_id": "K-7", "amount": "21.00", "items": [{ "sku": "beans-house", "quantity": 1, "amount": "21.00" }] });
+    lines.push(event(65.4, "ines", "cart_updated", cart));
+    for (lesson, name) in ["water", "grind", "bloom", "pour", "taste", "milk"].into_iter().enumerate() {
+        lines.push(event(25.4 + 2.0 * lesson as f64, "finn", "lesson_finished", json!({ "lesson": name })));
+    }
+    let term = json!({
+        "membership": "tasting-club", "started": instant(begin, 28.4), "ends": instant(begin, 88.4), "auto_renew": true,
+    });
+    lines.push(event(28.4, "diego", "membership_started", term));
+    lines.push(event(37.6, "diego", "tasting_noted", json!({ "sku": "sample-ethiopia", "words": "peach and tea" })));
+    lines.push(event(19.3, "clara", "referral", json!({ "friend": "ines" })));
 }
 
 fn profile(person: &Person, begin: Time, zone: Zone) -> Json {

@@ -175,7 +175,7 @@ impl Intake {
         let shown: String = customer.chars().take(60).collect();
         Ok(Err(Refusal::new(format!("there is no customer `{shown}`, and this workspace refuses unknown ones"))
             .field("customer")
-            .hint("introduce her with PUT /v1/customers/{id} first, or write `unknown: create` in autofunnel.yaml")))
+            .hint("introduce her first (`autofunnel import`, or PUT /v1/customers/{id}), or write `unknown: create` in autofunnel.yaml")))
     }
 
     async fn accept_one(&self, input: NewInput) -> Result<Accepted, IntakeError> {

@@ -110,15 +110,17 @@ impl Intake {
 
 fn not_waiting() -> IntakeError {
     IntakeError::NoSuch(
-        Refusal::new("no effect of this customer waits under that id")
-            .hint("GET /v1/effects lists those that do; one that is being sent right now is left alone"),
+        Refusal::new("no effect of this customer waits under that id").hint(
+            "`autofunnel effects list` (GET /v1/effects) lists those that do; one that is being sent right now is left alone",
+        ),
     )
 }
 
 pub(super) fn effect(sent: &mut Fields) -> Result<String, Refusal> {
     match sent.remove("effect") {
         Some(Value::Text(effect)) if !effect.is_empty() => Ok(effect),
-        _ => Err(Refusal::new("`effect` is the id of the effect, as GET /v1/effects lists it").field("effect")),
+        _ => Err(Refusal::new("`effect` is the id of the effect, as `autofunnel effects list` (GET /v1/effects) shows it")
+            .field("effect")),
     }
 }
 

@@ -35,10 +35,9 @@ impl Intake {
         let (digest, _) = digest::of_value(&Value::Map(sent.clone()));
         let Word { effect, says } = word(sent)?;
         if !self.held(customer, &effect).await? {
-            return Err(IntakeError::NoSuch(
-                Refusal::new("no run of this customer is held by an effect of that id")
-                    .hint("GET /v1/effects lists those that are; one that was resolved is there no more"),
-            ));
+            return Err(IntakeError::NoSuch(Refusal::new("no run of this customer is held by an effect of that id").hint(
+                "`autofunnel effects list` (GET /v1/effects) lists those that are; one that was resolved is there no more",
+            )));
         }
         if matches!(says, Says::Again(_)) && is_errand(&effect) {
             return Err(Refusal::new("points that another customer's run gives cannot be decided anew")
@@ -79,7 +78,11 @@ pub fn is_held(run: &Run) -> bool {
 fn word(mut fields: Fields) -> Result<Word, Refusal> {
     let effect = match fields.remove("effect") {
         Some(Value::Text(effect)) if !effect.is_empty() => effect,
-        _ => return Err(Refusal::new("`effect` is the id of the effect, as GET /v1/effects lists it")),
+        _ => {
+            return Err(Refusal::new(
+                "`effect` is the id of the effect, as `autofunnel effects list` (GET /v1/effects) shows it",
+            ));
+        }
     };
     let why = match fields.remove("why") {
         None | Some(Value::Null) => "a person said so".to_owned(),

@@ -21,7 +21,7 @@ impl Intake {
         if !self.held_for_review(customer, &effect).await? {
             return Err(IntakeError::NoSuch(
                 Refusal::new("no step of this customer is held for review under that id")
-                    .hint("GET /v1/review lists those that are; one that was released or rejected is there no more"),
+                    .hint("`autofunnel review list` (GET /v1/review) lists those that are; one that was released or rejected is there no more"),
             ));
         }
         // The same word twice is one; another word about the same step is a conflict.

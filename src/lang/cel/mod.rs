@@ -29,6 +29,7 @@ mod tests;
 pub use judge::{Evaluated, SEEN_MAX, STEPS_MAX};
 pub use nearest::nearest;
 pub use parse::{NESTING_MAX, NODES_MAX, SOURCE_BYTES_MAX};
+pub use structured::STRUCTURED;
 
 use super::diag::{Faults, Place};
 use super::node::Node;

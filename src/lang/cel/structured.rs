@@ -27,24 +27,28 @@ use crate::lang::value::Value;
 
 /// Deepest nesting of `all`, `any` and `none`.
 const NESTING_MAX: usize = 20;
-/// The keys that begin a line of their own.
-const KEYS: &[&str] = &[
-    "purchases",
-    "spent",
-    "event",
-    "last_purchase",
-    "tier",
-    "membership",
-    "member",
-    "balance",
-    "consent",
-    "segment",
-    "all",
-    "any",
-    "none",
+/// The keys that begin a line of their own: each with an example, and what it says.
+pub const STRUCTURED: &[(&str, &str, &str)] = &[
+    ("purchases", "purchases: { last: 90 days, at_least: 3 }", "how many orders, ever or in a window; `at_most`, `exactly`"),
+    ("spent", "spent: { last: 365 days, at_least: 500 }", "money of orders less money given back"),
+    ("event", "{ event: review, last: 90 days, at_least: 1 }", "how often any event happened"),
+    ("last_purchase", "last_purchase: more than 60 days ago", "or `less than 7 days ago`, or `never`"),
+    ("tier", "tier: [silver, gold]", "one of these tiers"),
+    ("membership", "membership: club", "one of these memberships, or `none`"),
+    ("member", "member: true", "whether a membership of hers is under way"),
+    ("balance", "balance: { at_least: 100 }", "points to spend"),
+    ("consent", "consent: [email, sms]", "consent to all of these channels"),
+    ("segment", "segment: vip", "whether she is in it"),
+    ("all", "all: [{ tier: gold }, { segment: vip }]", "all of these hold"),
+    ("any", "any: [{ tier: gold }, \"customer.balance > 900\"]", "one of these holds"),
+    ("none", "none: [{ segment: vip }]", "none of these holds"),
 ];
 /// The keys that belong to a question about events.
 const BOUNDS: &[&str] = &["last", "at_least", "at_most", "exactly"];
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    STRUCTURED.iter().map(|(key, ..)| *key)
+}
 
 /// A compiled piece with its CEL.
 pub(super) struct Piece {
@@ -90,7 +94,12 @@ impl Reader<'_> {
                 None
             }
             NodeKind::Map(entries) if entries.is_empty() => {
-                self.error("bad-condition", &node.place, "the condition is empty", format!("write one of: {}", KEYS.join(", ")));
+                self.error(
+                    "bad-condition",
+                    &node.place,
+                    "the condition is empty",
+                    format!("write one of: {}", keys().collect::<Vec<_>>().join(", ")),
+                );
                 None
             }
             NodeKind::Map(entries) => {
@@ -126,7 +135,7 @@ impl Reader<'_> {
             other => {
                 self.faults
                     .error("unknown-field", &key.place, format!("there is no condition `{other}`"))
-                    .did_you_mean(other, KEYS.iter().copied());
+                    .did_you_mean(other, keys());
                 None
             }
         })

@@ -13,7 +13,7 @@ use crate::stats::Live;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// States and their numbers in the table.
-const STATES: [(&str, i64); 8] = [
+const STATES: [(&str, i64); 9] = [
     ("waiting", 0),
     ("held", 1),
     ("sending", 2),
@@ -22,6 +22,7 @@ const STATES: [(&str, i64); 8] = [
     ("stopped", 5),
     ("review", -1),
     ("unresolved", -2),
+    ("held_out", -3),
 ];
 /// From this number on a run is over.
 pub const FIRST_ENDED: i64 = 3;
@@ -239,6 +240,7 @@ fn newest(db: &Connection, filter: &RunFilter, max: usize) -> rusqlite::Result<V
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::read::RUN_STATES;
     use super::*;
 
     #[test]
@@ -255,7 +257,8 @@ mod tests {
             assert_eq!(state_name(number), state);
         }
         // Fixed values: they stand in files. From three on a run is over.
-        assert_eq!(STATES.map(|(_, number)| number), [0, 1, 2, 3, 4, 5, -1, -2]);
+        assert_eq!(STATES.map(|(_, number)| number), [0, 1, 2, 3, 4, 5, -1, -2, -3]);
+        assert!(RUN_STATES.iter().all(|state| state_number(state).is_ok()) && RUN_STATES.len() == STATES.len());
         assert!(state_number("lost").is_err());
     }
 }

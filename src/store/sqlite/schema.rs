@@ -7,6 +7,7 @@
 use super::super::{StoreError, StoreResult};
 use super::Options;
 use crate::customer::codec::FORMAT;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -289,6 +290,8 @@ fn narrow(_file: &File) -> std::io::Result<()> {
 fn settle_in(db: &Connection, options: &Options) -> rusqlite::Result<()> {
     db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     db.busy_timeout(std::time::Duration::from_millis(u64::from(BUSY_MS)))?;
+    // Without it a statement whose value might choose a partial index is planned anew every time a value is bound.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     // These two answer with a row.

@@ -42,7 +42,20 @@ pub async fn load(state: &WebState, id: &str) -> Result<Customer, Problem> {
 pub async fn get(call: Call) -> Answer {
     call.query(&[])?;
     let customer = load(&call.state, call.param("id")).await?;
-    Ok(json(StatusCode::OK, &shown(&customer)))
+    let mut shown = shown(&customer);
+    shown["zone"] = Json::from(customer.zone(call.state.intake.world().settings.zone).name());
+    if is_unasked(&call.state, &customer) {
+        for name in ["balance", "pending", "tier"] {
+            shown["loyalty"][name] = Json::Null;
+        }
+    }
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// Whether a remote store knows what she has, and has not been asked yet: nothing is then no 0.
+pub fn is_unasked(state: &WebState, customer: &Customer) -> bool {
+    let remote = state.intake.world().settings.loyalty_store.is_some();
+    remote && customer.loyalty.store.as_of.is_none()
 }
 
 fn shown(customer: &Customer) -> Json {

@@ -90,7 +90,7 @@ pub async fn show(call: Call) -> Answer {
     let found = call.state.store.waiting(effect, call.param("id").to_owned()).await?;
     let waiting = found.ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, "no effect of this customer is on its way under that id")
-            .hint("GET /v1/effects lists those that are; what became of others is on her timeline")
+            .hint("`autofunnel effects list` (GET /v1/effects) lists those that are; what became of others is on her timeline")
     })?;
     let effect = &waiting.effect;
     let content = match &effect.kind {

@@ -1,10 +1,10 @@
 //! Funnels, their runs and their figures.
 
 use super::events::one;
-use crate::engine::intake::Refusal;
+use crate::engine::intake::{IntakeError, Refusal};
 use crate::lang::time::{DAY_MS, Time, parse_date};
 use crate::store::pause::Pause;
-use crate::store::read::{Figure, RunFilter};
+use crate::store::read::{Figure, RUN_STATES, RunFilter};
 use crate::web::WebState;
 use crate::web::answer::{Answer, Problem, json};
 use crate::web::call::{Call, Query};
@@ -89,7 +89,10 @@ pub async fn list(call: Call) -> Answer {
             let figures: serde_json::Map<String, Json> =
                 sums.iter().map(|(what, (count, _))| (what.clone(), Json::from(*count))).collect();
             let waiting = recent.live.get(&view.name).copied().unwrap_or(0);
-            json!({ "name": view.name, "title": view.title, "trigger": view.trigger, "waiting": waiting, "figures": figures })
+            json!({
+                "name": view.name, "title": view.title, "trigger": view.trigger, "events": view.events, "waiting": waiting,
+                "figures": figures,
+            })
         })
         .collect();
     Ok(json(StatusCode::OK, &json!({ "funnels": funnels })))
@@ -102,11 +105,41 @@ pub async fn start(call: Call) -> Answer {
     one(call.state.intake.enrol(call.param("name"), key.as_deref(), &call.body).await?)
 }
 
+/// Nothing was found: either there is nothing, or something that was asked for does not exist. A misspelled name must
+/// not look like an empty list.
+///
+/// # Errors
+/// When there is no such funnel, state or customer, or the store fails.
+pub async fn sensible(state: &WebState, filter: &RunFilter) -> Result<(), Problem> {
+    if !filter.state.is_empty() && !RUN_STATES.contains(&filter.state.as_str()) {
+        let refusal = Refusal::new(format!("no run is ever `{}`", filter.state)).field("state");
+        return Err(refusal.did_you_mean(&filter.state, RUN_STATES.iter().copied()).into());
+    }
+    let views = state.views.get();
+    if !filter.funnel.is_empty() && views.iter().all(|view| view.name != filter.funnel) {
+        // One whose file is gone has left runs behind, perhaps.
+        let any = RunFilter { funnel: filter.funnel.clone(), ..RunFilter::default() };
+        if state.store.runs(any, 1).await?.is_empty() {
+            let refusal = Refusal::new(format!("there is no funnel `{}`", filter.funnel)).field("funnel");
+            let refusal = refusal.did_you_mean(&filter.funnel, views.iter().map(|view| view.name.as_str()));
+            return Err(IntakeError::NoSuch(refusal).into());
+        }
+    }
+    if !filter.customer.is_empty() && state.store.record(filter.customer.clone()).await?.is_none() {
+        let refusal = Refusal::new("there is no customer with that id").field("customer");
+        return Err(IntakeError::NoSuch(refusal.hint("the page /customers finds her by name, e-mail or phone")).into());
+    }
+    Ok(())
+}
+
 /// Runs, newest first.
 pub async fn runs(call: Call) -> Answer {
     let query = call.query(&["customer", "funnel", "state", "limit"])?;
     let filter = RunFilter { customer: query.text("customer"), funnel: query.text("funnel"), state: query.text("state") };
-    let rows = call.state.store.runs(filter, query.limit()?).await?;
+    let rows = call.state.store.runs(filter.clone(), query.limit()?).await?;
+    if rows.is_empty() {
+        sensible(&call.state, &filter).await?;
+    }
     let runs: Vec<Json> = rows
         .iter()
         .map(|run| {

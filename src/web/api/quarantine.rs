@@ -40,6 +40,6 @@ async fn decide(call: Call, fate: Fate, status: StatusCode, word: &str) -> Answe
     match found {
         true => Ok(json(status, &json!({ "status": word }))),
         false => Err(Problem::new(StatusCode::NOT_FOUND, "no such input of this customer is put aside")
-            .hint("GET /v1/quarantine lists those that are; one that was retried or dropped is there no more")),
+            .hint("`autofunnel quarantine list` (GET /v1/quarantine) lists those that are; one that was retried or dropped is there no more")),
     }
 }

@@ -1,6 +1,7 @@
 //! `/v1/review`: what is held for a person, and that person's word.
 
 use super::events::one;
+use super::funnels::sensible;
 use crate::customer::{Customer, Run, codec};
 use crate::engine::intake::review::held;
 use crate::fact::{Fact, What};
@@ -20,7 +21,11 @@ pub async fn list(call: Call) -> Answer {
     let limit = query.limit()?;
     let filter = RunFilter { state: STATE.to_owned(), funnel: query.text("funnel"), ..RunFilter::default() };
     let mut held = Vec::new();
-    for row in call.state.store.runs(filter, limit).await? {
+    let rows = call.state.store.runs(filter.clone(), limit).await?;
+    if rows.is_empty() {
+        sensible(&call.state, &filter).await?;
+    }
+    for row in rows {
         let document = call.state.store.record(row.customer.clone()).await?.map(|record| record.document).unwrap_or_default();
         // What cannot be read is complained of where it is worked on.
         let Ok(customer) = codec::decode::<Customer>(&document) else { continue };

@@ -8,7 +8,7 @@ use crate::lang::value::Value;
 use crate::money::Currency;
 use crate::store::read::TimelineRow;
 use crate::web::answer::Answer;
-use crate::web::api::customers::load;
+use crate::web::api::customers::{is_unasked, load};
 use crate::web::call::{Call, encode};
 use maud::{Markup, html};
 
@@ -27,7 +27,7 @@ pub async fn show(call: Call) -> Answer {
     let content = html! {
         h1 { (name) }
         p class="soft" { (id) " · times are those of " (zone.name()) }
-        @if before.is_none() { (known(&customer, zone)) }
+        @if before.is_none() { (known(&customer, is_unasked(&call.state, &customer), zone)) }
         h2 { "What happened" }
         ol class="timeline" { @for row in &facts { (shown_fact(row, zone, world.settings.currency)) } }
         @if facts.is_empty() { p class="soft" { "Nothing is kept." } }
@@ -38,11 +38,11 @@ pub async fn show(call: Call) -> Answer {
     Ok(layout::show(&call, "/customers", name, before.is_none(), &content))
 }
 
-fn known(customer: &Customer, zone: Zone) -> Markup {
+fn known(customer: &Customer, unasked: bool, zone: Zone) -> Markup {
     html! {
         div class="cards" {
             section class="card" { h3 { "Profile" } (profile(customer, zone)) }
-            section class="card" { h3 { "Loyalty" } (loyalty(customer, zone)) }
+            section class="card" { h3 { "Loyalty" } (loyalty(customer, unasked, zone)) }
             section class="card" { h3 { "Consent" } (consent(customer, zone)) }
             section class="card" { h3 { "Segments" } (segments(customer, zone)) }
             section class="card" { h3 { "Runs" } (runs(customer, zone)) }
@@ -68,11 +68,15 @@ fn plain(value: &Value, zone: Zone) -> Markup {
     }
 }
 
-fn loyalty(customer: &Customer, zone: Zone) -> Markup {
+fn loyalty(customer: &Customer, unasked: bool, zone: Zone) -> Markup {
     let loyalty = &customer.loyalty;
     html! {
         dl class="facts" {
-            dt { "balance" } dd { (loyalty.balance) " points" }
+            @if unasked {
+                dt { "balance" } dd { "not known: the loyalty store has not been asked about her" }
+            } @else {
+                dt { "balance" } dd { (loyalty.balance) " points" }
+            }
             @if loyalty.pending != 0 { dt { "pending" } dd { (loyalty.pending) " points" } }
             @if !loyalty.tier.is_empty() { dt { "tier" } dd { (loyalty.tier) } }
             @if let Some(at) = loyalty.next_expiry { dt { "next expiry" } dd { (layout::time(at, zone)) } }
@@ -124,7 +128,7 @@ fn runs(customer: &Customer, zone: Zone) -> Markup {
             @for run in live {
                 dt { a href={ "/funnels/" (encode(&run.funnel)) } { (run.funnel) } }
                 dd {
-                    (state(&run.state))
+                    @if run.ghost { "held out, watched for the goal" } @else { (state(&run.state)) }
                     @if let Some(until) = run.due() { " until " (layout::time(until, zone)) }
                 }
             }

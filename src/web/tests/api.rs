@@ -275,6 +275,25 @@ async fn figures_and_funnels_are_counted() {
 }
 
 #[tokio::test]
+async fn a_misspelled_filter_is_no_empty_list() {
+    let server = Server::start().await;
+    let read = server.token(Scope::Read);
+    server.store.know("c1");
+    for good in ["runs", "runs?funnel=welcome&state=held_out&customer=c1", "review", "review?funnel=welcome"] {
+        assert_eq!(server.get(&format!("/v1/{good}"), read).await.status, 200, "{good}");
+    }
+    for (wrong, status, hint) in [
+        ("runs?funnel=welcom", 404, "did you mean `welcome`?"),
+        ("runs?state=wating", 400, "did you mean `waiting`?"),
+        ("runs?customer=c2", 404, "the page /customers finds her by name, e-mail or phone"),
+        ("review?funnel=welcom", 404, "did you mean `welcome`?"),
+    ] {
+        let got = server.get(&format!("/v1/{wrong}"), read).await;
+        assert_eq!((got.status, got.json()["hint"].as_str()), (status, Some(hint)), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn the_past_is_imported_row_by_row() {
     let server = Server::start().await;
     let import = server.token(Scope::Import);

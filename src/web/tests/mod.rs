@@ -75,6 +75,7 @@ impl Server {
         let view = FunnelView {
             name: "welcome".to_owned(),
             title: "Welcome <script>".to_owned(),
+            events: vec!["purchase".to_owned()],
             trigger: "the first purchase".to_owned(),
             steps,
         };

@@ -139,6 +139,28 @@ fn a_call_that_waits_too_long_is_not_made() {
     assert!(stopped.why.starts_with("it expired 2027-03-01 12:02"), "{stopped:?}");
 }
 
+#[test]
+fn what_is_done_instead_of_a_call_that_came_too_late() {
+    let text = STOCK.replace("on_error: branch", "expires: 2h\n    if_expired:\n      - set: { name: late }\n    on_error: stop");
+    let stage = Stage::new(&text.replace("    failed:\n      - set: { name: failed }\n", ""));
+    let mut customer = None;
+    let mut turned = |now: &str, body: InputBody| {
+        let inputs = vec![Input { accepted_at: time(now), body }];
+        let turned = turn(&stage.definitions, "ada", customer.take(), Account::default(), inputs, time(now));
+        customer = Some(turned.customer.clone());
+        turned
+    };
+    turned("2027-03-01 10:01", act("set name=Ada", "e2", time("2027-03-01 10:01")));
+    let begun = turned("2027-03-01 10:02", act("go sku=a n=3", "e3", time("2027-03-01 10:02")));
+    let effect = begun.effects[0].id.clone();
+    let over = turned("2027-03-01 12:03", InputBody::Stale { effect, why: "its time was over".to_owned() });
+    assert!(over.effects.is_empty());
+    let taken = over.facts.iter().find(|fact| fact.what == What::Branched).unwrap();
+    assert!(taken.about == "if_expired" && taken.why.starts_with("it expired 2027-03-01 12:02"), "{taken:?}");
+    assert_eq!(over.customer.profile["name"], Value::from("late"));
+    assert!(over.facts.iter().all(|fact| fact.what != What::Failed), "{:#?}", over.facts);
+}
+
 fn faults(step: &str) -> Vec<(&'static str, String)> {
     let settings = "workspace: T\nzone: UTC\ncurrency: EUR\nservices: { stock: { url: \"https://stock.example.com\" } }\n";
     let funnel = format!("funnel: F\ntrigger: {{ event: go }}\nsteps:\n{step}\n");

@@ -154,10 +154,12 @@ steps: [ { stop: welcome } ]
     assert_snapshot!(her.story(), @"
     2027-03-10 10:00 entered hello#1 | signed_up
     2027-03-11 10:00:01.000 history_only purchase | it happened 2027-03-10 09:59 and is too old to start a run
+    2027-03-11 10:00:01.000 not_entered thanks#0 | late: the event happened 2027-03-10 09:59 and came too late to start a run
     2027-03-15 10:00 segment_entered buyer
     2027-03-15 10:00 goal hello#1 purchase
     2027-03-15 10:00 exited hello#1 purchase | exit_on
     2027-03-15 10:00 history_only purchase | it happened 2027-03-12 10:00 and is too old to start a run
+    2027-03-15 10:00 not_entered thanks#0 | late: the event happened 2027-03-12 10:00 and came too late to start a run
     2027-03-15 10:00 entered buyers#2 | enters the segment buyer
     2027-03-15 10:00 stopped buyers#2 welcome
     ");

@@ -140,20 +140,26 @@ steps: [ { set: { name: { cel: event.source } } } ]
     );
     let mut her = stage.customer("2027-03-01 08:00");
     her.at("2027-03-01 10:00", "signed_up source=de").at("2027-03-01 10:10", "set language=fr");
-    her.at("2027-03-01 10:20", "signed_up source=fr id=again").at("2027-03-01 10:21", "signed_up source=it");
+    her.at("2027-03-01 10:21", "signed_up source=it");
     // Exactly at the end of the half hour: what happens comes before what is due.
-    her.at("2027-03-01 10:30", "set language=de").at("2027-03-01 10:30:00.001", "set language=it").until("2027-03-01 12:00");
+    her.at("2027-03-01 10:30", "set language=de").at("2027-03-01 10:30:00.001", "set language=it").until("2027-03-01 11:00");
+    // Who comes in shuts out who waits, in the same instant.
+    her.at("2027-03-01 11:00", "signed_up source=fr")
+        .at("2027-03-01 11:10", "signed_up source=it id=again")
+        .until("2027-03-01 12:00");
     her.at("2027-03-01 12:00", "signed_up source=de").at("2027-03-01 12:31", "set language=de").until("2027-03-02");
     assert_snapshot!(her.story(), @"
     2027-03-01 10:00 settling hello#0 | only_if: customer.language is not known; judged again until 2027-03-01 10:30
-    2027-03-01 10:20 entered hello#1 | signed_up
-    2027-03-01 10:20 set hello#1 name
-    2027-03-01 10:20 finished hello#1
     2027-03-01 10:21 settling hello#0 | only_if: customer.language == event.source; judged again until 2027-03-01 10:51
-    2027-03-01 10:30 entered hello#2 | signed_up
+    2027-03-01 10:30 entered hello#1 | signed_up
     2027-03-01 10:30 not_entered hello#0 | re_entry: a run is under way
-    2027-03-01 10:30 set hello#2 name
-    2027-03-01 10:30 finished hello#2
+    2027-03-01 10:30 set hello#1 name
+    2027-03-01 10:30 finished hello#1
+    2027-03-01 11:00 settling hello#0 | only_if: customer.language == event.source; judged again until 2027-03-01 11:30
+    2027-03-01 11:10 entered hello#2 | signed_up
+    2027-03-01 11:10 not_entered hello#0 | re_entry: a run is under way
+    2027-03-01 11:10 set hello#2 name
+    2027-03-01 11:10 finished hello#2
     2027-03-01 12:00 settling hello#0 | only_if: customer.language == event.source; judged again until 2027-03-01 12:30
     2027-03-01 12:30 not_entered hello#0 | only_if: customer.language == event.source
     ");

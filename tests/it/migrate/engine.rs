@@ -45,6 +45,7 @@ pub async fn engine_with(files: &Files, store: Place) -> Running {
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let token = Some(TOKEN.to_owned());
     start(Start {
+        record: None,
         checked,
         store,
         roles: Roles::ALL,

@@ -77,4 +77,16 @@ bugs! {
     DoubleCap,
     /// The document that a turn is given has lost its memory of entries.
     EntriesForgotten,
+    /// The last gate does not look whether something is paused.
+    NoPauseAtTheGate,
+    /// What is booked in a commit may be paused.
+    NoPauseInTheCommit,
+    /// The document that a turn is given says that a person has released everything.
+    AllReleased,
+    /// A quantity gives what is asked for, and does not count.
+    BudgetWithoutEnd,
+    /// The document that a turn is given has lost its memory of gifts to two.
+    GiftForgotten,
+    /// The document that a turn is given has its runs in the version of before.
+    MoveForgotten,
 }

@@ -21,7 +21,7 @@ use autofunnel::store::{
     Saying, Store, StoreError, StoreResult, TokenRow, Work,
 };
 use futures_util::future::BoxFuture;
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, ready};
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -56,6 +56,11 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => std::thread::park(),
         }
     }
+}
+
+/// An answer that is there already: what a store does in threads of its own must not decide who is next.
+fn here<'a, T: Send + 'a>(asked: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+    Box::pin(ready(at_once(asked)))
 }
 
 /// See the module.
@@ -204,7 +209,7 @@ impl Store for Faulty {
     }
 
     fn unquarantine(&self, customer: String, seq: u64, fate: autofunnel::store::Fate) -> BoxFuture<'_, StoreResult<bool>> {
-        self.store.unquarantine(customer, seq, fate)
+        here(self.store.unquarantine(customer, seq, fate))
     }
 
     fn claim_effects(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<Delivery>>> {
@@ -256,23 +261,23 @@ impl Store for Faulty {
     }
 
     fn say(&self, address: Address, saying: Saying) -> BoxFuture<'_, StoreResult<AddressRow>> {
-        self.store.say(address, saying)
+        here(self.store.say(address, saying))
     }
 
     fn address(&self, address: Address) -> BoxFuture<'_, StoreResult<AddressRow>> {
-        self.store.address(address)
+        here(self.store.address(address))
     }
 
     fn keep_reference(&self, reference: Address, effect: String) -> BoxFuture<'_, StoreResult<()>> {
-        self.store.keep_reference(reference, effect)
+        here(self.store.keep_reference(reference, effect))
     }
 
     fn reference(&self, reference: Address) -> BoxFuture<'_, StoreResult<Option<String>>> {
-        self.store.reference(reference)
+        here(self.store.reference(reference))
     }
 
     fn link_key(&self) -> BoxFuture<'_, StoreResult<Vec<u8>>> {
-        self.store.link_key()
+        here(self.store.link_key())
     }
 
     fn keep_message(&self, message: KeptMessage) -> BoxFuture<'_, StoreResult<()>> {
@@ -284,63 +289,74 @@ impl Store for Faulty {
     }
 
     fn drop_effect(&self, effect: String, customer: String, why: String) -> BoxFuture<'_, StoreResult<bool>> {
-        self.store.drop_effect(effect, customer, why)
+        here(self.store.drop_effect(effect, customer, why))
     }
 
     fn hasten(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<bool>> {
-        self.store.hasten(effect, customer)
+        here(self.store.hasten(effect, customer))
     }
 
     fn pause(&self, pause: Pause) -> BoxFuture<'_, StoreResult<()>> {
-        self.store.pause(pause)
+        Box::pin(async move {
+            let told = pause.clone();
+            let done = || self.store.pause(pause);
+            self.run("pause", true, done, |state, (), _| {
+                state.report.add("budget", "used up");
+                state.paused(&told);
+            })
+            .await
+        })
     }
 
     fn resume(&self, of: Pausable) -> BoxFuture<'_, StoreResult<bool>> {
-        self.store.resume(of)
+        here(self.store.resume(of))
     }
 
     fn pauses(&self) -> BoxFuture<'_, StoreResult<Vec<Pause>>> {
-        self.store.pauses()
+        here(self.store.pauses())
     }
 
     fn take_quantity(&self, quantity: Quantity, least: i64, want: i64) -> BoxFuture<'_, StoreResult<i64>> {
-        self.store.take_quantity(quantity, least, want)
+        Box::pin(async move {
+            let done = || self.store.take_quantity(quantity, least, want);
+            self.run("take_quantity", true, done, |_, _, _| {}).await
+        })
     }
 
     fn return_quantity(&self, name: String, count: i64) -> BoxFuture<'_, StoreResult<()>> {
-        self.store.return_quantity(name, count)
+        here(self.store.return_quantity(name, count))
     }
 
     fn put_definitions(&self, hash: String, funnels: Vec<(String, String)>, bundle: Vec<u8>) -> BoxFuture<'_, StoreResult<()>> {
-        self.store.put_definitions(hash, funnels, bundle)
+        here(self.store.put_definitions(hash, funnels, bundle))
     }
 
     fn definitions(&self) -> BoxFuture<'_, StoreResult<Vec<Bundle>>> {
-        self.store.definitions()
+        here(self.store.definitions())
     }
 
     fn apply(&self, applying: Applying) -> BoxFuture<'_, StoreResult<bool>> {
-        self.store.apply(applying)
+        here(self.store.apply(applying))
     }
 
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
-        self.store.applied()
+        here(self.store.applied())
     }
 
     fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {
-        self.store.bundle(hash)
+        here(self.store.bundle(hash))
     }
 
     fn wake_unjudged(&self, hash: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
-        self.store.wake_unjudged(hash, after, max)
+        here(self.store.wake_unjudged(hash, after, max))
     }
 
     fn put_token(&self, token: TokenRow) -> BoxFuture<'_, StoreResult<()>> {
-        self.store.put_token(token)
+        here(self.store.put_token(token))
     }
 
     fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<TokenRow>>> {
-        self.store.tokens()
+        here(self.store.tokens())
     }
 
     fn wait_for_work(&self, which: Work) -> BoxFuture<'_, ()> {
@@ -348,11 +364,11 @@ impl Store for Faulty {
     }
 
     fn prune(&self) -> BoxFuture<'_, StoreResult<u64>> {
-        self.store.prune()
+        here(self.store.prune())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.store.close()
+        here(self.store.close())
     }
 }
 
@@ -364,31 +380,31 @@ impl Faulty {
 
 impl ReadSide for Faulty {
     fn timeline(&self, customer: String, before: Option<u64>, max: usize) -> BoxFuture<'_, StoreResult<Vec<TimelineRow>>> {
-        self.store.timeline(customer, before, max)
+        here(self.store.timeline(customer, before, max))
     }
 
     fn facts_after(&self, after: u64, max: usize) -> BoxFuture<'_, StoreResult<Vec<(String, TimelineRow)>>> {
-        self.store.facts_after(after, max)
+        here(self.store.facts_after(after, max))
     }
 
     fn members(&self, segment: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<String>>> {
-        self.store.members(segment, max)
+        here(self.store.members(segment, max))
     }
 
     fn customers(&self, query: String, after: String, max: usize) -> BoxFuture<'_, StoreResult<Vec<CustomerRow>>> {
-        self.store.customers(query, after, max)
+        here(self.store.customers(query, after, max))
     }
 
     fn runs(&self, filter: RunFilter, max: usize) -> BoxFuture<'_, StoreResult<Vec<RunRow>>> {
-        self.store.runs(filter, max)
+        here(self.store.runs(filter, max))
     }
 
     fn live_steps(&self) -> BoxFuture<'_, StoreResult<Vec<LiveSteps>>> {
-        self.store.live_steps()
+        here(self.store.live_steps())
     }
 
     fn figures(&self, from: String, to: String) -> BoxFuture<'_, StoreResult<Vec<Figure>>> {
-        self.store.figures(from, to)
+        here(self.store.figures(from, to))
     }
 
     fn stats(&self, asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
@@ -396,32 +412,32 @@ impl ReadSide for Faulty {
     }
 
     fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {
-        self.store.messages(customer, before, max)
+        here(self.store.messages(customer, before, max))
     }
 
     fn message(&self, id: String) -> BoxFuture<'_, StoreResult<Option<KeptMessage>>> {
-        self.store.message(id)
+        here(self.store.message(id))
     }
 }
 
 impl Reads for Faulty {
     fn record(&self, customer: String) -> BoxFuture<'_, StoreResult<Option<Record>>> {
-        self.store.record(customer)
+        here(self.store.record(customer))
     }
 
     fn outbox(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxRow>>> {
-        self.store.outbox(max)
+        here(self.store.outbox(max))
     }
 
     fn waiting(&self, effect: String, customer: String) -> BoxFuture<'_, StoreResult<Option<Waiting>>> {
-        self.store.waiting(effect, customer)
+        here(self.store.waiting(effect, customer))
     }
 
     fn quarantine(&self, max: usize) -> BoxFuture<'_, StoreResult<Vec<QuarantineRow>>> {
-        self.store.quarantine(max)
+        here(self.store.quarantine(max))
     }
 
     fn counts(&self) -> BoxFuture<'_, StoreResult<Counts>> {
-        self.store.counts()
+        here(self.store.counts())
     }
 }

@@ -7,12 +7,15 @@ use autofunnel::effect::{Effect, EffectKind, Outcome};
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{Time, Zone};
+use autofunnel::store::pause::{PAUSED, Pauses, RECHECK_MS, Under};
 use autofunnel::store::read::QuarantineRow;
 use autofunnel::store::{Begin, Commit, Committed, Delivery, Retry};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use word::bonus_of;
 
 mod inward;
 mod outward;
+mod word;
 
 /// What must come out of an inbox next.
 #[derive(Clone, Debug)]
@@ -65,6 +68,10 @@ pub struct Her {
     moved_aside: bool,
     /// Effects whose answers were put aside.
     pub answers_aside: BTreeSet<String>,
+    /// Words of others that were put aside.
+    pub words_aside: usize,
+    /// What a person has said to steps of hers, by run and step.
+    words: BTreeMap<String, bool>,
     last_seq: u64,
     last_now: Time,
     known: BTreeMap<(String, String), u32>,
@@ -90,6 +97,8 @@ pub struct Shadow {
     attempts: u32,
     digest: Option<Vec<u8>>,
     due: Time,
+    /// It waits for the end of a pause.
+    paused: bool,
 }
 
 /// What the provider saw of one effect.
@@ -120,6 +129,10 @@ pub struct Judge {
     pub planned: BTreeMap<String, Effect>,
     /// First instants at which attempts began.
     pub began: BTreeMap<String, Time>,
+    /// What is paused.
+    pub pauses: Pauses,
+    /// Points that were given out of the budget, by who books them.
+    spent: BTreeMap<&'static str, i64>,
     listed: usize,
     /// One worker at a time.
     embedded: bool,
@@ -162,6 +175,14 @@ impl Judge {
         let there = commit.settled.as_ref().is_none_or(|effect| self.outbox.contains_key(effect))
             && commit.consumed.iter().all(|seq| her.open.contains_key(seq));
         let right = if her.version == commit.base && there { Committed::Done } else { Committed::Conflict };
+        let books = commit.settled.as_ref().filter(|_| commit.books).and_then(|effect| self.outbox.get(effect));
+        let paused = books.is_some_and(|shadow| self.pauses.hold(Under::of(&shadow.effect)));
+        if paused && (answer == Committed::Paused || right == Committed::Done) {
+            if answer != Committed::Paused {
+                self.blame(format!("commit of {id}: {answer:?}; what it books is paused"));
+            }
+            return;
+        }
         if answer != right {
             let seen = her.version;
             return self.blame(format!(
@@ -178,7 +199,7 @@ impl Judge {
         her.document = commit.document;
         her.account = commit.account.unwrap_or_else(|| std::mem::take(&mut her.account));
         her.wake = commit.wake;
-        her.facts.extend(commit.facts);
+        her.facts.extend(commit.facts.iter().cloned());
         let twice = commit.consumed.iter().find(|seq| her.open.remove(seq).is_none()).copied();
         // Time does not go on past an input that waits.
         let waiting = her.open.values().chain(&her.unseen).map(|(at, _)| *at).next();
@@ -196,6 +217,10 @@ impl Judge {
         if let Some((waiting, customer)) = went_on {
             self.blame(format!("commit of {id}: time went on to {} past an input of {waiting}", customer.now));
         }
+        self.spends("account", commit.facts.iter().filter_map(bonus_of).sum());
+        for effect in &commit.effects {
+            self.was_looked_at(effect);
+        }
         for effect in commit.settled.iter().chain(&commit.withdrawn) {
             let withdrawn = commit.settled.as_ref() != Some(effect);
             if !withdrawn || self.outbox.get(effect).is_some_and(|shadow| !shadow.sending && !shadow.unsure) {
@@ -211,7 +236,8 @@ impl Judge {
                 self.blame(format!("commit of {id}: the effect {} is planned twice", effect.id));
             }
             let hand = (commit.hand_over && !lost).then_some((worker, 0));
-            let shadow = Shadow { hand, sending: false, unsure: false, attempts: 0, digest: None, due: now, effect };
+            let shadow =
+                Shadow { hand, sending: false, unsure: false, attempts: 0, digest: None, due: now, paused: false, effect };
             self.outbox.insert(shadow.effect.id.clone(), shadow);
         }
     }
@@ -266,7 +292,14 @@ impl Judge {
         }
         match begun {
             Begin::Gone => {}
-            Begin::Paused => self.blame(format!("{id} is paused; nobody has paused anything")),
+            Begin::Paused => {
+                let recheck = now.plus_ms(RECHECK_MS);
+                let due = shadow.effect.valid_until.map_or(recheck, |until| recheck.min(until.plus_ms(1)));
+                (shadow.hand, shadow.sending, shadow.due, shadow.paused) = (None, false, due, true);
+                if !self.pauses.hold(Under::of(&shadow.effect)) {
+                    self.blame(format!("{id} is paused; nobody has paused it"));
+                }
+            }
             Begin::TurnFirst => (shadow.hand, shadow.sending, shadow.due) = (None, false, now),
             Begin::Stale => {
                 let anew = if shadow.unsure { Expected::Unknown(id.to_owned()) } else { Expected::Anew(id.to_owned()) };
@@ -293,6 +326,7 @@ impl Judge {
         let hand = Some((worker, retry.ticket));
         if let Some(shadow) = self.outbox.get_mut(&retry.effect).filter(|shadow| shadow.hand == hand) {
             (shadow.hand, shadow.sending, shadow.due) = (None, false, retry.due);
+            shadow.paused = retry.why == PAUSED;
             shadow.unsure |= retry.ambiguous;
         }
     }
@@ -331,6 +365,7 @@ impl Judge {
             let found = her.open.iter().find(|(_, (_, expected))| expected.is(&input.body)).map(|(seq, _)| *seq);
             her.put_aside += 1;
             match &input.body {
+                InputBody::Told(_) => her.words_aside += 1,
                 InputBody::Result { effect, .. } | InputBody::Stale { effect, .. } => {
                     her.answers_aside.insert(effect.clone());
                 }

@@ -21,6 +21,18 @@ pub const QUIET_UNTIL: u32 = 8;
 pub const ORDER_POINTS: i64 = 10;
 /// Points of a purchase after the welcome.
 pub const WELCOME_POINTS: i64 = 25;
+/// Points of what is played for, and the budget of them.
+pub const BONUS_POINTS: i64 = 7;
+/// No more than this is given, over all customers and for ever.
+pub const BONUS_MOST: i64 = 40;
+/// Points of what a person looks at first.
+pub const PRIZE_POINTS: i64 = 3;
+/// Points on the path that an edit changes.
+pub const PATH_POINTS: i64 = 5;
+/// Points for who brings a friend.
+pub const GIFT_POINTS: i64 = 30;
+/// Points for the friend.
+pub const FRIEND_POINTS: i64 = 20;
 /// A receipt is followed by a text message after so many hours.
 pub const TEXT_AFTER_HOURS: i64 = 2;
 
@@ -29,7 +41,9 @@ workspace: Simulation
 zone: UTC
 currency: EUR
 unknown: create
-events: { asked: { n: number }, joined: { n: number } }
+events: { asked: { n: number }, joined: { n: number }, played: { n: number }, looked: { n: number }, vouched: { friend: text } }
+budgets:
+  - { funnel: bonus, points: 40, per: ever }
 quiet_hours: { from: "21:00", until: "08:00" }
 caps:
   - { channel: email, at_most: 3, within: 7 days }
@@ -143,6 +157,79 @@ steps:
     transactional: true
 "#;
 
+const BONUS: &str = r#"
+funnel: Bonus
+trigger: played
+re_entry: always
+steps:
+  - grant: 7 points
+    id: bonus
+    reason: bonus
+"#;
+
+const LOOKED: &str = r#"
+funnel: Looked at
+trigger: looked
+re_entry: always
+mode: hold_for_review
+transactional: true
+steps:
+  - push: { text: Look }
+    id: seen
+  - grant: 3 points
+    id: prize
+    reason: looked
+"#;
+
+/// An edit gives one step another name and shortens a wait; runs go on in it.
+const PATH: &str = r#"
+funnel: Path
+trigger: joined
+re_entry: never
+transactional: true
+steps:
+  - wait: 20h
+    id: pause
+  - grant: 5 points
+    id: step
+    reason: path
+  - wait: 50h
+    id: rest
+  - chat: { text: There }
+    id: end
+"#;
+
+/// Where the account is the engine's own, both are given points or neither.
+const FRIEND: &str = r#"
+funnel: Friend
+trigger: vouched
+key: event.friend
+re_entry: always
+exit_on: { event: refund }
+steps:
+  - both:
+      - { grant: 30 points, reason: referral }
+      - { grant: 20 points, reason: referred, to: event.friend }
+    id: gift
+    within: 6h
+    on_error: skip
+  - emit: hailed
+    to: event.friend
+    id: hail
+"#;
+
+/// Elsewhere she is only told of it.
+const FRIEND_ELSEWHERE: &str = r#"
+funnel: Friend
+trigger: vouched
+key: event.friend
+re_entry: always
+steps:
+  - emit: hailed
+    to: event.friend
+    id: hail
+"#;
+
 /// A workspace, compiled.
 pub struct Stage {
     /// Definitions.
@@ -153,8 +240,21 @@ pub struct Stage {
     pub channels: HashMap<String, Arc<dyn Channel>>,
 }
 
+impl Stage {
+    /// The version of before, of a funnel of the edited workspace.
+    pub fn before(&self, version: &str) -> Option<String> {
+        let edited = self.edited.current.funnels.values().find(|funnel| funnel.version == version)?;
+        self.definitions.current.funnels.get(&edited.name).map(|funnel| funnel.version.clone())
+    }
+}
+
 fn compile(settings: &str) -> Stage {
+    let friend = if settings.contains("loyalty: bank") { FRIEND_ELSEWHERE } else { FRIEND };
     let files = [
+        ("bonus.yaml", BONUS),
+        ("looked.yaml", LOOKED),
+        ("path.yaml", PATH),
+        ("friend.yaml", friend),
         ("autofunnel.yaml", settings),
         ("catalog.yaml", CATALOG),
         ("segments.yaml", SEGMENTS),
@@ -164,8 +264,11 @@ fn compile(settings: &str) -> Stage {
         ("back.yaml", BACK),
     ];
     let files: Files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-    let edit =
-        |text: &String| text.replace("text: News", "text: Better news").replace("Hello {{", "Welcome {{").replace("36h", "30h");
+    let edit = |text: &String| {
+        let text = text.replace("text: News", "text: Better news").replace("Hello {{", "Welcome {{").replace("36h", "30h");
+        let moved = "funnel: Path\non_change: migrate\nrenamed: { pause: hold }\n";
+        text.replace("funnel: Path\n", moved).replace("id: pause", "id: hold").replace("wait: 50h", "wait: 10h")
+    };
     let later: Files = files.iter().map(|(name, text)| (name.clone(), edit(text))).collect();
     let [checked, edited] = [&files, &later].map(|files| workspace::check(files, &Placeholders));
     let [before, after] =

@@ -1,10 +1,8 @@
 //! What happens to the customers of a seed: who sends what, in which order, how late, how often.
 
 use crate::provider::Dice;
-use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange};
 use autofunnel::lang::time::{HOUR_MS, Time};
-use autofunnel::lang::value::{Fields, Value};
-use autofunnel::store::NewInput;
+use serde_json::{Value as Json, json};
 use std::collections::VecDeque;
 
 /// Fewest customers of a seed.
@@ -16,9 +14,18 @@ const ZONES: &[&str] = &["America/New_York", "Asia/Tokyo", "UTC", "Pacific/Auckl
 /// An event that ends the worker that turns on it.
 pub const POISON: &str = "poison";
 /// Letters of a customer after she is known.
-const LETTERS: usize = 8;
+const LETTERS: usize = 10;
 /// So late that an event is history only, in hours.
 const TOO_LATE_HOURS: i64 = 100;
+
+/// What is sent to the doors.
+#[derive(Clone)]
+pub enum Letter {
+    /// An event.
+    Event(Json),
+    /// What a customer is and allows.
+    Customer(Json),
+}
 
 /// One customer's sender: it sends one letter after the other, each until it is answered.
 pub struct Post {
@@ -26,10 +33,10 @@ pub struct Post {
     pub customer: String,
     plan: VecDeque<Plan>,
     /// The letter that is not answered yet.
-    pub letter: Option<NewInput>,
+    pub letter: Option<Letter>,
     /// The worker that has it.
     pub busy: Option<usize>,
-    sent: Vec<NewInput>,
+    sent: Vec<Json>,
     written: usize,
 }
 
@@ -37,19 +44,30 @@ pub struct Post {
 #[derive(Clone)]
 enum Plan {
     Introduce,
-    Event { name: &'static str, order: usize, late_ms: i64 },
-    Consent { channel: &'static str, granted: bool },
+    Event {
+        name: &'static str,
+        order: usize,
+        late_ms: i64,
+    },
+    Consent {
+        channel: &'static str,
+        granted: bool,
+    },
     Zone(&'static str),
-    Again { other_body: bool },
+    /// She brings a friend.
+    Vouch(String),
+    Again {
+        other_body: bool,
+    },
 }
 
 /// Everybody's senders.
 pub fn write(dice: &mut Dice) -> Vec<Post> {
     let customers = CUSTOMERS_MIN + dice.below(3) as usize;
-    (0..customers).map(|n| post(n, dice)).collect()
+    (0..customers).map(|n| post(n, customers, dice)).collect()
 }
 
-fn post(n: usize, dice: &mut Dice) -> Post {
+fn post(n: usize, customers: usize, dice: &mut Dice) -> Post {
     let mut plan = VecDeque::from([Plan::Introduce]);
     for channel in ["email", "sms"] {
         if dice.below(10) > 0 {
@@ -68,12 +86,18 @@ fn post(n: usize, dice: &mut Dice) -> Post {
         };
         let order = dice.below(5) as usize;
         plan.push_back(match dice.below(100) {
-            0..=29 => Plan::Event { name: "purchase", order, late_ms },
-            30..=49 => Plan::Event { name: "asked", order, late_ms },
-            50..=56 => Plan::Event { name: "joined", order, late_ms },
-            57..=61 => Plan::Event { name: "refund", order, late_ms: 0 },
-            62..=66 => Plan::Event { name: "review", order, late_ms },
-            67..=82 => {
+            0..=23 => Plan::Event { name: "purchase", order, late_ms },
+            24..=38 => Plan::Event { name: "asked", order, late_ms },
+            39..=43 => Plan::Event { name: "joined", order, late_ms },
+            44..=49 => Plan::Event { name: "played", order, late_ms: 0 },
+            50..=55 => Plan::Event { name: "looked", order, late_ms: 0 },
+            56..=61 => {
+                let other = (n + 1 + dice.below(customers as u64 - 1) as usize) % customers;
+                Plan::Vouch(format!("c{other:02}"))
+            }
+            62..=65 => Plan::Event { name: "refund", order, late_ms: 0 },
+            66..=68 => Plan::Event { name: "review", order, late_ms },
+            69..=82 => {
                 let which = dice.below(2) as usize;
                 granted[which] = !granted[which];
                 Plan::Consent { channel: ["email", "sms"][which], granted: granted[which] }
@@ -99,7 +123,7 @@ impl Post {
     }
 
     /// The letter to send now: the last one if it was not answered.
-    pub fn next(&mut self, now: Time, dice: &mut Dice) -> Option<NewInput> {
+    pub fn next(&mut self, now: Time, dice: &mut Dice) -> Option<Letter> {
         if self.letter.is_none() {
             let plan = self.plan.pop_front()?;
             self.letter = Some(self.write(plan, now, dice));
@@ -110,64 +134,45 @@ impl Post {
     /// It was answered.
     pub fn answered(&mut self) {
         self.busy = None;
-        self.sent.extend(self.letter.take());
+        if let Some(Letter::Event(event)) = self.letter.take() {
+            self.sent.push(event);
+        }
     }
 
-    fn write(&mut self, plan: Plan, now: Time, dice: &mut Dice) -> NewInput {
+    fn write(&mut self, plan: Plan, now: Time, dice: &mut Dice) -> Letter {
         self.written += 1;
-        let id = format!("{}-{}", self.customer, self.written);
-        let profile = |profile: &[(&str, &str)], consent: Vec<ConsentChange>| {
-            let fields = profile.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
-            InputBody::Profile(ProfileChange { profile: fields.collect(), consent, ..ProfileChange::default() })
+        let event = |name: &str, time: Time, properties: Json| {
+            let id = format!("{}-{}", self.customer, self.written);
+            let customer = &self.customer;
+            Letter::Event(json!({
+                "id": id, "event": name, "customer": customer, "time": time.to_string(), "properties": properties,
+            }))
         };
-        let body = match plan {
-            Plan::Introduce => profile(
-                &[
-                    ("email", &format!("{}@example.com", self.customer)),
-                    ("phone", "+4930123"),
-                    ("push", "device"),
-                    ("chat", "chat"),
-                ],
-                Vec::new(),
-            ),
-            Plan::Consent { channel, granted } => {
-                let (channel, source) = (channel.to_owned(), "sim".to_owned());
-                profile(&[], vec![ConsentChange { channel, topic: None, granted, source, time: now }])
+        match plan {
+            Plan::Introduce => {
+                let phone = format!("+49301230{}", &self.customer[1..]);
+                let email = format!("{}@example.com", self.customer);
+                Letter::Customer(json!({ "profile": { "email": email, "phone": phone, "push": "device", "chat": "chat" } }))
             }
-            Plan::Zone(zone) => profile(&[("zone", zone)], Vec::new()),
+            Plan::Consent { channel, granted } => Letter::Customer(json!({ "consent": { channel: granted } })),
+            Plan::Zone(zone) => Letter::Customer(json!({ "profile": { "zone": zone } })),
+            Plan::Vouch(friend) => event("vouched", now, json!({ "friend": friend })),
             Plan::Event { name, order, late_ms } => {
                 let properties = match name {
-                    "purchase" | "refund" => {
-                        vec![("order_id", Value::from(format!("{}:{order}", self.customer).as_str())), ("amount", Value::from(5))]
-                    }
-                    "asked" | "joined" => vec![("n", Value::from(1))],
-                    _ => Vec::new(),
+                    "purchase" | "refund" => json!({ "order_id": format!("{}:{order}", self.customer), "amount": 5 }),
+                    "asked" | "joined" | "played" | "looked" => json!({ "n": 1 }),
+                    _ => json!({}),
                 };
-                let properties: Fields = properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-                let minor = properties.get("amount").map(|_| 500);
-                InputBody::Event(Event {
-                    id: id.clone(),
-                    name: name.to_owned(),
-                    time: now.plus_ms(-late_ms),
-                    properties,
-                    minor,
-                    depth: 0,
-                })
+                event(name, now.plus_ms(-late_ms), properties)
             }
-            Plan::Again { other_body } => {
-                if !self.sent.is_empty() {
-                    let again = self.sent[dice.below(self.sent.len() as u64) as usize].clone();
-                    return NewInput { digest: again.digest + u32::from(other_body), ..again };
+            Plan::Again { other_body } if !self.sent.is_empty() => {
+                let mut again = self.sent[dice.below(self.sent.len() as u64) as usize].clone();
+                if other_body {
+                    again["properties"]["other"] = Json::from(self.written);
                 }
-                profile(&[("name", "Nobody")], Vec::new())
+                Letter::Event(again)
             }
-        };
-        NewInput {
-            customer: self.customer.clone(),
-            source: "shop".to_owned(),
-            id: Some(id),
-            digest: self.written as u32 * 2,
-            body,
+            Plan::Again { .. } => Letter::Customer(json!({ "profile": { "name": "Nobody" } })),
         }
     }
 }

@@ -405,5 +405,5 @@ impl Truth {
 
 /// Whether a run is still going.
 pub fn is_live(run: &RunRow) -> bool {
-    matches!(run.state.as_str(), "waiting" | "held" | "sending")
+    !matches!(run.state.as_str(), "finished" | "exited" | "stopped")
 }

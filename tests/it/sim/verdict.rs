@@ -3,13 +3,16 @@
 
 use super::fault::at_once;
 use super::judge::{Her, Judge, base, document, provider_of};
-use super::stage::{MAILS_MAX, ORDER_POINTS, Stage, TEXT_AFTER_HOURS, TEXTS_MAX, WELCOME_POINTS};
+use super::stage::{
+    BONUS_POINTS, FRIEND_POINTS, GIFT_POINTS, MAILS_MAX, ORDER_POINTS, PATH_POINTS, PRIZE_POINTS, Stage, TEXT_AFTER_HOURS,
+    TEXTS_MAX, WELCOME_POINTS,
+};
 use super::state::{Shared, State};
 use super::world::PAGE;
-use autofunnel::account::Account;
+use autofunnel::account::{Account, LotState};
 use autofunnel::customer::RunState;
 use autofunnel::effect::{Effect, EffectKind};
-use autofunnel::fact::{Fact, What};
+use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, HOUR_MS, Time};
 use autofunnel::lang::value::Value;
 use autofunnel::store::Store;
@@ -40,6 +43,8 @@ pub fn verdict(shared: &Shared, store: &dyn Store, stage: &Stage) {
         ledger(&state.judge, id, her, stage, &mut said);
         timeline(&state.judge, id, her, &mut said);
         caps(&state.judge, id, her, &mut said);
+        moved(her, &mut said);
+        gifts(&state.judge, id, her, &mut said);
         wrong.extend(said.into_iter().map(|what| format!("{id}: {what}")));
     }
     state.judge.wrong.extend(wrong);
@@ -122,19 +127,74 @@ fn orders(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
     }
 }
 
+/// The points of a step.
+fn due_at(run: &RunRef) -> i64 {
+    match (run.run, run.step.as_str()) {
+        (0, _) => FRIEND_POINTS,
+        (_, "points") => ORDER_POINTS,
+        (_, "bonus") => BONUS_POINTS,
+        (_, "prize") => PRIZE_POINTS,
+        (_, "step") => PATH_POINTS,
+        (_, "gift") => GIFT_POINTS,
+        _ => WELCOME_POINTS,
+    }
+}
+
+/// A run goes on in the edited version once, and does nothing twice for it.
+fn moved(her: &Her, wrong: &mut Vec<String>) {
+    let mut told: BTreeMap<(u64, What, &str), usize> = BTreeMap::new();
+    for fact in &her.facts {
+        let Some(run) = fact.run.as_ref().filter(|run| run.funnel == "path" && run.run > 0) else { continue };
+        let step = if fact.what == What::Moved { "" } else { run.step.as_str() };
+        *told.entry((run.run, fact.what, step)).or_default() += 1;
+    }
+    for what in [What::Moved, What::Entered, What::Granted, What::Finished] {
+        if let Some(((run, ..), times)) = told.iter().find(|((_, of, _), times)| *of == what && **times > 1) {
+            wrong.push(format!("run {run} of the path is told to be {} {times} times", what.name()));
+        }
+    }
+}
+
+/// Who brings a friend and the friend are given points, or neither is.
+fn gifts(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
+    let disturbed = |her: &Her| her.words_aside > 0 || !her.answers_aside.is_empty();
+    let granted = |her: &Her, hers: &dyn Fn(&Fact) -> bool| {
+        her.facts.iter().filter(|fact| fact.what == What::Granted && hers(fact)).count()
+    };
+    for (friend, other) in &judge.hers {
+        if disturbed(her) || disturbed(other) {
+            continue;
+        }
+        // Whom the run gives to stands in its effects.
+        let to =
+            |effect: &&Effect| matches!(&effect.kind, EffectKind::Tell(tell) if tell.to == *friend) && effect.funnel == "friend";
+        let runs: BTreeSet<u64> = judge.planned_for(id).filter(to).map(|effect| effect.run).collect();
+        let hers = granted(her, &|fact| fact.run.as_ref().is_some_and(|run| run.step == "gift" && runs.contains(&run.run)));
+        let from = format!("from a run of “{id}”");
+        let others = granted(other, &|fact| fact.why.ends_with(&from));
+        if hers != others {
+            wrong.push(format!("she was given points for {friend} {hers} times, and {friend} {others} times"));
+        }
+    }
+    let account = Account::from_stored(&her.account).unwrap();
+    let unsettled = judge.hers.values().any(disturbed);
+    if let Some(lot) = account.lots().find(|lot| lot.state == LotState::Held).filter(|_| !unsettled) {
+        wrong.push(format!("points are still held under {}", lot.key));
+    }
+}
+
 /// Points are booked once for each grant, and the account adds up.
 fn ledger(judge: &Judge, id: &str, her: &Her, stage: &Stage, wrong: &mut Vec<String>) {
     let account = Account::from_stored(&her.account).unwrap();
     let granted: Vec<&Fact> = her.facts.iter().filter(|fact| fact.what == What::Granted).collect();
-    let once: BTreeSet<u64> = granted.iter().filter_map(|fact| fact.run.as_ref()).map(|run| run.run).collect();
-    if once.len() != granted.len() {
+    // What another's run has given her belongs to no run of hers.
+    let own = || granted.iter().filter_map(|fact| fact.run.as_ref()).map(|run| run.run).filter(|run| *run > 0);
+    let once: BTreeSet<u64> = own().collect();
+    if once.len() != own().count() {
         wrong.push(format!("{} grants for {} runs", granted.len(), once.len()));
     }
     let points: i64 = granted.iter().filter_map(|fact| fact.amount).sum();
-    let expected: i64 = granted
-        .iter()
-        .map(|fact| if fact.run.as_ref().is_some_and(|run| run.step == "points") { ORDER_POINTS } else { WELCOME_POINTS })
-        .sum();
+    let expected: i64 = granted.iter().filter_map(|fact| fact.run.as_ref()).map(due_at).sum();
     let finished = count(&her.facts, What::Finished, "receipt");
     // A run goes on while its grant is parked; that may come to nothing in the end.
     let settled = her.facts.iter().filter(|fact| [What::Granted, What::Parked].contains(&fact.what));
@@ -173,7 +233,8 @@ fn ledger(judge: &Judge, id: &str, her: &Her, stage: &Stage, wrong: &mut Vec<Str
     let banked =
         |effect: &&Effect| provider_of(effect) == "bank" && judge.seen.get(&effect.id).is_some_and(|seen| !seen.held.is_empty());
     let held = judge.planned_for(id).filter(banked).count();
-    let grants = |about: &str| ["points", "thanks"].contains(&about) || about.contains("/points/") || about.contains("/thanks/");
+    const STEPS: [&str; 5] = ["points", "thanks", "bonus", "prize", "step"];
+    let grants = |about: &str| STEPS.iter().any(|step| about == *step || about.contains(&format!("/{step}/")));
     let unknown = her.facts.iter().filter(|fact| [What::Failed, What::Sent].contains(&fact.what) && grants(&fact.about)).count();
     if !(granted.len()..=granted.len() + unknown).contains(&held) {
         wrong.push(format!("the bank booked {held} grants, the timeline says {} and {unknown} of unknown fate", granted.len()));
@@ -187,7 +248,7 @@ fn timeline(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
     };
     for planned in judge.planned_for(id) {
         let effect = &planned.id;
-        if ["account", "inbox"].contains(&provider_of(planned)) {
+        if ["account", "inbox", "another customer"].contains(&provider_of(planned)) {
             continue;
         }
         let held = judge.seen.get(effect).is_some_and(|seen| !seen.held.is_empty());
@@ -216,7 +277,7 @@ fn timeline(judge: &Judge, id: &str, her: &Her, wrong: &mut Vec<String>) {
         let Some(run) = &fact.run else { continue };
         let mut of_step =
             judge.planned.range(format!("{id}/{}/{}/", run.run, run.step)..format!("{id}/{}/{}0", run.run, run.step));
-        let inbox = run.step == "chat";
+        let inbox = ["chat", "end"].contains(&run.step.as_str());
         if !inbox && !of_step.any(|(effect, _)| judge.seen.get(effect).is_some_and(|seen| !seen.held.is_empty())) {
             wrong.push(format!("run {} says that {} was sent and it never took hold", run.run, run.step));
         }

@@ -5,6 +5,7 @@ use super::state::State;
 use autofunnel::effect::Outcome;
 use autofunnel::fact::What;
 use autofunnel::lang::time::Time;
+use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::{Accepted, Begin, Claim, Commit, Committed, Delivery, NewInput, Retry, Store};
 
 impl State {
@@ -62,8 +63,8 @@ impl State {
             }
             for fact in &commit.facts {
                 self.report.add("fact", fact.what.name());
-                // That the bank is blocked is the simulation's own doing.
-                if fact.what == What::Alert && fact.about != "loyalty_store" {
+                // That the bank is blocked and the budget small is the simulation's own doing.
+                if fact.what == What::Alert && !["loyalty_store", "budget"].contains(&fact.about.as_str()) {
                     let told = format!("an alert for {}: {} {}", commit.customer, fact.about, fact.why);
                     self.judge.blame(told);
                 }
@@ -116,6 +117,18 @@ impl State {
         self.report.add("answered through the inbox", outcome.name());
         self.say(|| format!("      {effect} is answered: {outcome:?}"));
         self.judge.settled(now, effect, outcome);
+    }
+
+    /// Something is paused.
+    pub fn paused(&mut self, pause: &Pause) {
+        self.say(|| format!("{} is paused by {}", pause.of.name(), pause.by));
+        self.judge.paused(pause);
+    }
+
+    /// A pause has ended; `there`: the store knew of it.
+    pub fn resumed(&mut self, now: Time, of: &Pausable, there: bool) {
+        self.say(|| format!("{} is resumed", of.name()));
+        self.judge.resumed(now, of, there);
     }
 
     /// The development inbox keeps a message: that is its effect.

@@ -4,16 +4,20 @@ use super::fault::Faulty;
 use super::outside;
 use super::stage::{CLIENT, Stage};
 use super::state::{Clock, Shared};
+use super::story::Letter;
+use autofunnel::app::workspace::world;
 use autofunnel::channel::Tools;
 use autofunnel::engine::deliver::Deliverer;
-use autofunnel::engine::intake;
+use autofunnel::engine::intake::{self, Form, Intake, Receipt};
 use autofunnel::engine::link::Signer;
 use autofunnel::engine::turner::Turner;
 use autofunnel::engine::{Engine, Live, Meter};
 use autofunnel::lang::time::Time;
 use autofunnel::queue::{EFFECTS_QUEUED_MAX, Handler, Lane};
-use autofunnel::store::{Delivery, NewInput, Store};
+use autofunnel::store::{Delivery, Store};
 use futures_util::future::BoxFuture;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -51,6 +55,7 @@ pub struct Worker {
     pub store: Arc<Faulty>,
     /// What it does not do before this instant: it stands still.
     pub stands_until: Time,
+    intake: Arc<Intake>,
     turner: Arc<Turner>,
     deliverer: Arc<Deliverer>,
     lane: mpsc::Receiver<Delivery>,
@@ -69,6 +74,7 @@ impl Worker {
         clock: &Clock,
     ) -> Worker {
         let definitions = if edited { stage.edited.clone() } else { stage.definitions.clone() };
+        let doors = intake::Shared::new(world(&definitions.current, BTreeMap::new()));
         let channels = outside::channels(stage, number, seed, shared);
         let store = Arc::new(Faulty { store, worker: number, shared: shared.clone(), clock: clock.clone() });
         let (effects, lane) = Lane::new(LANE.min(EFFECTS_QUEUED_MAX));
@@ -78,13 +84,16 @@ impl Worker {
             effects,
             traffic: Arc::default(),
             budgets: Arc::default(),
+            recorder: None,
             tools: Tools { client: CLIENT.clone(), store: store.clone() },
             meter: Arc::new(Meter::default()),
         };
+        let intake = Arc::new(Intake::new(store.clone(), Arc::new(doors)));
         Worker {
             number,
             store,
             stands_until: Time(i64::MIN),
+            intake,
             turner: Arc::new(Turner { engine: engine.clone() }),
             deliverer: Arc::new(Deliverer { engine }),
             lane,
@@ -102,14 +111,46 @@ impl Worker {
         self.tasks.push(Task { what, future, flag: Arc::new(Flag(AtomicBool::new(true))) });
     }
 
-    /// Begins to send letters.
-    pub fn send(&mut self, whose: Vec<usize>, letters: Vec<NewInput>, answers: &Answers) {
-        let (store, answers) = (self.store.clone(), answers.clone());
+    /// Begins to send letters: events in one request, every other one in its own.
+    pub fn send(&mut self, letters: Vec<(usize, String, Letter)>, answers: &Answers) {
+        let (intake, answers) = (self.intake.clone(), answers.clone());
+        let answer = move |whose: Vec<usize>, taken: bool| answers.lock().unwrap().push((whose, taken));
         let send = async move {
-            let taken = store.accept(letters).await.is_ok();
-            answers.lock().unwrap().push((whose, taken));
+            let (mut whose, mut lines) = (Vec::new(), String::new());
+            for (at, customer, letter) in letters {
+                match letter {
+                    Letter::Customer(body) => {
+                        let taken = intake.put_customer(&customer, body.to_string().as_bytes()).await.is_ok();
+                        answer(vec![at], taken);
+                    }
+                    Letter::Event(event) => {
+                        whose.push(at);
+                        lines.push_str(&format!("{event}\n"));
+                    }
+                }
+            }
+            if whose.is_empty() {
+                return;
+            }
+            match intake.events(lines.as_bytes(), Form::Lines).await {
+                Ok(Receipt::Many(items)) => {
+                    let one = |(at, (_, item)): (usize, (usize, intake::Item))| answer(vec![at], item.is_ok());
+                    whose.into_iter().zip(items).for_each(one);
+                }
+                Ok(Receipt::One(_)) | Err(_) => answer(whose, false),
+            }
         };
         self.spawn("door", Box::pin(send));
+    }
+
+    /// A person says a word on what is held for review.
+    pub fn review(&mut self, customer: String, effect: &str, release: bool) {
+        let (intake, body) = (self.intake.clone(), json!({ "effect": effect }).to_string());
+        let word = async move {
+            // One who is not heard says it again when she looks at the list the next time.
+            drop(intake.review("somebody", &customer, release, body.as_bytes()).await);
+        };
+        self.spawn("review", Box::pin(word));
     }
 
     /// Looks for customers to turn.

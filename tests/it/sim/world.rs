@@ -35,6 +35,7 @@ pub const PAGE: usize = 500;
 
 mod calm;
 mod chaos;
+mod person;
 
 /// What is played.
 #[derive(Clone, Copy, Debug)]
@@ -318,7 +319,8 @@ impl World {
                 self.workers[which].look_for_effects(most);
             }
             790..=829 if awake => self.send(which),
-            830..=954 => self.pass(1 + self.roll(3_000) as i64).await,
+            830..=836 if awake => drop(self.review(which)),
+            837..=954 => self.pass(1 + self.roll(3_000) as i64).await,
             955..=986 => {
                 let ms = MINUTE_MS + self.roll(90 * MINUTE_MS as usize) as i64;
                 self.pass(ms).await;
@@ -352,7 +354,7 @@ impl World {
     fn send(&mut self, which: usize) {
         let number = self.workers[which].number;
         let now = self.workers[which].store.now();
-        let (mut whose, mut letters) = (Vec::new(), Vec::new());
+        let mut letters = Vec::new();
         for _ in 0..1 + self.roll(3) {
             let at = self.roll(self.posts.len());
             let post = &mut self.posts[at];
@@ -360,12 +362,11 @@ impl World {
                 && let Some(letter) = post.next(now, &mut self.shared.lock().unwrap().dice)
             {
                 post.busy = Some(number);
-                whose.push(at);
-                letters.push(letter);
+                letters.push((at, post.customer.clone(), letter));
             }
         }
         if !letters.is_empty() {
-            self.workers[which].send(whose, letters, &self.answers);
+            self.workers[which].send(letters, &self.answers);
         }
     }
 

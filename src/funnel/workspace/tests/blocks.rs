@@ -52,6 +52,11 @@ fn what_is_wrong_stands_where_it_is_written() {
         ("", "steps: [ { use: nudge } ]", &["b.yaml:4:17 unknown-block"]),
         (NUDGE, "steps: [ { use: nugde } ]", &["b.yaml:4:17 unknown-block"]),
         (OTHER, "steps: [ { use: nudge-not, if: true } ]", &["b.yaml:4:28 unknown-field"]),
+        (
+            "b: { with: { a: 1 }, steps: [ { sms: { text: \"${a}\" } } ] }\n",
+            "steps: [ { use: b, with: { a: x } } ]",
+            &["blocks.yaml:1:12 wrong-type"],
+        ),
         (OTHER, "steps: [ { use: nudge-not, with: { a: 1 } } ]", &["b.yaml:4:36 unknown-parameter"]),
         (
             "b: { with: [a], steps: [ { sms: { text: \"${a}${c}\" } } ] }\n",

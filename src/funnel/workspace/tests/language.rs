@@ -27,6 +27,7 @@ fn faults(lines: &str) -> Vec<(String, String)> {
 fn every_fault_of_the_language_has_its_place_and_a_hint() {
     let table: &[(&str, &str, &str)] = &[
         ("trigger: signed_up\nholdout: ten%\n", "4:10 bad-share", "10%"),
+        ("trigger: signed_up\nholdout: 10\n", "4:10 bad-share", "write `10%`"),
         ("trigger: signed_up\nholdout: 10%\ntransactional: true\n", "4:10 holdout-transactional", "remove `holdout`"),
         ("trigger: signed_up\nsettle: 30m\n", "4:9 settle-filter", "only_if"),
         ("trigger: signed_up\nsettle: 8 days\nonly_if: purchases() > 1\n", "4:9 settle-span", "30m"),

@@ -13,8 +13,8 @@ impl Judge {
     /// The store was given inputs.
     pub fn accepted(&mut self, now: Time, input: &NewInput, answer: Accepted) {
         let her = self.hers.entry(input.customer.clone()).or_default();
-        let key = (input.source.clone(), input.id.clone().unwrap_or_default());
-        let expected = match her.known.get(&key) {
+        let key = input.id.clone().map(|id| (input.source.clone(), id));
+        let expected = match key.as_ref().and_then(|key| her.known.get(key)) {
             None => Accepted::New,
             Some(digest) if *digest == input.digest => Accepted::Duplicate,
             Some(_) => Accepted::Conflict,
@@ -26,7 +26,7 @@ impl Judge {
         if answer != Accepted::New {
             return;
         }
-        her.known.insert(key, input.digest);
+        her.known.extend(key.map(|key| (key, input.digest)));
         her.unseen.push_back((now, Expected::Input(Box::new(input.body.clone()))));
         match &input.body {
             InputBody::Profile(change) => {
@@ -39,6 +39,7 @@ impl Judge {
                 her.orders.extend(order_of(&event.properties));
                 her.purchases.insert(event.id.clone());
             }
+            InputBody::Review { effect, release, .. } => self.said(&input.customer, effect, *release),
             _ => {}
         }
     }

@@ -4,6 +4,7 @@ use super::super::stage::{QUIET_FROM, QUIET_UNTIL};
 use super::{Judge, base, provider_of};
 use autofunnel::effect::{Effect, EffectKind, Message};
 use autofunnel::lang::time::Time;
+use autofunnel::store::pause::Under;
 use chrono::Timelike;
 
 impl Judge {
@@ -12,6 +13,9 @@ impl Judge {
         let Some(shadow) = self.outbox.get(id) else { return };
         let her = &self.hers[&shadow.effect.customer];
         let mut wrong = Vec::new();
+        if self.pauses.hold(Under::of(&shadow.effect)) {
+            wrong.push("it is paused".to_owned());
+        }
         if her.unread() > 0 {
             wrong.push(format!("she has {} unread inputs", her.unread()));
         }
@@ -51,6 +55,11 @@ impl Judge {
         if acts {
             seen.held.push(now);
         }
+        let points = match &effect.kind {
+            EffectKind::Grant(grant) if acts && Judge::is_budgeted(&effect) => grant.points,
+            _ => 0,
+        };
+        self.spends("bank", points);
         if !same {
             self.blame(format!("{id} came to the provider with another body"));
         }

@@ -29,7 +29,8 @@ impl Truth {
         let void = void || commit.consumed.iter().any(|seq| !self.inbox.contains_key(seq));
         let version = self.rows.get(&commit.customer).map_or(0, |row| row.record.version);
         let fits = version == commit.base || self.is(Bug::NoVersionCheck);
-        if commit.books && settled.is_some_and(|seq| self.pauses.hold(Under::of(&self.outbox[&seq].effect))) {
+        let asks = commit.books && !self.is(Bug::NoPauseInTheCommit);
+        if asks && settled.is_some_and(|seq| self.pauses.hold(Under::of(&self.outbox[&seq].effect))) {
             return Committed::Paused;
         }
         if let Some(seq) = settled.filter(|_| fits || self.is(Bug::SettleOutsideCommit)) {

@@ -1,8 +1,9 @@
 //! What the model keeps for everybody.
 
 use super::super::bug::Bug;
+use super::super::stage::{OWN, REMOTE};
 use super::{Truth, is_live};
-use autofunnel::customer::codec;
+use autofunnel::customer::{Run, codec};
 use autofunnel::lang::time::{HOUR_MS, Time};
 use autofunnel::store::applied::Applying;
 use autofunnel::store::quantity::{Quantity, given};
@@ -13,6 +14,9 @@ use std::collections::BTreeMap;
 impl Truth {
     /// Takes from a quantity.
     pub fn take_quantity(&mut self, quantity: &Quantity, least: i64, want: i64) -> i64 {
+        if self.is(Bug::BudgetWithoutEnd) {
+            return want;
+        }
         let taken = self.quantities.entry(quantity.name.clone()).or_default();
         let got = given(*taken, quantity.most, least, want);
         *taken += got;
@@ -117,6 +121,15 @@ impl Truth {
         match bug {
             Bug::DoubleCap => customer.sends.clear(),
             Bug::EntriesForgotten => customer.entries.clear(),
+            Bug::AllReleased => customer.runs.iter_mut().for_each(|run| run.released = true),
+            Bug::GiftForgotten => customer.runs.iter_mut().for_each(|run| run.saga = None),
+            Bug::MoveForgotten => {
+                let before = |run: &mut Run| {
+                    let old = [&*OWN, &*REMOTE].into_iter().find_map(|stage| stage.before(&run.version));
+                    run.version = old.unwrap_or_else(|| run.version.clone());
+                };
+                customer.runs.iter_mut().for_each(before);
+            }
             _ => return None,
         }
         Some(codec::encode(&customer))

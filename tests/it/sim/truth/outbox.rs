@@ -51,7 +51,7 @@ impl Truth {
         let unread = self.has_unread(&customer) && !self.is(Bug::NoTurnFirst);
         let gate = self.rows.get(&customer).map(|row| row.record.gate);
         let (again, any_ticket) = (self.is(Bug::HandedOutTwice), self.is(Bug::TicketIgnored));
-        let paused = self.pauses.hold(Under::of(&self.outbox[&seq].effect));
+        let paused = self.pauses.hold(Under::of(&self.outbox[&seq].effect)) && !self.is(Bug::NoPauseAtTheGate);
         let Some(out) = self.outbox.get_mut(&seq) else { return Begin::Gone };
         if (out.owner, out.ticket) != (Some(epoch), ticket) && !again && !any_ticket {
             return Begin::Gone;

@@ -38,6 +38,10 @@ impl World {
             if self.work_off().await {
                 continue;
             }
+            // Whoever was waited for is there now; a budget that is used up pauses its funnel again and again.
+            if self.resume(0) || self.review(0) {
+                continue;
+            }
             let now = self.workers[0].store.now();
             let Some(next) = self.next_due(now).filter(|next| (now.plus_ms(1)..=end).contains(next)) else { return };
             self.shown.store(next.0, Ordering::SeqCst);

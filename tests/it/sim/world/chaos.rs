@@ -15,7 +15,7 @@ const CALLS_DOWN_MAX: usize = 400;
 impl World {
     pub(super) fn chaos(&mut self, which: usize) {
         let (now, number) = (self.now(), self.workers[which].number);
-        let what = self.roll(17);
+        let what = self.roll(23);
         let note = |world: &World, what: &'static str| {
             let mut state = world.state();
             state.report.add("chaos", what);
@@ -82,6 +82,8 @@ impl World {
                     self.fence(number, epoch, false);
                 }
             }
+            (17 | 18, _) => self.pause(which),
+            (19..=22, _) => drop(self.resume(which)),
             _ => {}
         }
     }
