@@ -6,7 +6,7 @@
 
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
-use address::{Address, Stop};
+use address::{Address, Stop, StopKind};
 use serde::{Deserialize, Serialize};
 
 pub mod address;
@@ -90,6 +90,13 @@ pub enum InputBody {
         /// Why it was not sent.
         why: String,
     },
+    /// A person's word: a parked grant is to be asked for now, or what nobody knows did not happen and is to be tried.
+    Again {
+        /// The effect's id.
+        effect: String,
+        /// Why, for the timeline.
+        why: String,
+    },
     /// A person's word on what waits for one.
     Review {
         /// The effect that it would be.
@@ -122,6 +129,9 @@ pub enum InputBody {
         until: Time,
         /// Who said so.
         source: String,
+        /// Only what is of this kind.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<StopKind>,
     },
 }
 

@@ -109,6 +109,8 @@ whats! {
     Suppressed = "suppressed",
     /// An address of hers may be written to again.
     Unsuppressed = "unsuppressed",
+    /// A message of hers was reported as unwanted.
+    Complained = "complained",
     /// She entered a segment.
     SegmentEntered = "segment_entered",
     /// She left a segment.

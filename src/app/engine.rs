@@ -134,6 +134,7 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
             .exchanging(exchange.clone())
             .calling(engine.traffic.clone());
         let (at, open) = open_doors(listen, state, stopped.clone()).await?;
+        engine.tools.client.never_calls(at);
         (address, doors_open) = (Some(at), Some(open));
     }
     let mut work = None;
@@ -145,9 +146,13 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
     }
     if roles.worker || roles.report {
         let (scan, prune) = (engine.clone(), engine.clone());
-        let (scan_stop, prune_stop) = (stopped.clone(), stopped);
+        let (scan_stop, prune_stop) = (stopped.clone(), stopped.clone());
         background.push(tokio::spawn(async move { scan.scan(scan_stop).await }));
         background.push(tokio::spawn(async move { prune.prune(prune_stop).await }));
+    }
+    if roles.report {
+        let heeds = engine.clone();
+        background.push(tokio::spawn(async move { heeds.heed_complaints(stopped).await }));
     }
     Ok(Running { address, new_token, store, engine, stop, doors: doors_open, work, background })
 }

@@ -34,9 +34,9 @@ pub(super) struct Effects {
 enum What {
     /// List effects that wait, next due first, those that are held for your word, and grants that are parked
     List(List),
-    /// Show all that is known of an effect that is on its way
+    /// Show all that is known of an effect that is on its way, parked or held
     Show(Show),
-    /// Try an effect that waits at once
+    /// Try an effect that waits at once, or ask for a parked grant again
     Retry(One),
     /// Drop an effect that waits; its run goes on as after a refusal
     Drop(Drop),
@@ -116,8 +116,8 @@ impl Effects {
             What::List(list) => list.run(term),
             What::Show(show) => show.run(term),
             What::Retry(one) => {
-                one.post("retry", &json!({ "effect": one.effect }))?;
-                term.say("it is due now");
+                let answer = one.post("retry", &json!({ "effect": one.effect }))?;
+                term.say(&tried(&answer));
                 Ok(Status::Good)
             }
             What::Drop(Drop { one, why }) => {
@@ -128,6 +128,21 @@ impl Effects {
             What::Resolve(resolve) => resolve.run(term),
         }
     }
+}
+
+/// What asking for another try has come to.
+fn tried(answer: &Json) -> String {
+    let pauses = answer.get("pauses").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    if pauses.is_empty() {
+        return "it is due now".to_owned();
+    }
+    let shown = |pause: &Json| {
+        let (of, by, why) = (plain(text(pause, "paused")), plain(text(pause, "by")), plain(text(pause, "why")));
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        format!("the {of} is paused by {by}{why}; `autofunnel resume {of}` ends that")
+    };
+    let pauses: Vec<String> = pauses.iter().map(shown).collect();
+    format!("it goes as soon as nothing holds it up: {}", pauses.join("; "))
 }
 
 impl One {
@@ -190,7 +205,11 @@ fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
     for row in held {
         let id = term.tone(Tone::Bad, &plain(text(row, "effect")));
         // Writing to a text in memory cannot fail.
-        let _ = writeln!(out, "{id}  held: its run of {} waits for your word", plain(text(row, "funnel")));
+        let funnel = plain(text(row, "funnel"));
+        let _ = match text(row, "from") {
+            "" => writeln!(out, "{id}  held: its run of {funnel} waits for your word"),
+            from => writeln!(out, "{id}  held: the run of {funnel} of {} waits for your word", plain(from)),
+        };
         let _ = writeln!(out, "  {}", plain(text(row, "why")));
     }
     for row in waiting {
@@ -271,6 +290,17 @@ mod tests {
         ] {
             assert!(!fits(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_paused_is_not_said_to_be_due() {
+        assert_eq!(tried(&json!({ "status": "due" })), "it is due now");
+        let pause = json!({ "paused": "provider mail", "since": "2027-03-01T09:00:00Z", "by": "ops", "why": "wrong price" });
+        let said = tried(&json!({ "status": "paused", "pauses": [pause] }));
+        assert_eq!(
+            said,
+            "it goes as soon as nothing holds it up: the provider mail is paused by ops (wrong price); `autofunnel resume provider mail` ends that"
+        );
     }
 
     #[test]

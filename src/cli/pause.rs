@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   autofunnel pause funnel welcome --why 'wrong price in the letter'
   autofunnel pause provider mail            nothing is sent through it
+  autofunnel pause marketing mail           nothing is sent through it but what is transactional
   autofunnel pause workspace                nothing is sent, booked or called at all
   autofunnel pause list
 
@@ -23,6 +24,7 @@ const RESUME_EXAMPLES: &str = "\
 Examples:
   autofunnel resume funnel welcome
   autofunnel resume provider mail
+  autofunnel resume marketing mail
   autofunnel resume workspace
 
 What waited leaves at once, within the limits of its provider.";
@@ -43,6 +45,8 @@ enum What {
     Funnel(Named),
     /// Pause a provider
     Provider(Named),
+    /// Pause the marketing messages of a provider
+    Marketing(Named),
     /// Pause everything
     Workspace(Everything),
 }
@@ -87,6 +91,8 @@ enum Whose {
     Funnel(One),
     /// Let a provider go on
     Provider(One),
+    /// Let the marketing messages of a provider go on
+    Marketing(One),
     /// Let everything go on that is not paused by itself
     Workspace {
         #[command(flatten)]
@@ -108,6 +114,7 @@ impl Pause {
             What::List(list) => return list.run(term),
             What::Funnel(named) => (json!({ "funnel": named.name }), format!("funnel {}", named.name), named.rest),
             What::Provider(named) => (json!({ "provider": named.name }), format!("provider {}", named.name), named.rest),
+            What::Marketing(named) => (json!({ "marketing": named.name }), format!("marketing {}", named.name), named.rest),
             What::Workspace(everything) => (json!({ "workspace": true }), "workspace".to_owned(), everything),
         };
         if let Some(why) = everything.why {
@@ -124,6 +131,7 @@ impl Resume {
         let (body, named, remote) = match self.what {
             Whose::Funnel(one) => (json!({ "funnel": one.name }), format!("funnel {}", one.name), one.remote),
             Whose::Provider(one) => (json!({ "provider": one.name }), format!("provider {}", one.name), one.remote),
+            Whose::Marketing(one) => (json!({ "marketing": one.name }), format!("marketing {}", one.name), one.remote),
             Whose::Workspace { remote } => (json!({ "workspace": true }), "workspace".to_owned(), remote),
         };
         send(&remote, "/v1/pauses/end", &body)?;
@@ -155,11 +163,8 @@ fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
         rows.ok_or_else(|| anyhow!("the engine's list cannot be understood; is it of the same version as this command?"))?;
     let mut out = String::new();
     for row in rows {
-        let name = match (text(row, "funnel"), text(row, "provider")) {
-            ("", "") => "workspace".to_owned(),
-            ("", provider) => format!("provider {}", plain(provider)),
-            (funnel, _) => format!("funnel {}", plain(funnel)),
-        };
+        let named = ["funnel", "provider", "marketing"].into_iter().find(|word| !text(row, word).is_empty());
+        let name = named.map_or("workspace".to_owned(), |word| format!("{word} {}", plain(text(row, word))));
         let (since, by) = (plain(text(row, "since")), plain(text(row, "by")));
         // Writing to a text in memory cannot fail.
         let _ = writeln!(out, "{}  since {since}, by {by}", term.tone(Tone::Bad, &name));
@@ -185,9 +190,11 @@ mod tests {
         let answer = json!({ "pauses": [
             { "workspace": true, "since": "2027-03-01T09:00:00Z", "by": "ada", "why": "" },
             { "funnel": "welcome", "since": "2027-03-01T09:00:00Z", "by": "ada", "why": "wrong price" },
+            { "marketing": "mail", "since": "2027-03-01T09:00:00Z", "by": "complaints", "why": "" },
         ] });
         let wanted = "workspace  since 2027-03-01T09:00:00Z, by ada\n\
-            funnel welcome  since 2027-03-01T09:00:00Z, by ada\n  wrong price\n";
+            funnel welcome  since 2027-03-01T09:00:00Z, by ada\n  wrong price\n\
+            marketing mail  since 2027-03-01T09:00:00Z, by complaints\n";
         assert_eq!(told(&answer, &term).unwrap(), wanted);
         assert_eq!(told(&json!({ "pauses": [] }), &term).unwrap(), "nothing is paused\n");
         assert!(told(&json!({}), &term).is_err());

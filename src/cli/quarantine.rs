@@ -1,6 +1,6 @@
 //! `quarantine`: inputs that were put aside because turns on them failed, and what becomes of them.
 
-use super::remote::{Api, Remote, encode, text};
+use super::remote::{Api, Remote, encode, rows, text};
 use super::term::{Term, Tone, plain};
 use super::{Done, Status};
 use anyhow::{Context, anyhow};
@@ -124,10 +124,7 @@ impl Which {
 
 async fn listed(api: &Api, max: u32) -> anyhow::Result<Vec<Json>> {
     let mut answer = api.get("/v1/quarantine", &[("limit", max.to_string())]).await?;
-    match answer.get_mut("inputs").map(Json::take) {
-        Some(Json::Array(rows)) => Ok(rows),
-        _ => Err(anyhow!("the engine's list cannot be understood; is it of the same version as this command?")),
-    }
+    rows(&mut answer, "inputs")
 }
 
 /// Customer and number of a line of the list.

@@ -208,6 +208,17 @@ pub(super) fn encode(text: &str) -> String {
     out
 }
 
+/// The rows of a list in an answer.
+///
+/// # Errors
+/// When there is no such list.
+pub(super) fn rows(answer: &mut Json, name: &str) -> anyhow::Result<Vec<Json>> {
+    match answer.get_mut(name).map(Json::take) {
+        Some(Json::Array(rows)) => Ok(rows),
+        _ => bail!("the engine's list cannot be understood; is it of the same version as this command?"),
+    }
+}
+
 /// A text of an object; empty when it is not there.
 pub(super) fn text<'j>(json: &'j Json, name: &str) -> &'j str {
     json.get(name).and_then(Json::as_str).unwrap_or_default()

@@ -1,9 +1,9 @@
 //! `review`: steps that are held until a person has looked at them.
 
-use super::remote::{Api, Remote, encode, text};
+use super::remote::{Api, Remote, encode, rows, text};
 use super::term::{Term, Tone, plain};
 use super::{Done, Status};
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
@@ -14,15 +14,22 @@ const LISTED_MAX: u32 = 500;
 /// Lines of a text that the list shows.
 const TEXT_LINES: usize = 12;
 
+/// Begins the name of a reply.
+const REPLY: &str = "reply:";
+
 const EXAMPLES: &str = "\
 Examples:
   autofunnel review list
   autofunnel review release C-17 C-17/4/email_1/1
   autofunnel review release --all --funnel spring-sale
   autofunnel review reject C-17 C-17/4/email_1/1 --why 'wrong picture'
+  autofunnel review reject C-17 reply:sms      her reply does ask for no more messages
 
 Steps of a funnel with `mode: hold_for_review` wait here. Released, a step is decided at that moment: consent, quiet
-hours and caps count as they are then. A message that nobody has released before it expires is not sent.";
+hours and caps count as they are then. A message that nobody has released before it expires is not sent.
+
+So do replies in free words that seem to ask for no more messages: nothing is sent to that address by that channel until you
+have released the reply (it asks for something else) or rejected it (she is not written to any more, as after STOP).";
 
 /// Look at what funnels hold for review, release or reject it
 #[derive(Args)]
@@ -106,42 +113,61 @@ impl List {
 impl Which {
     fn run(self, deed: &'static str, done: &str, term: &Term) -> Done {
         let named = self.customer.zip(self.effect);
-        let count = self.remote.run(|api| async move {
+        let (count, before) = self.remote.run(|api| async move {
             let chosen = match named {
                 Some(one) => vec![one],
                 None => {
+                    // Replies are looked at one by one.
                     let rows = listed(&api, LISTED_MAX, self.funnel).await?;
-                    rows.iter().map(|row| (text(row, "customer").to_owned(), text(row, "effect").to_owned())).collect()
+                    let rows = rows.iter().filter(|row| !text(row, "effect").starts_with(REPLY));
+                    rows.map(|row| (text(row, "customer").to_owned(), text(row, "effect").to_owned())).collect()
                 }
             };
+            let mut before = 0;
             for (customer, effect) in &chosen {
                 let path = format!("/v1/customers/{}/review/{deed}", encode(customer));
                 let body = Bytes::from(json!({ "effect": effect, "why": self.why }).to_string());
                 let answer = api.post(&path, "application/json", body).await?;
-                answer.good().with_context(|| effect.clone())?;
+                let said = answer.good().with_context(|| effect.clone())?;
+                before += usize::from(text(&said, "status") == "duplicate");
             }
-            anyhow::Ok(chosen.len())
+            anyhow::Ok((chosen.len() - before, before))
         })?;
-        match count {
-            0 => term.say("nothing is held for review"),
-            1 => term.say(&format!("1 step was {done}")),
-            n => term.say(&format!("{n} steps were {done}")),
-        }
+        term.say(&said(count, before, done));
         Ok(Status::Good)
+    }
+}
+
+/// What a word on so many steps has come to, and on so many others that had it before.
+fn said(count: usize, before: usize, done: &str) -> String {
+    let steps = |count: usize| if count == 1 { "1 step was".to_owned() } else { format!("{count} steps were") };
+    match (count, before) {
+        (0, 0) => "nothing is held for review".to_owned(),
+        (count, 0) => format!("{} {done}", steps(count)),
+        (0, before) => format!("{} {done} before already, and nothing more was done", steps(before)),
+        (count, before) => format!("{} {done}, {} already before", steps(count), steps(before)),
     }
 }
 
 async fn listed(api: &Api, max: u32, funnel: Option<String>) -> anyhow::Result<Vec<Json>> {
     let query = [("limit", max.to_string()), ("funnel", funnel.unwrap_or_default())];
     let mut answer = api.get("/v1/review", &query).await?;
-    match answer.get_mut("held").map(Json::take) {
-        Some(Json::Array(rows)) => Ok(rows),
-        _ => Err(anyhow!("the engine's list cannot be understood; is it of the same version as this command?")),
-    }
+    // Engines of before have no such list.
+    let replies = answer.get_mut("replies").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default();
+    let mut all = rows(&mut answer, "held")?;
+    all.extend(replies);
+    Ok(all)
 }
 
 fn shown(row: &Json, term: &Term) -> String {
-    let mut out = format!("{}  {}\n", term.tone(Tone::Strong, &plain(text(row, "effect"))), plain(text(row, "funnel")));
+    let reply = text(row, "effect").starts_with(REPLY);
+    let whose = if reply { text(row, "customer") } else { text(row, "funnel") };
+    let mut out = format!("{}  {}\n", term.tone(Tone::Strong, &plain(text(row, "effect"))), plain(whose));
+    if reply {
+        let told = "seems to ask for no more messages; none is sent until you release it (it does not) or reject it (it does)";
+        // Writing to a text in memory cannot fail.
+        let _ = writeln!(out, "  {}", term.tone(Tone::Dim, told));
+    }
     let until = text(row, "until");
     // Writing to a text in memory cannot fail.
     if !until.is_empty() {
@@ -185,6 +211,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_twice_was_done_once() {
+        assert_eq!(said(0, 0, "released"), "nothing is held for review");
+        assert_eq!(said(1, 0, "released"), "1 step was released");
+        assert_eq!(said(0, 1, "released"), "1 step was released before already, and nothing more was done");
+        assert_eq!(said(2, 1, "rejected"), "2 steps were rejected, 1 step was already before");
+    }
+
+    #[test]
     fn a_step_is_shown_as_it_would_arrive() {
         let term = Term::new(ColorChoice::Never);
         let row = json!({
@@ -194,5 +228,8 @@ mod tests {
         let wanted = "C/1/email_1/1  sale\n  until 2027-03-02T09:00:00Z\n  channel  email\n  to       ada@example.com\n  \
             subject  Sale\n  | Hello\n  | Ada\n";
         assert_eq!(shown(&row, &term), wanted);
+        let reply = json!({ "effect": "reply:sms", "customer": "C", "channel": "sms", "text": "please stop" });
+        let text = shown(&reply, &term);
+        assert!(text.starts_with("reply:sms  C\n  seems to ask") && text.ends_with("  | please stop\n"), "{text}");
     }
 }

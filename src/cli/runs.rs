@@ -1,6 +1,6 @@
 //! `runs`: who is on her way through which funnel, and where.
 
-use super::remote::{Remote, text};
+use super::remote::{Remote, rows, text};
 use super::term::{Term, Tone, plain};
 use super::{Done, Status};
 use clap::Args;
@@ -40,10 +40,7 @@ impl Runs {
         let query =
             [("funnel", self.funnel), ("customer", self.customer), ("state", self.state), ("limit", self.limit.to_string())];
         let mut answer = self.remote.run(|api| async move { api.get("/v1/runs", &query).await })?;
-        let runs = match answer.get_mut("runs").map(Json::take) {
-            Some(Json::Array(runs)) => runs,
-            _ => Vec::new(),
-        };
+        let runs = rows(&mut answer, "runs")?;
         if self.json {
             term.line(&format!("{:#}", Json::Array(runs)))?;
         } else if runs.is_empty() {

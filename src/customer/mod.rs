@@ -3,6 +3,7 @@
 //! It holds profile, consent, recent history, segments, active runs and send memory. It is stored whole
 //! with a version number (see [`codec`]), moved only by `turn`, and bounded: [`DOCUMENT_BYTES_MAX`].
 
+use crate::effect::Effect;
 use crate::event::Event;
 use crate::event::address::{self, Address, Stop, StopKind};
 use crate::lang::time::{Time, Zone};
@@ -116,6 +117,9 @@ pub struct Asked {
     /// Hops that led to it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub depth: u8,
+    /// What was asked of a remote store, which may leave unknown whether it was booked: what is sent again then.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub grant: Option<Box<Effect>>,
 }
 
 /// Whether a field can be left out of the stored document.
@@ -438,9 +442,9 @@ impl Customer {
     }
 
     /// Takes back what was said about an address by herself up to an instant; returns what it was.
-    pub fn lift_stops(&mut self, address: &Address, channel: &str, until: Time) -> Vec<StopKind> {
+    pub fn lift_stops(&mut self, address: &Address, channel: &str, until: Time, only: Option<StopKind>) -> Vec<StopKind> {
         let lifted = |(of, stop): &(Address, Stop)| {
-            of == address && stop.channel == channel && stop.kind.can_be_lifted() && stop.since <= until
+            of == address && stop.channel == channel && stop.kind.is_lifted(only) && stop.since <= until
         };
         let kinds = self.stops.iter().filter(|held| lifted(held)).map(|(_, stop)| stop.kind).collect();
         self.stops.retain(|held| !lifted(held));

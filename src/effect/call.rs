@@ -114,6 +114,17 @@ impl Call {
         self.method == "GET"
     }
 
+    /// Whether a body can be read as what the step declares, if it declares anything. What single fields are is not
+    /// looked at: one that is odd is left out, and said.
+    pub fn suits(&self, body: Option<&Value>) -> bool {
+        match (&self.response, body) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(Wanted::Map(_)), Some(body)) => matches!(body, Value::Map(_)),
+            (Some(_), Some(_)) => true,
+        }
+    }
+
     /// What later steps read of an answer: `status`, `body`, and in [`UNREAD`] what could not be kept.
     pub fn read(&self, status: u16, body: Option<&Value>) -> Fields {
         let mut out = Fields::from([("status".to_owned(), Value::Int(i64::from(status)))]);

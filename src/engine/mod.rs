@@ -7,6 +7,7 @@
 //! budget    points are taken out of budgets before they are given
 //! traffic   rates, rests and lanes of providers
 //! caretaker the scan after a change of definitions, and pruning
+//! complaints marketing that is complained about stops
 //! tell      words from one customer to another
 //! versions  what workers beside have begun under other definitions
 //! recorder  every turn in a file, for `simulate`
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub mod budget;
 pub mod caretaker;
 pub mod clock;
+mod complaints;
 pub mod deliver;
 pub mod intake;
 pub mod link;

@@ -2,11 +2,12 @@
 
 use crate::account::Account;
 use crate::customer::{Customer, DOCUMENT_BYTES_MAX, Run, RunState, codec};
+use crate::event::address::StopKind;
 use crate::fact::count::Terms;
 use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::value::Value;
-use crate::store::read::PARKED;
+use crate::store::read::{ASKED, PARKED};
 use crate::store::{Commit, CustomerRow, Record, RunRow};
 use crate::turn::Turned;
 
@@ -109,13 +110,16 @@ pub fn standing(definitions: &Definitions, customer: &Customer) -> (CustomerRow,
 
 fn index(customer: &Customer) -> CustomerRow {
     let text = |name: &str| customer.profile.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
-    let parked = (!customer.parked.is_empty()).then(|| PARKED.to_owned());
+    // What waits outside of runs: grants that a store has parked, and those of others' runs whose fate nobody knows.
+    let waits = !customer.parked.is_empty() || customer.asked.iter().any(|asked| asked.unknown.is_some());
+    let asked = customer.stops.iter().any(|(_, stop)| stop.kind == StopKind::Asked).then(|| ASKED.to_owned());
+    let parked = waits.then(|| PARKED.to_owned());
     CustomerRow {
         id: customer.id.clone(),
         name: text("name"),
         email: text("email"),
         phone: text("phone"),
-        segments: customer.segments.keys().cloned().chain(parked).collect(),
+        segments: customer.segments.keys().cloned().chain(parked).chain(asked).collect(),
     }
 }
 

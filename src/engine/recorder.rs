@@ -40,8 +40,9 @@ pub struct Recorder {
 struct State {
     /// None: it is closed.
     out: Option<SyncSender<Line>>,
-    /// Turns that are done and not committed yet, by customer.
-    open: HashMap<String, Line>,
+    /// Turns that are done and not known to be committed, by customer and version: the next one of hers may have begun
+    /// by the time in which this one is told of.
+    open: HashMap<(String, u64), Line>,
     /// The day of the present file, and who is introduced in it.
     day: String,
     known: HashSet<u64>,
@@ -86,13 +87,13 @@ impl Recorder {
             facts: Vec::new(),
             erased: false,
         };
-        state.open.insert(claim.customer.clone(), line);
+        state.open.insert((line.customer.clone(), line.base), line);
     }
 
     /// A turn on the answer to an effect; `booked`: the built-in account gave it.
     pub fn answered(&self, claim: &Claim, workspace: &str, effect: &Effect, outcome: &Outcome, booked: bool) {
         self.begun(claim, workspace);
-        if let Some(line) = self.state().open.get_mut(&claim.customer) {
+        if let Some(line) = self.state().open.get_mut(&(claim.customer.clone(), claim.record.version)) {
             let body = InputBody::Result { effect: effect.id.clone(), outcome: outcome.clone() };
             line.inputs.push(Input { accepted_at: claim.now, body });
             line.books = booked.then(|| Box::new(effect.clone()));
@@ -100,17 +101,17 @@ impl Recorder {
     }
 
     /// What a turn has decided; to be called before its commit.
-    pub fn decided(&self, customer: &str, facts: &[Fact], erased: bool) {
-        if let Some(line) = self.state().open.get_mut(customer) {
+    pub fn decided(&self, (customer, base): (&str, u64), facts: &[Fact], erased: bool) {
+        if let Some(line) = self.state().open.get_mut(&(customer.to_owned(), base)) {
             line.facts = facts.to_vec();
             line.erased = erased;
         }
     }
 
     /// What became of a commit.
-    pub fn committed(&self, customer: &str, outcome: Committed) {
+    pub fn committed(&self, customer: &str, base: u64, outcome: Committed) {
         let mut state = self.state();
-        let Some(line) = state.open.remove(customer).filter(|_| outcome == Committed::Done) else { return };
+        let Some(line) = state.open.remove(&(customer.to_owned(), base)).filter(|_| outcome == Committed::Done) else { return };
         let day = day_of(line.now);
         if state.day < day || state.known.len() >= KNOWN_MAX {
             state.known.clear();

@@ -47,7 +47,7 @@ impl Engine {
             match turn_claim(&live, claim) {
                 Ok(commit) => {
                     if let Some(recorder) = &self.recorder {
-                        recorder.decided(&commit.customer, &commit.facts, commit.erase);
+                        recorder.decided((&commit.customer, commit.base), &commit.facts, commit.erase);
                     }
                     commits.push(commit);
                 }
@@ -96,13 +96,15 @@ impl Engine {
             handed.push(if commit.hand_over { commit.effects.clone() } else { Vec::new() });
         }
         let customers: Vec<String> = commits.iter().map(|commit| commit.customer.clone()).collect();
-        let recorded = self.recorder.as_ref().map(|recorder| (recorder, customers.clone()));
+        let bases = || commits.iter().map(|commit| commit.base).collect::<Vec<u64>>();
+        let recorded = self.recorder.as_ref().map(|recorder| (recorder, customers.clone(), bases()));
         let outcomes = match self.store.commit(commits).await {
             Ok(outcomes) => outcomes,
             Err(error) => self.give_back(customers, error).await,
         };
-        if let Some((recorder, customers)) = recorded {
-            customers.iter().zip(&outcomes).for_each(|(customer, outcome)| recorder.committed(customer, *outcome));
+        if let Some((recorder, customers, bases)) = recorded {
+            let turns = customers.iter().zip(bases).zip(&outcomes);
+            turns.for_each(|((customer, base), outcome)| recorder.committed(customer, base, *outcome));
         }
         if let Some(mut permits) = permits {
             for (effects, outcome) in handed.into_iter().zip(&outcomes) {

@@ -103,6 +103,8 @@ pub enum StopKind {
     Stopped,
     /// The way out of a message was taken, or the provider's own.
     Unsubscribed,
+    /// A reply in free words asks for it, as it seems: a person is to look at it.
+    Asked,
     /// More than [`HOLDERS_MAX`] customers have it: what is said about it would not reach all of them.
     Crowded,
 }
@@ -110,7 +112,7 @@ pub enum StopKind {
 impl StopKind {
     /// Every kind.
     pub const ALL: &'static [StopKind] =
-        &[StopKind::Bounced, StopKind::Complained, StopKind::Stopped, StopKind::Unsubscribed, StopKind::Crowded];
+        &[StopKind::Bounced, StopKind::Complained, StopKind::Stopped, StopKind::Unsubscribed, StopKind::Asked, StopKind::Crowded];
 
     /// Its name in stores and timelines.
     pub fn name(self) -> &'static str {
@@ -119,6 +121,7 @@ impl StopKind {
             StopKind::Complained => "complained",
             StopKind::Stopped => "stopped",
             StopKind::Unsubscribed => "unsubscribed",
+            StopKind::Asked => "asked",
             StopKind::Crowded => "crowded",
         }
     }
@@ -130,7 +133,12 @@ impl StopKind {
 
     /// It was the person's own word, so her own word takes it back: START, or consent that she gives anew.
     pub fn can_be_lifted(self) -> bool {
-        matches!(self, StopKind::Stopped | StopKind::Unsubscribed)
+        matches!(self, StopKind::Stopped | StopKind::Unsubscribed | StopKind::Asked)
+    }
+
+    /// Whether a lift takes it back: one of her own words, or of one kind only.
+    pub fn is_lifted(self, only: Option<StopKind>) -> bool {
+        self.can_be_lifted() && only.is_none_or(|only| only == self)
     }
 
     /// Order confirmations and the like do not go there either. Who unsubscribes from marketing still wants them.
@@ -193,6 +201,43 @@ pub fn keyword(message: &str) -> Option<Keyword> {
     }
 }
 
+/// What asks to be left alone in free words, as single words or as words in a row.
+const ASKING: &[&str] = &[
+    "stop",
+    "stopp",
+    "unsubscribe",
+    "optout",
+    "opt out",
+    "remove me",
+    "take me off",
+    "revoke",
+    "no more",
+    "do not text",
+    "don t text",
+    "do not message",
+    "do not contact",
+    "don t contact",
+    "leave me alone",
+    "arret",
+    "arrêt",
+    "arrêtez",
+    "désabonner",
+    "abmelden",
+    "abbestellen",
+    "keine nachrichten",
+];
+
+/// Whether a message that is no keyword seems to ask that nothing more is sent. It is for a person to say; until then it
+/// counts as such.
+pub fn asks_to_stop(message: &str) -> bool {
+    let words: Vec<String> =
+        message.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    ASKING.iter().any(|asking| {
+        let asking: Vec<&str> = asking.split(' ').collect();
+        words.windows(asking.len()).any(|row| row.iter().map(String::as_str).eq(asking.iter().copied()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +285,27 @@ mod tests {
         }
         for text in ["please stop texting me", "HELP", "", "...", "stopping", "the end", "yes please", "don't stop"] {
             assert_eq!(keyword(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn s56_free_words_can_ask_for_it() {
+        for text in [
+            "please stop texting me",
+            "I want to UNSUBSCRIBE!",
+            "opt-out, please",
+            "Remove me from this list",
+            "no more of these",
+            "Don't text me again",
+            "bitte abmelden",
+            "arrêtez ça",
+            // A person sees that it is none; nothing is lost by asking her.
+            "don't stop",
+        ] {
+            assert!(asks_to_stop(text), "{text}");
+        }
+        for text in ["stopping by at six", "the end", "cancel my order", "yes please", "", "HELP", "nonstop"] {
+            assert!(!asks_to_stop(text), "{text}");
         }
     }
 }

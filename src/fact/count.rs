@@ -357,6 +357,9 @@ impl Counting<'_> {
 
 /// Of an event about a membership: which.
 fn variant_of(fact: &Fact) -> &str {
+    if fact.what == What::Complained {
+        return &fact.about;
+    }
     let named = fact.seen.iter().find(|(name, _)| name == "event.membership").filter(|_| fact.what == What::Event);
     named.and_then(|(_, value)| value.as_text()).unwrap_or_default()
 }

@@ -27,6 +27,7 @@ fn what_happened(fact: &Fact, currency: Currency) -> String {
         What::ConsentGiven => format!("Consent given{about}"),
         What::ConsentWithdrawn => format!("Consent withdrawn{about}"),
         What::Suppressed => format!("No more messages{}", after(" by", &fact.about)),
+        What::Complained => format!("A message was reported as unwanted{}", after(" by", &fact.about)),
         What::Unsuppressed => format!("Messages again{}", after(" by", &fact.about)),
         What::SegmentEntered => format!("Entered the segment{about}"),
         What::SegmentLeft => format!("Left the segment{about}"),

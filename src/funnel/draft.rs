@@ -46,15 +46,19 @@ pub const FIELDS: &[Field] = &[
     Field::optional("description", Shape::Text, "what it is good for, for people"),
     Field::required("trigger", Shape::Ref("trigger"), "why a run starts"),
     Field::optional("key", Shape::Expr, "one run per value of this expression at a time; if not given, one per customer"),
-    Field::optional("re_entry", Shape::Phrase(RE_ENTRY), "how often a customer may enter"),
-    Field::optional("only_if", Shape::Condition, "who may enter"),
+    Field::optional(
+        "re_entry",
+        Shape::Phrase(RE_ENTRY),
+        "how often a customer may enter; if not given, with a `key` and after dates, milestones and schedules once per occasion, else once",
+    ),
+    Field::optional("only_if", Shape::Condition, "who may enter; everybody if not given"),
     Field::optional(
         "settle",
         Shape::Duration,
         "so long `only_if` is judged again with everything that happens, for the event that overtakes what it needs",
     ),
     Field::optional("while", Shape::Condition, "must hold all along a run; as soon as it does not, the run ends"),
-    Field::optional("exit_on", Shape::OneOrMore(&Shape::Ref("watch")), "what ends a run at once"),
+    Field::optional("exit_on", Shape::OneOrMore(&Shape::Ref("watch")), "what ends a run at once; nothing if not given"),
     Field::optional("goal", Shape::Either(&[Shape::Name("event"), Shape::Object(GOAL_FIELDS)]), "what the funnel is for"),
     Field::optional(
         "priority",
@@ -64,21 +68,25 @@ pub const FIELDS: &[Field] = &[
     Field::optional(
         "holdout",
         holdout::SHAPE,
-        "so many of those who would enter are left alone and measured all the same; `0%`: also not held out by the workspace",
+        "so many of those who would enter are left alone and measured all the same; as `autofunnel.yaml` says if not given; `0%`: nobody, also not by the workspace",
     ),
     Field::optional(
         "transactional",
         Shape::Bool,
-        "true: its messages are not marketing; consent, quiet hours and caps do not apply",
+        "true: its messages are not marketing; consent, quiet hours and caps do not apply; false if not given",
     ),
     Field::optional(
         "mode",
         Shape::Word(Mode::WORDS),
-        "`live`; `hold_for_review`: messages, grants and offers wait for a person's release; `shadow`: runs go on as if they \
+        "`live` (default); `hold_for_review`: messages, grants and offers wait for a person's release; `shadow`: runs go on as if they \
          had left, and nothing does",
     ),
-    Field::optional("topic", Shape::Name("topic"), "consent topic that its messages ask for beside the channel"),
-    Field::optional("tag", Shape::Name("tag"), "tag of its messages, for caps by tag"),
+    Field::optional(
+        "topic",
+        Shape::Name("topic"),
+        "consent topic that its messages ask for beside the channel; none if not given",
+    ),
+    Field::optional("tag", Shape::Name("tag"), "tag of its messages, for caps by tag; none if not given"),
     Field::required("steps", Shape::Ref("steps"), "what a run does, from the top"),
     Field::optional(
         "on_change",

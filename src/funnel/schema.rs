@@ -4,6 +4,7 @@
 //! offers is what the engine takes. What a table cannot say (a segment that there is not, a condition with a
 //! wrong type) only `check` finds. The fields of tests stand here, because only this form needs them as tables.
 
+use super::settings::CHANNELS;
 use super::{blocks, draft, settings};
 use crate::catalog;
 use crate::lang::diag::Faults;
@@ -102,6 +103,9 @@ pub const HAPPENING_FIELDS: &[&[Field]] = &[
         AT,
     ],
     &[Field::required("store", Shape::Object(STORE_FIELDS), "the remote loyalty store says or does something else"), AT],
+    &[Field::required("stop", Shape::Word(CHANNELS), "she answers STOP by this channel"), AT],
+    &[Field::required("start", Shape::Word(CHANNELS), "she answers START by this channel, and may be written to again"), AT],
+    &[Field::required("unsubscribe", Shape::Word(CHANNELS), "she takes the way out of a marketing message of this channel"), AT],
     &[Field::required("release", Shape::Name("step"), "a person releases what this step holds for review"), AT],
     &[Field::required("reject", Shape::Name("step"), "a person says no to what this step holds for review"), AT],
     &[

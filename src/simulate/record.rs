@@ -77,6 +77,8 @@ pub struct Proof {
     pub shown: Vec<(String, Option<Fact>, Option<Fact>)>,
     /// Turns under another workspace: what was played instead can be no proof.
     pub foreign: u64,
+    /// Places where lines of a customer are missing.
+    pub gaps: u64,
     /// Turns left out: a line before them is missing, or they go on with runs of a version that is not here.
     pub left_out: u64,
 }
@@ -88,6 +90,7 @@ impl Proof {
         self.same += other.same;
         self.others += other.others;
         self.foreign += other.foreign;
+        self.gaps += other.gaps;
         self.left_out += other.left_out;
         self.shown.extend(other.shown);
         self.shown.truncate(OTHERS_MAX);
@@ -122,6 +125,7 @@ impl<'a> Simulation<'a> {
                 continue;
             }
             if !goes_on {
+                self.report.proof.gaps += u64::from(at.is_some());
                 at = resumed(self.definitions, line).map(|mut player| {
                     player.answered_by_record(answered.clone());
                     (player, line.base)

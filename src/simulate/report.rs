@@ -356,7 +356,7 @@ impl Report {
             let shown = |(customer, was, is): &(String, Option<Fact>, Option<Fact>)| json!({ "customer": customer, "was": was, "is": is });
             out["record"] = json!({
                 "turns": proof.turns, "same_facts": proof.same, "other_turns": proof.others, "foreign_turns": proof.foreign,
-                "left_out": proof.left_out, "others": proof.shown.iter().map(shown).collect::<Vec<_>>(),
+                "gaps": proof.gaps, "left_out": proof.left_out, "others": proof.shown.iter().map(shown).collect::<Vec<_>>(),
             });
         }
         out

@@ -50,6 +50,9 @@ fn proof(report: &Report) -> String {
     if proof.foreign > 0 {
         out.push_str(&format!("; {} turns were done under another workspace and are played by this one instead", proof.foreign));
     }
+    if proof.gaps > 0 {
+        out.push_str(&format!("; turns are missing in {} places", proof.gaps));
+    }
     if proof.left_out > 0 {
         out.push_str(&format!("; {} turns left out, what they go on from is not here", proof.left_out));
     }

@@ -12,6 +12,7 @@
 use crate::effect::{Effect, Outcome};
 use crate::event::Input;
 use crate::event::InputBody;
+use crate::event::address::StopKind;
 use crate::event::address::{Address, Stop};
 use crate::fact::Fact;
 use crate::fact::count::Terms;
@@ -312,6 +313,8 @@ pub enum Saying {
         channel: String,
         /// What was said later stays.
         until: Time,
+        /// Only what is of this kind.
+        only: Option<StopKind>,
     },
 }
 

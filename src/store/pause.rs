@@ -6,7 +6,7 @@
 //! [`RECHECK_MS`] later and, when it is ended, at once; what has outlived its shelf life by then is decided anew.
 
 use super::digest;
-use crate::effect::Effect;
+use crate::effect::{Effect, EffectKind};
 use crate::lang::time::{MINUTE_MS, Time};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,8 @@ pub enum Pausable {
     Funnel(String),
     /// A provider of messages or of the loyalty store, or a service.
     Provider(String),
+    /// What is marketing of the messages of a provider.
+    Marketing(String),
 }
 
 impl Pausable {
@@ -35,14 +37,17 @@ impl Pausable {
             Pausable::Workspace => "workspace".to_owned(),
             Pausable::Funnel(name) => format!("funnel {name}"),
             Pausable::Provider(name) => format!("provider {name}"),
+            Pausable::Marketing(name) => format!("marketing {name}"),
         }
     }
 
-    fn tag(&self) -> Tag {
+    /// The tags of what it holds: a provider's marketing stands under a tag of its own.
+    fn tags(&self) -> Vec<Tag> {
         match self {
-            Pausable::Workspace => WORKSPACE,
-            Pausable::Funnel(name) => funnel_tag(name),
-            Pausable::Provider(name) => provider_tag(name),
+            Pausable::Workspace => vec![WORKSPACE],
+            Pausable::Funnel(name) => vec![funnel_tag(name)],
+            Pausable::Provider(name) => vec![provider_tag(name), marketing_tag(name)],
+            Pausable::Marketing(name) => vec![marketing_tag(name)],
         }
     }
 }
@@ -74,19 +79,25 @@ fn provider_tag(name: &str) -> Tag {
     digest::named("provider", name)
 }
 
+fn marketing_tag(name: &str) -> Tag {
+    digest::named("marketing", name)
+}
+
 /// By what an effect can be paused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Under {
     /// Its funnel.
     pub funnel: Tag,
-    /// Its provider.
+    /// Its provider, or that provider's marketing.
     pub provider: Tag,
 }
 
 impl Under {
     /// Of an effect.
     pub fn of(effect: &Effect) -> Under {
-        Under { funnel: funnel_tag(&effect.funnel), provider: effect.provider().map_or(WORKSPACE, provider_tag) }
+        let marketing = matches!(&effect.kind, EffectKind::Message(message) if !message.transactional);
+        let tag = if marketing { marketing_tag } else { provider_tag };
+        Under { funnel: funnel_tag(&effect.funnel), provider: effect.provider().map_or(WORKSPACE, tag) }
     }
 }
 
@@ -101,7 +112,7 @@ impl Pauses {
     /// Of a list.
     pub fn new(mut list: Vec<Pause>) -> Pauses {
         list.sort_by(|a, b| a.of.cmp(&b.of));
-        let tags = list.iter().map(|pause| pause.of.tag()).collect();
+        let tags = list.iter().flat_map(|pause| pause.of.tags()).collect();
         Pauses { list, tags }
     }
 
@@ -127,7 +138,7 @@ impl Pauses {
         &self.list
     }
 
-    /// Their tags, in the same order.
+    /// The tags of all that they hold.
     pub fn tags(&self) -> &[Tag] {
         &self.tags
     }
@@ -158,6 +169,16 @@ mod tests {
             assert_eq!(one.without(&of), Some(Pauses::default()));
         }
         assert_eq!(nothing.without(&Pausable::Workspace), None);
+        // A provider's pause holds its marketing too; a pause of its marketing holds nothing else.
+        let marketing = Under { funnel: funnel_tag("welcome"), provider: marketing_tag("mail") };
+        for (of, holds) in [
+            (Pausable::Provider("mail".to_owned()), (true, true)),
+            (Pausable::Marketing("mail".to_owned()), (false, true)),
+            (Pausable::Marketing("other".to_owned()), (false, false)),
+        ] {
+            let one = nothing.with(pause(of.clone()));
+            assert_eq!((one.hold(under), one.hold(marketing)), holds, "{of:?}");
+        }
         // The built-in account is nobody's provider.
         let own = Under { provider: WORKSPACE, ..under };
         assert!(!nothing.with(pause(Pausable::Provider("mail".to_owned()))).hold(own));

@@ -17,6 +17,17 @@ pub struct Quantity {
     pub until: Option<Time>,
 }
 
+/// What was taken of a quantity, as a store keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// The quantity's name.
+    pub name: String,
+    /// How many.
+    pub taken: i64,
+    /// Until when that is remembered, in milliseconds; `None`: for ever.
+    pub until: Option<i64>,
+}
+
 /// How many are given to one who wants so many and at least so many, when so many are taken already. Of what is
 /// running out nobody gets much more than he needs: what he does not use would be missing elsewhere.
 pub fn given(taken: i64, most: i64, least: i64, want: i64) -> i64 {

@@ -24,6 +24,8 @@ pub const RUN_STATES: &[&str] =
 pub const LIST_MARK: char = '$';
 /// The list of customers with a grant that a blocked programme has not booked.
 pub const PARKED: &str = "$parked";
+/// The list of customers whose reply in free words waits for a person.
+pub const ASKED: &str = "$asked";
 
 /// A message kept by the development inbox.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What may happen in a test beside events: consent, changes of the profile and the membership, a run that is
 //! asked for, an effect that is to fail.
 
-use super::read::{Act, Reader, entries};
+use super::read::{Act, Reader, Says, entries};
 use super::{data, moment, text_of};
 use crate::event::{ConsentChange, InputBody, MembershipChange, ProfileChange};
 use crate::funnel::schema::MEMBERSHIP_FIELDS;
@@ -48,6 +48,9 @@ impl Reader<'_> {
             }
             "store" => self.store(value, faults).map(Act::Store),
             "enrol" => self.enrol(&object, faults),
+            "stop" => said(value, Says::Stop, faults),
+            "start" => said(value, Says::Start, faults),
+            "unsubscribe" => said(value, Says::Unsubscribe, faults),
             "release" => Some(Act::Review(self.step_named(kind, value, faults)?, true)),
             "reject" => Some(Act::Review(self.step_named(kind, value, faults)?, false)),
             "answer" => {
@@ -191,6 +194,11 @@ impl Reader<'_> {
         };
         Some(format!("{step}{other}"))
     }
+}
+
+/// What she says about being written to by a channel.
+fn said(node: &Node, says: Says, faults: &mut Faults) -> Option<Act> {
+    shape::word(node, CHANNELS, faults).map(|channel| Act::Said(channel.to_owned(), says))
 }
 
 /// What a service answers.

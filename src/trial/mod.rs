@@ -29,6 +29,7 @@ mod happening;
 mod line;
 mod moment;
 mod read;
+mod said;
 pub mod sample;
 mod store;
 #[cfg(test)]
@@ -118,6 +119,7 @@ fn play(player: &mut Player<'_>, script: &Script) {
     for (at, act) in &script.acts {
         match act {
             Act::Input(body) => player.input(*at, body.clone()),
+            Act::Said(channel, says) => player.say(*at, channel, *says),
             Act::Review(step, release) => player.review(*at, step, *release),
             Act::Answer(step, answer) => {
                 player.run_until(*at);

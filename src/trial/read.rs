@@ -2,6 +2,7 @@
 
 use super::store::StoreChange;
 use super::{CUSTOMER, Expected, State, data, happening, line, moment};
+use crate::event::address::field_of;
 use crate::event::{Event, Input, InputBody, ProfileChange};
 use crate::funnel::schema::{ANSWER_FIELDS, GIVEN_FIELDS, HAPPENING_FIELDS, STATE_FIELDS, TEST_FIELDS};
 use crate::funnel::{Workspace, holdout};
@@ -45,9 +46,19 @@ pub(super) enum Act {
     Input(InputBody),
     Fail(String, Failure),
     Store(StoreChange),
+    /// What she says about her address of a channel.
+    Said(String, Says),
     /// A person's word on what a step holds for review: it may go.
     Review(String, bool),
     Answer(String, Answer),
+}
+
+/// What a customer can say about being written to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Says {
+    Stop,
+    Start,
+    Unsubscribe,
 }
 
 /// What reading an entry needs.
@@ -80,6 +91,8 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
         }
         return None;
     };
+    let known: BTreeSet<String> = profile.keys().cloned().collect();
+    heard(&acts, known, object.node("events"), faults);
     let store = given.and_then(|given| given.node("store")).and_then(|node| reader.store(node, faults));
     let answers = given.and_then(|given| given.node("answers")).map(|node| reader.answers(node, faults)).unwrap_or_default();
     let given = reader.given(given, profile, start, faults);
@@ -104,6 +117,22 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     let place = object.place.clone();
     let (name, until) = (name?.text, until?);
     sound.then_some(Script { name, place, customer, zone, start, given, store, answers, acts, until, expect, state })
+}
+
+/// Whoever says something about being written to has an address by then.
+fn heard(acts: &[(Time, Act)], mut known: BTreeSet<String>, events: Option<&Node>, faults: &mut Faults) {
+    for (_, act) in acts {
+        match act {
+            Act::Input(InputBody::Profile(change)) => known.extend(change.profile.keys().cloned()),
+            Act::Said(channel, _) if !known.contains(field_of(channel)) => {
+                let (field, Some(events)) = (field_of(channel), events) else { continue };
+                faults
+                    .error("missing-address", &events.place, format!("she has no `{field}`, so she cannot answer by {channel}"))
+                    .hint(format!("add it under `given: {{ customer: {{ {field}: … }} }}`"));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Her id and her profile.

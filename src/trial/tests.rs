@@ -101,6 +101,30 @@ fn the_actual_lines_can_be_taken_as_the_expected_ones() {
 }
 
 #[test]
+fn what_she_says_of_being_written_to_holds_for_its_channel() {
+    let customer = "email: a@example.com, cups: 9, phone: '+4912345678'";
+    let sms = |happened: &str, told: &str| {
+        let events = format!("  - {{ at: 2027-03-01 11:00, consent: [sms] }}\n{happened}");
+        let expect = ALL.replace("skipped again: customer.cups", told);
+        let found = outcome(&test(customer, &events, &expect));
+        assert!(found.passed, "{happened}: {:#?}", found.diff);
+    };
+    sms("", "sent sms again");
+    sms("  - { at: 2027-03-01 12:00, stop: sms }\n", "skipped sms again: her address for sms was stopped 2027-03-01 12:00");
+    sms("  - { at: 2027-03-01 12:00, stop: email }\n", "sent sms again");
+    sms("  - { at: 2027-03-01 12:00, stop: sms }\n  - { at: 2027-03-01 13:00, start: sms }\n", "sent sms again");
+    sms("  - { at: 2027-03-01 12:00, unsubscribe: sms }\n", "skipped sms again: no consent");
+    let (_, faults) = play_with(&test("email: a@example.com", "  - { at: 2027-03-01 12:00, stop: sms }\n", ALL));
+    assert!(faults.list().iter().any(|fault| fault.code == "missing-address"), "{:#?}", faults.list());
+    let (_, faults) = play_with(&test(customer, "  - { at: 2027-03-01 12:00, stop: smz }\n", ALL));
+    assert!(
+        faults.list().iter().any(|fault| fault.hint.as_deref().is_some_and(|hint| hint.contains("sms"))),
+        "{:#?}",
+        faults.list()
+    );
+}
+
+#[test]
 fn every_part_of_a_line_counts() {
     for (right, wrong) in [
         ("2027-03-01 10:00 entered", "2027-03-01 10:01 entered"),

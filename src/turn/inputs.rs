@@ -13,6 +13,9 @@ use crate::funnel::settings::MembershipOwner;
 use crate::lang::time::Time;
 use crate::lang::value::Value;
 
+/// Most characters of a reply that a fact shows.
+const REPLY_CHARS_MAX: usize = 500;
+
 impl Turn<'_> {
     /// Takes one input in and notes in `pass` what it is about.
     pub(super) fn take(&mut self, body: InputBody, pass: &mut Pass) {
@@ -31,11 +34,14 @@ impl Turn<'_> {
                 pass.points = true;
             }
             InputBody::Stale { effect, why } => self.stale(&effect, &why),
+            InputBody::Again { effect, why } => self.again(&effect, &why),
             InputBody::Review { effect, release, by, why } => self.reviewed(&effect, release, &by, &why),
             InputBody::Told(told) => self.told(told),
             InputBody::Erase => self.erase = true,
             InputBody::Stop { address, stop } => self.stop(&address, &stop),
-            InputBody::Lift { address, channel, until, source } => self.lift(&address, &channel, until, &source),
+            InputBody::Lift { address, channel, until, source, only } => {
+                self.lift((&address, &channel), until, &source, only);
+            }
         }
     }
 
@@ -55,7 +61,12 @@ impl Turn<'_> {
         if let Some(membership) = membership {
             fact.seen.push(("event.membership".to_owned(), membership));
         }
+        // Whoever looks at it later has to read it.
+        let text = event.property("text").and_then(Value::as_text).filter(|_| event.name == words::MESSAGE_REPLIED);
+        let text = text.map(|text| Value::Text(text.chars().take(REPLY_CHARS_MAX).collect()));
+        fact.seen.extend(text.map(|text| ("event.text".to_owned(), text)));
         self.name_its_run(&mut event);
+        self.count_complaint(&event);
         if event.name.starts_with("membership_") {
             pass.profile = true;
             pass.under_way = self.under_way();
@@ -116,6 +127,17 @@ impl Turn<'_> {
         if let Some(fact) = self.facts.last_mut() {
             fact.run = Some(RunRef { funnel, version, run: run.id, step, variant, origin });
         }
+    }
+
+    /// A complaint is a figure of its channel: how often there is one decides whether marketing goes on.
+    fn count_complaint(&mut self, event: &Event) {
+        if event.name != words::MESSAGE_COMPLAINED {
+            return;
+        }
+        let channel = event.property("channel").and_then(Value::as_text).unwrap_or("email").to_owned();
+        let of = self.facts.last().and_then(|fact| fact.run.clone());
+        let run = of.map(|run| RunRef { variant: channel.clone(), ..run });
+        self.fact(What::Complained, channel, "").run = run;
     }
 
     /// Takes an event into the history at its own time. Of events that no definition names first, last and

@@ -157,6 +157,28 @@ impl Turn<'_> {
         found.map(|parked| parked.next = Some(now)).is_some()
     }
 
+    /// A person wants something to be tried now: a parked grant, or what nobody knows and did not happen, as the person
+    /// has found out. What is on its way already, or was answered meanwhile, is left alone.
+    pub(super) fn again(&mut self, effect: &str, why: &str) {
+        let now = self.now;
+        let Some(at) = self.customer.parked.iter().position(|parked| parked.grant.id == effect) else {
+            if !self.gift_again(effect, why)
+                && self.customer.runs.iter().any(|run| run.waits_for(effect) && run.unknown.is_some())
+            {
+                self.decide_anew(effect, why);
+            }
+            return;
+        };
+        let parked = &mut self.customer.parked[at];
+        if parked.unknown.take().is_some() {
+            parked.next = Some(now);
+            let grant = parked.grant.clone();
+            self.grant_fact(&grant, What::Redecided, String::new(), why.to_owned());
+        } else if parked.next.is_some() {
+            parked.next = Some(now);
+        }
+    }
+
     /// Sends parked grants again whose time has come.
     pub(super) fn send_parked(&mut self) {
         let (now, gate) = (self.now, self.customer.gate);

@@ -21,8 +21,8 @@ impl Turn<'_> {
     }
 
     /// What she said herself about an address is taken back.
-    pub(super) fn lift(&mut self, address: &Address, channel: &str, until: Time, source: &str) {
-        let lifted = self.customer.lift_stops(address, channel, until);
+    pub(super) fn lift(&mut self, (address, channel): (&Address, &str), until: Time, source: &str, only: Option<StopKind>) {
+        let lifted = self.customer.lift_stops(address, channel, until, only);
         if !lifted.is_empty() {
             let kinds: Vec<&str> = lifted.into_iter().map(StopKind::name).collect();
             self.fact(What::Unsuppressed, channel, format!("no longer {}, says {source}", kinds.join(" and ")));
@@ -67,6 +67,7 @@ fn words(kind: StopKind) -> &'static str {
         StopKind::Complained => "complained about a message",
         StopKind::Stopped => "was stopped",
         StopKind::Unsubscribed => "was unsubscribed",
+        StopKind::Asked => "was asked to be left alone, in words that a person has to look at (`autofunnel review list`),",
         StopKind::Crowded => "is shared by too many customers",
     }
 }

@@ -104,7 +104,7 @@ impl Turn<'_> {
             return;
         }
         let provider = self.workspace.settings.loyalty.clone();
-        let asked = Asked {
+        let mut asked = Asked {
             booking: id.clone(),
             effect: told.effect,
             from: told.from,
@@ -114,6 +114,7 @@ impl Turn<'_> {
             held: grant.held,
             unknown: None,
             depth,
+            grant: None,
         };
         if grant.held && provider.is_some() {
             return self.answer(&asked, Outcome::Refused { why: "a remote store cannot hold points back".to_owned() });
@@ -127,7 +128,8 @@ impl Turn<'_> {
         self.count_points(&asked.funnel, grant.points, id.clone());
         let paths = provider.as_ref().and_then(|name| self.workspace.settings.provider_variables.get(name));
         let variables = View { event: None, run: None, ..self.view() }.freeze(paths.map(Vec::as_slice).unwrap_or_default());
-        self.effects.push(Effect {
+        let remote = provider.is_some();
+        let effect = Effect {
             step: id.rsplit('/').nth(1).unwrap_or_default().to_owned(),
             id,
             customer: self.customer.id.clone(),
@@ -139,8 +141,23 @@ impl Turn<'_> {
             gate: self.customer.gate,
             on_uncertain: OnUncertain::Hold,
             kind: EffectKind::Grant(Grant { provider, variables, ..grant }),
-        });
+        };
+        asked.grant = remote.then(|| Box::new(effect.clone()));
+        self.effects.push(effect);
         self.customer.asked.push(asked);
+    }
+
+    /// A person says that points which another's run gives her were not booked, and are to be: they are asked for under
+    /// the same key, which is her ledger's. False: nobody waits for a word on such a booking.
+    pub(super) fn gift_again(&mut self, booking: &str, why: &str) -> bool {
+        let waits = |asked: &Asked| asked.booking == booking && asked.unknown.is_some();
+        let Some(at) = self.customer.asked.iter().position(waits) else { return false };
+        let Some(grant) = self.customer.asked[at].grant.clone() else { return false };
+        self.customer.asked[at].unknown = None;
+        let asked = self.customer.asked[at].clone();
+        self.gift_fact(What::Redecided, &asked, None).why = why.to_owned();
+        self.effects.push(Effect { gate: self.customer.gate, ..*grant });
+        true
     }
 
     /// What came of a booking that another customer's run has asked for; false: none has.
@@ -202,6 +219,7 @@ impl Turn<'_> {
             held: false,
             unknown: None,
             depth: 1,
+            grant: None,
         };
         self.gift_booked(&asked, data);
     }

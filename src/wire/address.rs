@@ -34,6 +34,15 @@ pub fn check_url(url: &str, reach: Reach) -> Result<(), String> {
     target(url, reach).map(|_| ())
 }
 
+/// Whether a URL is written as a place of this machine where `own` listens.
+pub(super) fn leads_to(url: &Url, own: SocketAddr) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok().map(plain);
+    let here = host == "localhost" || literal.is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
+    let same = literal == Some(plain(own.ip()));
+    url.port_or_known_default() == Some(own.port()) && (same || (here && (own.ip().is_loopback() || own.ip().is_unspecified())))
+}
+
 /// Judged URLs: most providers are called under one and the same. At most [`JUDGED_MAX`] are kept.
 #[derive(Debug, Default)]
 pub(super) struct Judged(Mutex<HashMap<String, (Reach, Target)>>);
@@ -200,6 +209,25 @@ mod tests {
         for url in ["http://2130706433/", "http://0x7f.1/", "http://localhost./", "http://[::ffff:127.0.0.1]/"] {
             assert!(target(url, none).is_ok_and(|t| t.unguarded), "{url}");
         }
+    }
+
+    #[test]
+    fn s36_the_engines_own_doors_are_known_however_they_are_written() {
+        let own = |url: &str, at: &str| leads_to(&Url::parse(url).unwrap(), at.parse().unwrap());
+        for url in [
+            "http://127.0.0.1:7700/v1/tokens",
+            "http://localhost:7700",
+            "http://[::1]:7700",
+            "http://2130706433:7700/",
+            "http://127.0.0.2:7700",
+        ] {
+            assert!(own(url, "127.0.0.1:7700") && own(url, "0.0.0.0:7700"), "{url}");
+        }
+        assert!(own("http://10.0.0.7:7700/", "10.0.0.7:7700") && own("https://10.0.0.7/", "10.0.0.7:443"));
+        for url in ["http://127.0.0.1:7701/", "http://10.0.0.7:7700/", "https://api.example.com:7700/"] {
+            assert!(!own(url, "127.0.0.1:7700"), "{url}");
+        }
+        assert!(!own("http://127.0.0.1:7700/", "10.0.0.7:7700"), "another process may listen there");
     }
 
     #[test]

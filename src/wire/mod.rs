@@ -7,7 +7,8 @@
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 mod address;
@@ -140,6 +141,8 @@ pub struct Client {
     public: reqwest::Client,
     local: reqwest::Client,
     judged: Arc<address::Judged>,
+    /// Where this process itself listens.
+    own: Arc<OnceLock<SocketAddr>>,
 }
 
 impl Client {
@@ -157,7 +160,19 @@ impl Client {
             Err(_) => builder(guarded).tls_certs_only(std::iter::empty()).build(),
         };
         let failed = |why: reqwest::Error| format!("the HTTP client cannot be set up: {}", chain(&why));
-        Ok(Client { public: build(true).map_err(failed)?, local: build(false).map_err(failed)?, judged: Arc::default() })
+        Ok(Client {
+            public: build(true).map_err(failed)?,
+            local: build(false).map_err(failed)?,
+            judged: Arc::default(),
+            own: Arc::default(),
+        })
+    }
+
+    /// Where this process itself listens: what it is asked to call must not be its own doors, whose words are for people
+    /// and machines with tokens. Said once.
+    pub fn never_calls(&self, own: SocketAddr) {
+        // A process has one door; said again, the first one counts.
+        let _ = self.own.set(own);
     }
 
     /// Makes one call, once, and reads at most [`RESPONSE_BYTES_MAX`] of the answer.
@@ -174,6 +189,9 @@ impl Client {
     /// See [`WireError`]; an answer of any status is no error.
     pub async fn send_reading(&self, request: Request, body_bytes_max: usize) -> Result<Response, WireError> {
         let target = self.judged.target(&request.url, request.reach).map_err(WireError::Invalid)?;
+        if self.own.get().is_some_and(|own| address::leads_to(&target.url, *own)) {
+            return Err(WireError::Invalid("this is the engine's own address, which is never called".to_owned()));
+        }
         let client = if target.unguarded { &self.local } else { &self.public };
         let mut headers = HeaderMap::with_capacity(request.headers.len());
         for (name, value) in &request.headers {

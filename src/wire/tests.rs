@@ -87,6 +87,26 @@ async fn an_endless_body_is_cut_and_a_broken_one_told() {
 }
 
 #[tokio::test]
+async fn s35_a_head_without_end_is_no_answer() {
+    let mut head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
+    head.resize(head.len() + 4_000_000, b'x');
+    let (url, _) = server(head.leak()).await;
+    let answer = Client::new().unwrap().send(Request { timeout: Duration::from_secs(30), ..post(&url) }).await;
+    assert!(matches!(answer, Err(WireError::Ambiguous(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn s36_the_engine_never_calls_itself() {
+    let (url, connections) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let client = Client::new().unwrap();
+    let at = url.trim_start_matches("http://").trim_end_matches("/x").parse().unwrap();
+    client.clone().never_calls(at);
+    let Err(WireError::Invalid(why)) = client.send(post(&url)).await else { panic!("it was called") };
+    assert!(why.contains("own address"), "{why}");
+    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn what_http_does_not_allow_is_never_sent() {
     let client = Client::new().unwrap();
     let mut request = post("http://127.0.0.1:1/");

@@ -8,6 +8,7 @@ use autofunnel::engine::clock::Clock;
 use autofunnel::fact::What;
 use autofunnel::funnel::Files;
 use autofunnel::lang::time::{DAY_MS, Time};
+use autofunnel::store::pause::Pausable;
 use autofunnel::store::read::TimelineRow;
 use autofunnel::web::Options;
 use autofunnel::wire::secrets::Placeholders;
@@ -268,11 +269,16 @@ async fn is_paused_reviewed_and_goes_on(place: Place) {
     let word = r#"{"effect":"eva/2/mail/2"}"#;
     let (status, said) = call(&running, Method::Post, "/v1/customers/eva/review/release", word).await;
     assert_eq!(status, 202, "{said} of {held}");
+    // Said again before her turn it was said before; after it, it is not there any more.
+    let (status, said) = call(&running, Method::Post, "/v1/customers/eva/review/release", word).await;
+    assert!(status == 404 || (status == 200 && said.contains("duplicate")), "{status} {said}");
+    let (status, said) = call(&running, Method::Post, "/v1/customers/eva/review/reject", word).await;
+    assert!(status == 404 || (status == 409 && said.contains("a moment ago")), "{status} {said}");
     until(&running, "eva", |rows| has(rows, What::Sent, "inline:mail")).await;
     assert_eq!(running.store.messages("eva".to_owned(), None, 9).await.unwrap().len(), 1);
     assert_eq!(call(&running, Method::Post, "/v1/customers/eva/review/release", word).await.0, 404, "it has gone");
     let (_, held) = call(&running, Method::Get, "/v1/review", "").await;
-    assert_eq!(held, r#"{"held":[]}"#);
+    assert_eq!(held, r#"{"held":[],"replies":[]}"#);
     // The end of the pause lets the first one go: points, then the message.
     assert_eq!(call(&running, Method::Post, "/v1/pauses/end", r#"{"funnel":"plain"}"#).await.0, 200);
     let rows = until(&running, "eva", |rows| rows.iter().filter(|row| row.fact.what == What::Sent).count() == 2).await;
@@ -288,6 +294,133 @@ async fn what_is_paused_or_held_for_review_leaves_when_a_person_says_so() {
     let (report, state) = (server.folder().join("report.db"), server.folder().join("state"));
     let place = Remote { address: server.address(), report, state, accept_loss: true, wait_replicas: 0 };
     is_paused_reviewed_and_goes_on(Place::Redis(place)).await;
+}
+
+/// S56: a reply in free words that seems to ask for no more messages holds them until a person has looked at it.
+async fn a_reply_in_free_words_waits_for_a_person(place: Place) {
+    let files: Files = [
+        ("autofunnel.yaml", "workspace: Test\nzone: Europe/Berlin\ncurrency: EUR\n"),
+        ("text.yaml", "funnel: Text\ntrigger: { event: go }\nre_entry: always\nsteps:\n  - sms: { text: Hello }\n    id: text\n"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    .into();
+    let running = run(&files, place, Roles::ALL, Clock::system()).await;
+    let put = r#"{"profile":{"phone":"+491701"},"consent":{"sms":true}}"#;
+    assert_eq!(call(&running, Method::Put, "/v1/customers/ida", put).await.0, 202);
+    let send = async |id: &str, more: &str| {
+        let body = format!(r#"{{"id":"{id}","customer":"ida",{more}}}"#);
+        assert_eq!(call(&running, Method::Post, "/v1/events", &body).await.0, 202);
+    };
+    let go = r#""event":"go""#;
+    let reply = |text: &str| format!(r#""event":"message_replied","properties":{{"channel":"sms","text":"{text}"}}"#);
+    let count = |rows: &[TimelineRow], what: What| rows.iter().filter(|row| row.fact.what == what).count();
+    send("g1", go).await;
+    until(&running, "ida", |rows| count(rows, What::Sent) == 1).await;
+    let word = r#"{"effect":"reply:sms"}"#;
+    let path = |deed: &str| format!("/v1/customers/ida/review/{deed}");
+    assert_eq!(call(&running, Method::Post, &path("release"), word).await.0, 404, "there is none yet");
+    for (n, deed) in [(1, "release"), (2, "reject")] {
+        send(&format!("r{n}"), &reply("please stop texting me")).await;
+        send(&format!("h{n}"), go).await;
+        let rows = until(&running, "ida", |rows| count(rows, What::Skipped) == n).await;
+        let skipped = rows.iter().find(|row| row.fact.what == What::Skipped).unwrap();
+        assert!(skipped.fact.why.contains("left alone"), "{skipped:?}");
+        let started = Instant::now();
+        while !call(&running, Method::Get, "/v1/review", "").await.1.contains("please stop texting me") {
+            assert!(started.elapsed() < PATIENCE, "it is listed");
+            tokio::task::yield_now().await;
+        }
+        let (status, said) = call(&running, Method::Post, &path(deed), word).await;
+        assert_eq!(status, 202, "{said}");
+        assert_eq!(call(&running, Method::Post, &path(deed), word).await.0, 404, "it was said");
+        send(&format!("i{n}"), go).await;
+        match deed {
+            "release" => until(&running, "ida", |rows| count(rows, What::Sent) == 2).await,
+            _ => until(&running, "ida", |rows| rows.iter().any(|row| row.fact.why.contains("was stopped"))).await,
+        };
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s56_a_reply_in_free_words_is_a_persons_to_read() {
+    let folder = tempfile::tempdir().unwrap();
+    a_reply_in_free_words_waits_for_a_person(Place::File(folder.path().join("engine.db"))).await;
+    let server = Server::start(Disk::Never);
+    let (report, state) = (server.folder().join("report.db"), server.folder().join("state"));
+    let place = Remote { address: server.address(), report, state, accept_loss: true, wait_replicas: 0 };
+    a_reply_in_free_words_waits_for_a_person(Place::Redis(place)).await;
+}
+
+/// S55: more than three complaints of a thousand e-mails in a day stop marketing, and nothing else, until a person has
+/// looked; her word counts for the day.
+async fn complaints_stop_marketing(place: impl Fn() -> Place) {
+    let mail = |trigger: &str, more: &str| {
+        format!(
+            "funnel: {trigger}\ntrigger: {{ event: {trigger} }}\nre_entry: always\n{more}steps:\n  - email: {{ subject: Hi, text: Hello }}\n    id: mail\n"
+        )
+    };
+    let files: Files = [
+        ("autofunnel.yaml", "workspace: Test\nzone: Europe/Berlin\ncurrency: EUR\n".to_owned()),
+        ("news.yaml", mail("news", "")),
+        ("bill.yaml", mail("bill", "transactional: true\n")),
+    ]
+    .map(|(name, text)| (name.to_owned(), text))
+    .into();
+    let running = run(&files, place(), Roles::ALL, Clock::system()).await;
+    let people: Vec<String> = (0..4).map(|n| format!("p{n}")).collect();
+    let send = async |running: &Running, who: &str, id: &str, name: &str, more: &str| {
+        let body = format!(r#"{{"id":"{id}","customer":"{who}","event":"{name}"{more}}}"#);
+        assert_eq!(call(running, Method::Post, "/v1/events", &body).await.0, 202);
+    };
+    for who in &people {
+        let put = format!(r#"{{"profile":{{"email":"{who}@example.com"}},"consent":{{"email":true}}}}"#);
+        assert_eq!(call(&running, Method::Put, &format!("/v1/customers/{who}"), &put).await.0, 202);
+        send(&running, who, "n1", "news", "").await;
+        until(&running, who, |rows| rows.iter().any(|row| row.fact.what == What::Sent)).await;
+    }
+    for who in &people[..3] {
+        let about = format!(r#","properties":{{"channel":"email","effect":"{who}/1/mail/1"}}"#);
+        send(&running, who, "c1", "message_complained", &about).await;
+        until(&running, who, |rows| has(rows, What::Complained, "email")).await;
+    }
+    assert!(running.store.pauses().await.unwrap().is_empty(), "it is looked at once a minute, and at the start");
+    running.stop().await;
+    let running = run(&files, place(), Roles::ALL, Clock::system()).await;
+    let started = Instant::now();
+    while running.store.pauses().await.unwrap().is_empty() {
+        assert!(started.elapsed() < PATIENCE, "marketing is stopped");
+        tokio::task::yield_now().await;
+    }
+    let pause = running.store.pauses().await.unwrap().remove(0);
+    assert_eq!((pause.of, pause.by.as_str()), (Pausable::Marketing("inbox".to_owned()), "complaints"));
+    assert!(pause.why.contains("3 complaints about 4 e-mails"), "{}", pause.why);
+    send(&running, "p3", "n2", "news", "").await;
+    waits_paused(&running, "p3").await;
+    send(&running, "p3", "b1", "bill", "").await;
+    let sent = |rows: &[TimelineRow]| rows.iter().filter(|row| row.fact.what == What::Sent).count();
+    until(&running, "p3", |rows| sent(rows) == 2).await;
+    assert_eq!(call(&running, Method::Post, "/v1/pauses/end", r#"{"marketing":"inbox"}"#).await.0, 200);
+    until(&running, "p3", |rows| sent(rows) == 3).await;
+    running.stop().await;
+    // Somebody has looked: it is not stopped again today.
+    let running = run(&files, place(), Roles::ALL, Clock::system()).await;
+    send(&running, "p3", "n3", "news", "").await;
+    until(&running, "p3", |rows| sent(rows) == 4).await;
+    assert!(running.store.pauses().await.unwrap().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s55_what_is_complained_about_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    complaints_stop_marketing(|| Place::File(folder.path().join("engine.db"))).await;
+    let server = Server::start(Disk::Never);
+    let place = || {
+        let (report, state) = (server.folder().join("report.db"), server.folder().join("state"));
+        Place::Redis(Remote { address: server.address(), report, state, accept_loss: true, wait_replicas: 0 })
+    };
+    complaints_stop_marketing(place).await;
 }
 
 /// Nothing is due because a clock has jumped; when it is back, or the engine was started again, all goes on.

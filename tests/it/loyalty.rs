@@ -26,8 +26,8 @@ mod crash;
 
 /// The token of these tests.
 const TOKEN: &str = "a-token-for-tests-only";
-/// Nothing that is waited for takes this long.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Nothing that is waited for takes this long: a store in trouble rests for up to half a minute again and again.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// When the tests begin: Monday morning.
 const BEGIN: &str = "2027-03-01T09:00:00Z";
 /// Points of the welcome grant.
@@ -225,6 +225,17 @@ async fn what_is_parked_is_released_once(home: &Home, bank: &Bank, files: &Files
         alerts += count(&rows, What::Alert);
     }
     assert_eq!(alerts, 1, "one alert, however many grants are parked");
+    // Of whom the store was never asked nothing is known, which is not 0.
+    let (status, _) = call(&running, Method::Put, "/v1/customers/nobody", r#"{"profile":{"name":"Nobody"}}"#).await;
+    assert_eq!(status, 202);
+    let started = Instant::now();
+    let shown = loop {
+        match call(&running, Method::Get, "/v1/customers/nobody", "").await {
+            (200, shown) => break shown,
+            other => assert!(started.elapsed() < PATIENCE, "{other:?}"),
+        }
+    };
+    assert!(shown.contains("\"balance\":null"), "{shown}");
     assert_eq!(document(&running, "c0").await.parked.len(), 1);
     let (_, listed) = call(&running, Method::Get, "/v1/effects", "").await;
     assert!(listed.contains("\"parked\""), "{listed}");
@@ -267,6 +278,83 @@ async fn the_stores_word_releases_at_once(home: &Home, bank: &Bank, files: &File
     assert!(rows.iter().any(|row| row.fact.why.contains("released after it was parked")));
     assert_eq!(bank.ledger().len(), 1, "nobody else was released");
     assert_eq!(document(&running, "c1").await.parked.len(), 1);
+    running.stop().await;
+}
+
+/// A person sees a parked grant and asks for it; what is paused is said to be, and not asked about either.
+async fn a_person_asks_for_what_is_parked(home: &Home, bank: &Bank, files: &Files) {
+    bank.set_blocked(true);
+    let running = home.run(files, home.clock(0, 1.0)).await;
+    sign_up(&running, &people(1)).await;
+    until(&running, "c0", |rows| count(rows, What::Parked) == 1).await;
+    let effect = document(&running, "c0").await.parked[0].grant.id.clone();
+    let path = format!("/v1/customers/c0/effects?effect={}", effect.replace('/', "%2F"));
+    let (status, shown) = call(&running, Method::Get, &path, "").await;
+    assert_eq!(status, 200, "{shown}");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((shown["state"].as_str(), shown["why"].as_str()), (Some("parked"), Some("the package is full")));
+    assert_eq!((shown["content"]["points"].as_i64(), shown["next"].is_string()), (Some(GIFT), true));
+    bank.set_blocked(false);
+    // While the store is paused it goes nowhere, and nobody is told otherwise.
+    let pause = r#"{"provider":"loyalty_store","why":"audit"}"#;
+    assert_eq!(call(&running, Method::Post, "/v1/pauses", pause).await.0, 200);
+    let word = format!(r#"{{"effect":"{effect}"}}"#);
+    let (status, said) = call(&running, Method::Post, "/v1/customers/c0/effects/retry", &word).await;
+    assert!(status == 200 && said.contains(r#""status":"paused""#) && said.contains("provider loyalty_store"), "{said}");
+    let started = Instant::now();
+    while !running.store.outbox(9).await.unwrap().iter().any(|row| row.id == effect && row.why == "paused") {
+        assert!(started.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    }
+    // It is in the outbox now: asked for once more, the answer is the same.
+    let (_, said) = call(&running, Method::Post, "/v1/customers/c0/effects/retry", &word).await;
+    assert!(said.contains(r#""status":"paused""#), "{said}");
+    assert!(bank.ledger().is_empty());
+    assert_eq!(call(&running, Method::Post, "/v1/pauses/end", r#"{"provider":"loyalty_store"}"#).await.0, 200);
+    until(&running, "c0", |rows| count(rows, What::Granted) == 1).await;
+    bank.check(1, GIFT);
+    assert_eq!(call(&running, Method::Get, &path, "").await.0, 404, "it is done");
+    assert_eq!(call(&running, Method::Post, "/v1/customers/c0/effects/retry", &word).await.0, 404);
+    running.stop().await;
+}
+
+/// Points for a friend, at a store that takes no key and cannot be asked: nobody knows, so a person says.
+async fn a_friends_points_in_doubt_are_a_persons_to_decide(home: &Home, bank: &Bank, files: &Files) {
+    let mut files = files.clone();
+    let funnel = "funnel: Refer\ntrigger: { event: refer }\nsteps:\n  - grant: 50 points\n    id: thanks\n    reason: referral\n    to: event.friend\n";
+    files.insert("refer.yaml".to_owned(), funnel.to_owned());
+    let settings = files.get_mut("autofunnel.yaml").unwrap();
+    *settings = settings.replace("currency: EUR", "currency: EUR\nevents: { refer: { friend: text } }");
+    bank.only(Trouble::CutAfter);
+    let running = home.run(&files, home.clock(0, 1.0)).await;
+    event(&running, "c0", "refer", r#","properties":{"friend":"pal"}"#).await;
+    let rows = until(&running, "pal", |rows| count(rows, What::Failed) == 1).await;
+    assert!(rows.iter().any(|row| row.fact.why.contains("unknown")), "{rows:?}");
+    let booking = document(&running, "pal").await.asked[0].booking.clone();
+    let started = Instant::now();
+    while !call(&running, Method::Get, "/v1/effects", "").await.1.contains(&booking) {
+        assert!(started.elapsed() < PATIENCE, "it is listed as held");
+        tokio::task::yield_now().await;
+    }
+    let (_, shown) =
+        call(&running, Method::Get, &format!("/v1/customers/pal/effects?effect={}", booking.replace('/', "%2F")), "").await;
+    assert!(shown.contains(r#""state":"held""#) && shown.contains(r#""from":"c0""#), "{shown}");
+    let say = async |deed: &str, word: &str| {
+        let body = format!(r#"{{"effect":"{booking}"{word}}}"#);
+        call(&running, Method::Post, &format!("/v1/customers/pal/effects/{deed}"), &body).await
+    };
+    // Only a word on it moves it.
+    let (status, said) = say("retry", "").await;
+    assert!(status == 404 && said.contains("resolve"), "{said}");
+    // Tried again it meets the same, and needs another word.
+    let (status, said) = say("resolve", r#","outcome":"retry""#).await;
+    assert_eq!(status, 202, "{said}");
+    until(&running, "pal", |rows| count(rows, What::Failed) == 2).await;
+    let (status, said) = say("resolve", r#","outcome":"accepted","points":50"#).await;
+    assert_eq!(status, 202, "{said}");
+    until(&running, "pal", |rows| count(rows, What::Granted) == 1).await;
+    until(&running, "c0", |rows| count(rows, What::Finished) == 1).await;
+    assert_eq!(say("resolve", r#","outcome":"accepted","points":50"#).await.0, 404, "it was said");
     running.stop().await;
 }
 
@@ -352,6 +440,9 @@ fn redis_home() -> Home {
     Home::Redis(Server::start(Disk::EverySecond))
 }
 
+/// A store that takes no key and cannot be asked.
+const NO_KEY: &[(&str, &str)] = &[("idempotency_header: Idempotency-Key", "on_uncertain: hold")];
+
 const NOT_SOON: &[(&str, &str)] = &[("ask_again: 10 minutes", "ask_again: 30 days")];
 
 mod file {
@@ -361,6 +452,8 @@ mod file {
         parked_and_released: file_home, true, 0, &[] => what_is_parked_is_released_once;
         parked_and_released_without_keys: file_home, false, 0, super::ASKED => what_is_parked_is_released_once;
         released_by_the_stores_word: file_home, true, 0, super::NOT_SOON => the_stores_word_releases_at_once;
+        asked_for_by_a_person: file_home, true, 0, super::NOT_SOON => a_person_asks_for_what_is_parked;
+        a_friend_in_doubt: file_home, false, 100, super::NO_KEY => a_friends_points_in_doubt_are_a_persons_to_decide;
         what_it_says: file_home, true, 0, &[] => what_the_store_says_decides;
         down: file_home, true, 0, &[] => a_store_that_is_down_is_said;
         slow: file_home, true, 0, &[] => a_slow_store_books_once;
@@ -374,6 +467,8 @@ mod redis {
         trouble_without_keys: redis_home, false, 60, super::ASKED => every_grant_is_booked_once;
         parked_and_released: redis_home, true, 0, &[] => what_is_parked_is_released_once;
         released_by_the_stores_word: redis_home, true, 0, super::NOT_SOON => the_stores_word_releases_at_once;
+        asked_for_by_a_person: redis_home, true, 0, super::NOT_SOON => a_person_asks_for_what_is_parked;
+        a_friend_in_doubt: redis_home, false, 100, super::NO_KEY => a_friends_points_in_doubt_are_a_persons_to_decide;
         what_it_says: redis_home, true, 0, &[] => what_the_store_says_decides;
         slow_and_asked: redis_home, false, 0, super::ASKED => a_slow_store_books_once;
     }

@@ -20,6 +20,7 @@ mod operations;
 mod optout;
 mod provider;
 mod proxy;
+mod rates;
 mod readme;
 mod rebuild;
 mod recorded;

@@ -12,6 +12,8 @@ use autofunnel::fact::What;
 use autofunnel::lang::time::{DAY_MS, HOUR_MS, Time};
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::migrate::{Move, Outcome, Progress, run};
+use autofunnel::store::pause::{Pausable, Pause};
+use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{KeptMessage, RunFilter, TimelineRow};
 use autofunnel::store::redis::RedisStore;
 use autofunnel::store::sqlite::backup::backup;
@@ -118,6 +120,12 @@ async fn fill(stand: &Stand, store: &Arc<dyn Store>) {
     let applied =
         Applied { hash: "d1".to_owned(), at: Time(START), by: "ada".to_owned(), note: String::new(), before: "d0".to_owned() };
     assert!(store.apply(Applying { applied, funnels: funnels("v1"), bundle: b"bundle d1".to_vec() }).await.unwrap());
+    let quantity = |name: &str, until| Quantity { name: name.to_owned(), most: 100, until };
+    for (name, until) in [("ever", None), ("today", Some(Time(START + DAY_MS))), ("long ago", Some(Time(START - 9 * DAY_MS)))] {
+        assert_eq!(store.take_quantity(quantity(name, until), 7, 7).await.unwrap(), 7);
+    }
+    let of = Pausable::Marketing("mail".to_owned());
+    store.pause(Pause { of, since: Time(START), by: "complaints".to_owned(), why: "too many".to_owned() }).await.unwrap();
     let token = TokenRow { digest: vec![0, 255, 7], name: "shop".to_owned(), scopes: vec!["ingest".to_owned()], expires: None };
     store.put_token(token).await.unwrap();
     // A run that waits, in an older version.
@@ -253,6 +261,7 @@ async fn seen(store: &Arc<dyn Store>) -> Vec<String> {
     out.push(format!("{:?}", store.tokens().await.unwrap()));
     out.push(format!("{:?}", store.definitions().await.unwrap()));
     out.push(format!("{:?}", store.applied().await.unwrap()));
+    out.push(format!("{:?}", store.pauses().await.unwrap()));
     out.push(format!("{:?}", store.customers("ada l".to_owned(), String::new(), 9).await.unwrap()));
     // An input has another number in each store.
     let aside = store.quarantine(100).await.unwrap();
@@ -305,6 +314,7 @@ async fn everything_is_there_and_the_work_goes_on() {
     assert_eq!((count("customers"), count("accounts"), count("effects")), (u64::from(OTHERS) + 4, 1, 5));
     assert_eq!((count("put aside"), count("erased customers"), count("tokens"), count("definitions")), (2, 1, 1, 2));
     assert_eq!((count("inputs"), count("live runs"), outcome.too_old), (5 + 2 * 120, 1, 0));
+    assert_eq!((count("pauses"), count("applied"), count("used budgets")), (1, 1, 2));
     assert_eq!(std::fs::read(stand.file()).unwrap(), bytes, "the source is not changed");
 
     let new = stand.new_store().await;
@@ -501,6 +511,10 @@ async fn the_comparison_finds_every_kind_of_difference() {
         (vec!["DEL".into(), key("waits", "live")], "live runs"),
         (vec!["HDEL".into(), "af:{meta}:bundles".into(), "d0".into()], "definitions"),
         (vec!["DEL".into(), "af:{meta}:tokens".into()], "tokens"),
+        (vec!["HDEL".into(), "af:{meta}:pauses".into(), "marketing mail".into()], "pauses"),
+        (vec!["RPOP".into(), "af:{meta}:applied".into()], "applied"),
+        (vec!["SET".into(), key("ever", "quantity:ever"), "6".into()], "used budgets"),
+        (vec!["DEL".into(), key("today", "quantity:today")], "used budgets"),
         (vec!["DEL".into(), place_of("b@x.org")], "addresses"),
         (vec!["HDEL".into(), place_of("b@x.org"), "s:email:bounced".into()], "addresses"),
         (vec!["SEEN".into()], "ids of events"),

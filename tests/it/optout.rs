@@ -10,7 +10,7 @@ use autofunnel::funnel::Files;
 use autofunnel::lang::time::Time;
 use autofunnel::lang::value::Value;
 use autofunnel::source::MappedEvent;
-use autofunnel::store::{Accepted, Begin, Store};
+use autofunnel::store::{Accepted, Begin, Saying, Store};
 use autofunnel::wire::secrets::Placeholders;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -199,9 +199,18 @@ async fn what_is_said_reaches_everybody_who_has_the_address(stand: &dyn Stand) {
     assert!(store.address(phone(1)).await.unwrap().stops.is_empty());
     assert_eq!(store.address(mail).await.unwrap().stops.len(), 1);
     assert_eq!(drain().await.iter().filter(|(_, body)| matches!(body, InputBody::Lift { .. })).count(), 2);
-    // S56: what is no keyword is an answer, and forbids nothing. A number that nobody has is heeded all the same.
-    assert_eq!(deliver(&intake, "sms", &text(3, &number(1), "please stop texting me")).await, [Accepted::New; 2]);
+    // S56: what is no keyword is an answer, and forbids nothing, unless it seems to ask for it: then all of them are left
+    // alone until a person has looked. A number that nobody has is heeded all the same.
+    assert_eq!(deliver(&intake, "sms", &text(3, &number(1), "what time do you open?")).await, [Accepted::New; 2]);
     assert!(store.address(phone(1)).await.unwrap().stops.is_empty());
+    assert_eq!(deliver(&intake, "sms", &text(5, &number(1), "please stop texting me")).await, [Accepted::New; 4]);
+    let kinds = async || -> Vec<StopKind> { store.address(phone(1)).await.unwrap().stops.iter().map(|stop| stop.kind).collect() };
+    assert_eq!(kinds().await, [StopKind::Asked]);
+    deliver(&intake, "sms", &text(6, &number(1), "STOP")).await;
+    // A person's look at the reply takes her own word not back.
+    let lift = Saying::Lift { channel: "sms".to_owned(), until: Time(i64::MAX / 2), only: Some(StopKind::Asked) };
+    store.say(phone(1), lift).await.unwrap();
+    assert_eq!(kinds().await, [StopKind::Stopped]);
     assert_eq!(deliver(&intake, "sms", &text(4, &number(9), "STOP")).await, [Accepted::New]);
     assert_eq!(store.address(phone(9)).await.unwrap().stops.len(), 1);
 }

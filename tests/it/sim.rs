@@ -1,10 +1,11 @@
 //! Deterministic simulation of the real core: turns, commits and deliveries of several workers over a model of
 //! a store, and of one worker over the embedded store, on a virtual clock, with faults at every call.
 //!
-//! A seed decides everything: who the customers are and what they do, in which order tasks go on, which call
-//! fails, loses its answer or is its worker's last, what the provider does, when clocks jump. After trouble
-//! comes calm, and everything must come to rest. The judge sees every answer of the store and every request
-//! to the provider, and knows from the promises alone what may be.
+//! A seed decides everything: who the customers are and what they send to the real doors, in which order tasks go on,
+//! which call fails, loses its answer or is its worker's last, what the provider does, what people pause, release and
+//! reject, when the workspace is edited, when clocks jump. After trouble comes calm, and everything must come to rest.
+//! The judge sees every answer of the store and every request to the provider, and knows from the promises alone what
+//! may be.
 //!
 //! ```text
 //! story ─► worker ─► fault ─► model | embedded store      bug      planted bugs, each of which must be found

@@ -64,8 +64,9 @@ fn doubtful(status: u16) -> bool {
 }
 
 impl Reading {
-    /// `now` is asked only for a `Retry-After` that is a date.
-    pub fn read(&self, result: Result<Response, WireError>, now: impl Fn() -> Time) -> SendResult {
+    /// `books`: it was asked to book something, so its word for that must be in the answer. `now` is asked only for a
+    /// `Retry-After` that is a date.
+    pub fn read(&self, result: Result<Response, WireError>, books: bool, now: impl Fn() -> Time) -> SendResult {
         let response = match result {
             Ok(response) => response,
             Err(WireError::Invalid(why)) => return SendResult::Refused { why: mask(&why, &self.secrets) },
@@ -88,14 +89,16 @@ impl Reading {
             None => (None, None),
             Some((pointer, wanted)) => (at(pointer).and_then(|json| Value::from_json(json).ok()), Some(wanted)),
         };
+        let spoken = word.or_else(|| self.state.as_ref().filter(|_| books).and_then(State::missing));
+        let lacks = if yes { self.lacks(&response, json.as_ref(), word, books) } else { None };
         match (wanted, &said) {
             _ if !yes => {}
-            (None, _) => return self.accepted(&response, word, at),
-            (Some(wanted), Some(found)) if found.same(wanted) => return self.accepted(&response, word, at),
-            // The status says yes, the rest was lost on the way: nobody knows.
-            (Some(_), None) if !response.complete => {
-                return SendResult::Retry { after: None, why: "the answer broke off".to_owned(), ambiguous: true };
+            // The status says yes, what has to stand behind it is not there: nobody knows.
+            _ if lacks.is_some() => {
+                return SendResult::Retry { after: None, why: lacks.unwrap_or_default(), ambiguous: true };
             }
+            (None, _) => return self.accepted(&response, spoken, at),
+            (Some(wanted), Some(found)) if found.same(wanted) => return self.accepted(&response, spoken, at),
             _ => {}
         }
         let stands = |again: &&Again| {
@@ -112,6 +115,49 @@ impl Reading {
         let body = self.retry_after.as_deref().and_then(at).and_then(plain_text);
         let after = header.or_else(|| body.and_then(|text| retry_after(&text, &now)));
         SendResult::Retry { after, why: self.shown(&response), ambiguous }
+    }
+
+    /// What an answer whose status says yes lacks to be one of this receiver: something on the way, such as a page that
+    /// says that the site is being mended, answers 200 as well.
+    fn lacks(&self, response: &Response, json: Option<&serde_json::Value>, word: Option<Word>, books: bool) -> Option<String> {
+        // A status outside of 2xx that means yes was named with care, and may come without a body.
+        if !(200..300).contains(&response.status) {
+            return None;
+        }
+        let at = |pointer: &str| json.and_then(|json| json.pointer(pointer)).filter(|found| !found.is_null());
+        let named = self.pointers();
+        let found = named.iter().any(|pointer| at(pointer).is_some());
+        let readable = found || json.is_some_and(|json| json.is_object() || json.is_array());
+        let state = self.state.as_ref().filter(|_| books && word.is_none()).and_then(State::must_stand_at);
+        let state = state.filter(|pointer| at(pointer).is_none());
+        let needed = state.is_some() || self.field.is_some();
+        if !response.complete && !readable {
+            // The receiver's own yes arrived; only what is needed to believe it makes its rest matter.
+            return needed.then(|| "the answer broke off".to_owned());
+        }
+        let status = response.status;
+        if !named.is_empty() && !readable {
+            return Some(format!("the receiver answered {status}, but not with JSON"));
+        }
+        if let Some(pointer) = state {
+            return Some(format!("the receiver answered {status} without a word at {pointer}"));
+        }
+        // What is asked for data says at least some of it.
+        let only_data = !self.result.is_empty() && self.result.len() == named.len();
+        let has = |pointer: &String| json.is_some_and(|json| json.pointer(pointer).is_some());
+        let none = only_data && !self.result.iter().any(|(_, pointer)| has(pointer));
+        none.then(|| format!("the receiver answered {status} with nothing of what is read of it"))
+    }
+
+    /// All places in a JSON answer at which something is looked for when it means yes.
+    fn pointers(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = self.result.iter().map(|(_, pointer)| pointer.as_str()).collect();
+        all.extend(self.field.iter().map(|(pointer, _)| pointer.as_str()));
+        all.extend(self.state.as_ref().and_then(State::field));
+        if let Some(Reference::Pointer(pointer)) = &self.reference {
+            all.push(pointer);
+        }
+        all
     }
 
     /// What the store's word alone makes of an answer, whatever its status.

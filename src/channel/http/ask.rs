@@ -52,8 +52,8 @@ impl Ask {
         Some(Ask { http: Box::new(http), unknown, after: Duration::from_millis(u64::try_from(after).unwrap_or(0)) })
     }
 
-    /// What an answer, or none, means.
-    pub fn read(&self, result: Result<Response, WireError>, now: impl Fn() -> Time) -> Known {
+    /// What an answer, or none, means. `books`: it is about something that was to be booked.
+    pub fn read(&self, result: Result<Response, WireError>, books: bool, now: impl Fn() -> Time) -> Known {
         let reading: &Reading = &self.http.reading;
         if let Ok(response) = &result {
             if !response.complete {
@@ -66,7 +66,8 @@ impl Ask {
                 return Known::Yes(word);
             }
         }
-        match reading.read(result, now) {
+        // What `known` looks at in the body says enough; else the store's word must be there as in its first answer.
+        match reading.read(result, books && reading.field.is_none(), now) {
             SendResult::Retry { after, why, .. } => Known::CannotTell { after, why: asked(&why) },
             SendResult::Refused { why } => Known::CannotTell { after: None, why: asked(&why) },
             known => Known::Yes(known),

@@ -91,6 +91,11 @@ pub const STATE: &[Field] = &[
         Shape::Phrase("statuses such as 423"),
         "statuses that mean by themselves: not booked because the programme is blocked",
     ),
+    Field::optional(
+        "missing",
+        Shape::Word(&state::MISSING),
+        "what a yes without a word means; default: nobody knows, so it is asked for, or sent again under its key",
+    ),
 ];
 
 /// Fields of the kind `http`.
@@ -187,6 +192,8 @@ enum Auth {
 struct Calls {
     send: Request,
     ask: Option<Request>,
+    /// It is to book something.
+    books: bool,
 }
 
 struct Http {
@@ -395,7 +402,8 @@ impl Channel for Http {
         let vars = variables(effect, rendered)?;
         let (send, digest) = self.request(effect, &vars)?;
         let ask = self.ask.as_ref().map(|ask| ask.http.request(effect, &vars)).transpose()?.map(|(ask, _)| ask);
-        Ok(Prepared::new(digest, Calls { send, ask }))
+        let books = matches!(effect.kind, EffectKind::Grant(_) | EffectKind::Offer(_));
+        Ok(Prepared::new(digest, Calls { send, ask, books }))
     }
 
     fn send<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, SendResult> {
@@ -404,7 +412,7 @@ impl Channel for Http {
                 return SendResult::Refused { why: "the call was prepared by another provider".to_owned() };
             };
             let result = tools.client.send(calls.send.clone()).await;
-            self.reading.read(result, || tools.store.now())
+            self.reading.read(result, calls.books, || tools.store.now())
         })
     }
 
@@ -414,11 +422,11 @@ impl Channel for Http {
 
     fn ask<'a>(&'a self, prepared: &'a Prepared, tools: &'a Tools) -> BoxFuture<'a, Known> {
         Box::pin(async move {
-            let asked = prepared.payload::<Calls>().and_then(|calls| calls.ask.clone());
-            let (Some(ask), Some(request)) = (&self.ask, asked) else {
+            let asked = prepared.payload::<Calls>().and_then(|calls| Some((calls.ask.clone()?, calls.books)));
+            let (Some(ask), Some((request, books))) = (&self.ask, asked) else {
                 return Known::CannotTell { after: None, why: "this provider cannot be asked".to_owned() };
             };
-            ask.read(tools.client.send(request).await, || tools.store.now())
+            ask.read(tools.client.send(request).await, books, || tools.store.now())
         })
     }
 }

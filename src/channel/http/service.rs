@@ -55,6 +55,9 @@ pub(in crate::channel) const FIELDS: &[Field] = &[
     Field::optional("allow_private", Shape::Bool, "the service may be in a private network; default false"),
 ];
 
+/// The status of an answer that has no body by its nature.
+const NO_CONTENT: u16 = 204;
+
 struct Service {
     base: Line,
     headers: Vec<(String, Line)>,
@@ -172,7 +175,7 @@ impl Service {
             Ok(_) => true,
             Err(_) => false,
         };
-        match self.reading.read(result, || tools.store.now()) {
+        match self.reading.read(result, false, || tools.store.now()) {
             SendResult::Refused { why } if answered && call.persists => SendResult::Retry { after: None, why, ambiguous: false },
             read => read,
         }
@@ -187,6 +190,11 @@ fn accepted(call: &Call, response: &Response) -> SendResult {
     }
     let json: Option<serde_json::Value> = serde_json::from_slice(&response.body).ok();
     let body = json.and_then(|json| Value::from_json(&json).ok());
+    // A yes of something on the way, such as a page that says that the service is being mended, has another shape.
+    if response.complete && (200..300).contains(&response.status) && response.status != NO_CONTENT && !call.suits(body.as_ref()) {
+        let why = format!("the service answered {} with a body that is not what `response` describes", response.status);
+        return SendResult::Retry { after: None, why, ambiguous: true };
+    }
     let mut data: Fields = call.read(response.status, body.as_ref());
     if !response.complete {
         data.insert(UNREAD.to_owned(), Value::Text(format!("the answer has more than {RESPONSE_BYTES_MAX} bytes")));

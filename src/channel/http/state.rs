@@ -25,6 +25,9 @@ pub(super) enum Word {
 const WORDS: [(&str, Word); 4] =
     [("active", Word::Active), ("pending", Word::Pending), ("parked", Word::Parked), ("refused", Word::Refused)];
 
+/// What an answer without a word can mean.
+pub(super) const MISSING: [&str; 2] = ["active", "pending"];
+
 impl Word {
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -40,6 +43,8 @@ pub(super) struct State {
     own: Vec<(Value, Word)>,
     /// Statuses that mean *parked* by themselves.
     parked_status: Vec<RangeInclusive<u16>>,
+    /// What an answer means that says yes and has no word.
+    missing: Option<Word>,
 }
 
 impl State {
@@ -65,7 +70,27 @@ impl State {
                 own.push((value, word));
             }
         }
-        Some(State { field, own, parked_status })
+        let missing = object.word("missing", &MISSING, faults);
+        let missing = WORDS.iter().find(|(name, _)| Some(*name) == missing).map(|(_, word)| *word);
+        if let (None, Some(node)) = (&field, object.node("missing")) {
+            faults.error("bad-state", &node.place, "`missing` needs `field`: the place where the word is missing");
+        }
+        Some(State { field, own, parked_status, missing })
+    }
+
+    /// Where the store's word stands.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// Where a word must stand for a yes to be believed: everywhere, unless it is said what an answer without one means.
+    pub fn must_stand_at(&self) -> Option<&str> {
+        self.field.as_deref().filter(|_| self.missing.is_none())
+    }
+
+    /// What a yes without a word means, where that is said.
+    pub fn missing(&self) -> Option<Word> {
+        self.missing
     }
 
     /// What an answer says; `None`: nothing that is known here. One of our own four words means itself where it is

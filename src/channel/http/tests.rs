@@ -42,7 +42,7 @@ async fn exchange(yaml: &str, answer: &str) -> (String, SendResult) {
     let client = Client::new().unwrap();
     let (seen, result) = tokio::join!(receiver, client.send(request));
     let now = || Time::parse("2027-01-01T00:00:00Z").unwrap();
-    (seen, http.reading.read(result, now))
+    (seen, http.reading.read(result, true, now))
 }
 
 fn whole(seen: &[u8]) -> bool {
@@ -95,7 +95,7 @@ async fn the_request_is_what_was_declared_and_the_answer_is_read() {
 #[tokio::test]
 async fn a_yes_that_says_no_is_refused_without_showing_secrets() {
     let (_, result) =
-        exchange(MAILER, "200 OK\r\ncontent-length: 42\r\n\r\n{\"ok\": false, \"why\": \"bad canary-token!!!\"}").await;
+        exchange(MAILER, "200 OK\r\ncontent-length: 43\r\n\r\n{\"ok\": false, \"why\": \"bad canary-token!!!\"}").await;
     let SendResult::Refused { why } = result else { panic!("{result:?}") };
     assert!(why.contains("bad ***") && !why.contains("canary"), "{why}");
 }
@@ -132,7 +132,7 @@ async fn statuses_say_whether_to_try_again() {
 #[test]
 fn failures_of_the_wire_keep_their_meaning() {
     let http = http("kind: http\nurl: http://127.0.0.1:1/\nidempotent: true");
-    let read = |why| http.reading.read(Err(why), Time::default);
+    let read = |why| http.reading.read(Err(why), true, Time::default);
     assert!(matches!(read(WireError::BeforeSend("x".to_owned())), SendResult::Retry { ambiguous: false, .. }));
     assert!(matches!(read(WireError::Ambiguous("x".to_owned())), SendResult::Retry { ambiguous: true, .. }));
     assert!(matches!(read(WireError::Invalid("x".to_owned())), SendResult::Refused { .. }));
@@ -261,6 +261,58 @@ async fn a_stores_word_for_a_grant_is_what_counts() {
     ] {
         assert_eq!(grant_answer(yaml, &with(status, body)).await, expected, "{status} {body}");
     }
+    // A yes without the store's word is nobody's yes.
+    for (body, seen) in [
+        ("<html>back soon</html>", "not with JSON"),
+        ("", "not with JSON"),
+        ("\"booked\"", "not with JSON"),
+        ("[]", "without a word at /state"),
+        ("{}", "without a word at /state"),
+        (r#"{"state":null}"#, "without a word at /state"),
+        (r#"{"error":"try later"}"#, "without a word at /state"),
+    ] {
+        let result = grant_answer(yaml, &with("200 OK", body)).await;
+        let SendResult::Retry { after: None, why, ambiguous: true } = result else { panic!("{body}: {result:?}") };
+        assert!(why.contains(seen), "{body}: {why}");
+    }
+    let cut = "200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"id\":1";
+    let result = grant_answer(yaml, cut).await;
+    assert!(matches!(&result, SendResult::Retry { why, ambiguous: true, .. } if why.contains("broke off")), "{result:?}");
+    // Where an answer without a word means something, that was said.
+    let said = yaml.replace("field: /state,", "field: /state, missing: pending,");
+    assert_eq!(grant_answer(&said, &with("200 OK", r#"{"id":7}"#)).await, booked("pending"));
+    assert!(matches!(grant_answer(&said, &with("200 OK", "back soon")).await, SendResult::Retry { ambiguous: true, .. }));
+}
+
+#[tokio::test]
+async fn a_yes_that_is_not_in_the_receivers_shape_is_nobodys_yes() {
+    let url = "kind: http\nurl: \"http://HOST/\"\nallow_http: true\nallow_private: true\n";
+    let with = |status: &str, body: &str| format!("{status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    for (yaml, status, body, doubt) in [
+        // A message whose id is read out of the answer, and a page instead of it.
+        ("reference: /id", "200 OK", "<html>back soon</html>", true),
+        ("reference: /id", "202 Accepted", r#"{"id":"m1"}"#, false),
+        ("reference: /id", "200 OK", r#"{"note":"no id this time"}"#, false),
+        ("success: { field: ok }", "200 OK", "<html>back soon</html>", true),
+        // A question: an answer with nothing of what was asked for is none.
+        ("result: { balance: /balance, tier: /tier }", "200 OK", "<html>", true),
+        ("result: { balance: /balance, tier: /tier }", "200 OK", r#"{"error":"try later"}"#, true),
+        ("result: { balance: /balance, tier: /tier }", "200 OK", r#"{"tier":null}"#, false),
+        // Of a status that was named with care nothing more is asked, nor where nothing is read.
+        ("result: { balance: /balance }\nsuccess: { status: \"200, 404\" }", "404 Not Found", "none", false),
+        ("reference: header X-Id", "200 OK", "fine", false),
+        ("body: x", "200 OK", "fine", false),
+    ] {
+        let (_, result) = exchange(&format!("{url}{yaml}"), &with(status, body)).await;
+        match result {
+            SendResult::Retry { ambiguous: true, .. } => assert!(doubt, "{yaml}: {status} {body}"),
+            SendResult::Accepted { .. } => assert!(!doubt, "{yaml}: {status} {body}"),
+            other => panic!("{yaml}: {status} {body}: {other:?}"),
+        }
+    }
+    // The head of an answer says yes, and its rest is lost: that is the receiver's own yes.
+    let (_, result) = exchange(&format!("{url}reference: /id"), "201 Made\r\ncontent-length: 90\r\n\r\n{\"id").await;
+    assert_eq!(result, SendResult::Accepted { reference: None, data: Fields::new() });
 }
 
 #[test]
@@ -272,7 +324,7 @@ fn the_answer_to_whether_it_is_known_is_read_with_care() {
     );
     let ask = http.ask.as_ref().unwrap();
     let answer = |status: u16, body: &str| Ok(crate::wire::Response::plain(status, body, true));
-    let read = |answer| match ask.read(answer, || Time(0)) {
+    let read = |answer| match ask.read(answer, true, || Time(0)) {
         Known::Yes(SendResult::Accepted { data, .. }) => format!("yes {}", Value::Map(data).to_json()),
         Known::Yes(SendResult::Parked { .. }) => "parked".to_owned(),
         Known::Yes(other) => format!("yes {other:?}").split(' ').take(2).collect::<Vec<_>>().join(" "),
@@ -280,7 +332,10 @@ fn the_answer_to_whether_it_is_known_is_read_with_care() {
         Known::CannotTell { .. } => "?".to_owned(),
     };
     for (status, body, expected) in [
-        (200, r#"{"found":true,"points":5}"#, r#"yes {"points":5}"#),
+        (200, r#"{"found":true,"points":5,"state":"active"}"#, r#"yes {"points":5,"state":"active"}"#),
+        // A yes of something on the way, and one without the store's word.
+        (200, "<html>back soon</html>", "?"),
+        (200, r#"{"found":true,"points":5}"#, "?"),
         (200, r#"{"found":false}"#, "no"),
         (200, r#"{"state":"blocked"}"#, "parked"),
         (200, r#"{"state":"denied"}"#, "yes Refused"),

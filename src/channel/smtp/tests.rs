@@ -99,6 +99,41 @@ fn data_cannot_write_headers() {
 }
 
 #[test]
+fn s43_odd_addresses_are_one_mailbox_or_none() {
+    let smtp = compiled("kind: smtp\nhost: localhost\nfrom: a@example.com").unwrap();
+    let (effect, rendered) = message();
+    let long = format!("{}@example.com", "a".repeat(255));
+    for (to, fits) in [
+        ("ada@bücher.example", None),
+        ("ada@раураӏ.com", None),
+        ("\"a b\"@example.com", None),
+        ("a@[127.0.0.1]", None),
+        (long.as_str(), None),
+        ("a@example.com, b@example.com", Some(false)),
+        ("a@example.com;b@example.com", Some(false)),
+        ("Ann <a@example.com>, Bob <b@example.com>", Some(false)),
+        ("a@example.com\u{2028}Bcc: b@example.com", Some(false)),
+        ("a@exam\0ple.com", Some(false)),
+        ("a@", Some(false)),
+        ("@example.com", Some(false)),
+        ("", Some(false)),
+        ("ada@example.com", Some(true)),
+    ] {
+        let mut effect = effect.clone();
+        let EffectKind::Message(message) = &mut effect.kind else { panic!() };
+        message.to = to.to_owned();
+        let made = mail(&smtp, &effect, &rendered);
+        assert!(fits.is_none_or(|fits| made.is_ok() == fits), "{to:?}: {made:?}");
+        // Whatever is taken has one address, in one line.
+        if let Ok(text) = made {
+            let line = text.lines().find(|line| line.starts_with("To: ")).unwrap_or_else(|| panic!("{to:?}: {text}"));
+            assert_eq!(line.matches('@').count(), 1, "{to:?}: {line}");
+            assert!(!text.contains("Bcc"), "{to:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn faults_are_named() {
     let base = "kind: smtp\nhost: smtp.example.com\nfrom: a@example.com\n";
     assert!(compiled(base).is_ok());

@@ -37,7 +37,7 @@ pub(super) fn funnel(out: &mut String) {
     out.push_str(
         "`exit_on`, `goal`, `wait_for`, `restart_on` and `undo_on` take the name of an event, or a map with one of these:\n",
     );
-    fields(out, &[&watch::FIELDS[..]]);
+    fields(out, &[watch::FIELDS]);
 }
 
 /// Why a run starts.

@@ -65,7 +65,7 @@ fn form(shape: &Shape) -> String {
         Shape::Object(_) => "a map, see below".to_owned(),
         Shape::Either(shapes) => shapes.iter().map(form).collect::<Vec<_>>().join("; or "),
         Shape::Ref("watch") => "an event, or what else is looked out for".to_owned(),
-        Shape::Ref(name) => format!("{}", name.replace('_', " ")),
+        Shape::Ref(name) => name.replace('_', " "),
     }
 }
 

@@ -1,3 +1,5 @@
+//! The examples are sound and whole, and a part can be found.
+
 use super::workspace::{self, files};
 use super::*;
 use crate::app::workspace::check;

@@ -4,6 +4,7 @@ use super::{Engine, Live, StoreError, failpoint, give_up};
 use crate::channel::{Channel, Known, Prepared, SendResult};
 use crate::lang::time::{MINUTE_MS, SECOND_MS, Time};
 use crate::store::Delivery;
+use crate::store::pause::{PAUSED, Pauses, RECHECK_MS, Under};
 
 /// Shortest and longest pause between questions about one effect.
 const PAUSE_MS: (i64, i64) = (SECOND_MS, 10 * MINUTE_MS);
@@ -20,6 +21,12 @@ impl Engine {
         late: bool,
     ) -> Result<bool, StoreError> {
         let (now, id) = (self.store.now(), &delivery.effect.id);
+        // Nobody is called for what is paused, were it only to ask.
+        let pauses = self.patiently(|| self.store.pauses()).await?;
+        if Pauses::new(pauses).hold(Under::of(&delivery.effect)) {
+            self.put_back(delivery, now.plus_ms(RECHECK_MS), PAUSED.to_owned(), true).await?;
+            return Ok(false);
+        }
         let after = i64::try_from(channel.ask_after().as_millis()).unwrap_or(PAUSE_MS.1);
         if let Err(due) = self.traffic.may_ask(id, after, now)
             && !late

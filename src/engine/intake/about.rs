@@ -7,7 +7,7 @@
 use super::{Intake, IntakeError};
 use crate::customer::{Customer, codec};
 use crate::effect::customer_of;
-use crate::event::address::{Address, Keyword, Stop, StopKind, field_of, keyword};
+use crate::event::address::{Address, Keyword, Stop, StopKind, asks_to_stop, field_of, keyword};
 use crate::event::words::{MESSAGE_BOUNCED, MESSAGE_COMPLAINED, MESSAGE_REPLIED, MESSAGE_UNSUBSCRIBED};
 use crate::event::{Event, InputBody};
 use crate::lang::time::{MINUTE_MS, Time};
@@ -166,9 +166,10 @@ fn saying(event: &Event, channel: &str, source: &str) -> Option<Saying> {
         MESSAGE_BOUNCED => Some(Saying::Stop(stop(StopKind::Bounced))),
         MESSAGE_COMPLAINED => Some(Saying::Stop(stop(StopKind::Complained))),
         MESSAGE_UNSUBSCRIBED => Some(Saying::Stop(stop(StopKind::Unsubscribed))),
-        MESSAGE_REPLIED => match keyword(text("text"))? {
-            Keyword::Stop => Some(Saying::Stop(stop(StopKind::Stopped))),
-            Keyword::Start => Some(Saying::Lift { channel: channel.to_owned(), until: event.time }),
+        MESSAGE_REPLIED => match keyword(text("text")) {
+            Some(Keyword::Stop) => Some(Saying::Stop(stop(StopKind::Stopped))),
+            Some(Keyword::Start) => Some(Saying::Lift { channel: channel.to_owned(), until: event.time, only: None }),
+            None => asks_to_stop(text("text")).then(|| Saying::Stop(stop(StopKind::Asked))),
         },
         _ => None,
     }
@@ -183,8 +184,9 @@ fn body(address: &Address, saying: &Saying, row: &AddressRow, source: &str) -> O
             let held = row.stops.iter().any(|held| held.channel == stop.channel && held.kind == stop.kind);
             held.then(|| InputBody::Stop { address, stop: stop.clone() })
         }
-        Saying::Lift { channel, until } => {
-            Some(InputBody::Lift { address, channel: channel.clone(), until: *until, source: source.to_owned() })
+        Saying::Lift { channel, until, only } => {
+            let (channel, source) = (channel.clone(), source.to_owned());
+            Some(InputBody::Lift { address, channel, until: *until, source, only: *only })
         }
     }
 }

@@ -430,7 +430,9 @@ impl Store for FakeStore {
         match saying {
             Saying::Stop(stop) => row.stops.push(stop),
             Saying::Soft { .. } => {}
-            Saying::Lift { channel, .. } => row.stops.retain(|stop| stop.channel != channel || !stop.kind.can_be_lifted()),
+            Saying::Lift { channel, only, .. } => {
+                row.stops.retain(|stop| stop.channel != channel || !stop.kind.is_lifted(only));
+            }
         }
         let row = row.clone();
         drop(rows);

@@ -213,7 +213,7 @@ impl Intake {
         let row = self.store.address(address.clone()).await?;
         let lifts = |stop: &Stop| stop.channel == consent.channel && stop.kind.can_be_lifted() && stop.since <= consent.time;
         if row.stops.iter().any(lifts) {
-            let saying = Saying::Lift { channel: consent.channel, until: consent.time };
+            let saying = Saying::Lift { channel: consent.channel, until: consent.time, only: None };
             let inputs = self.say(address, saying, &consent.source).await?;
             if !inputs.is_empty() {
                 self.store.accept(inputs).await?;

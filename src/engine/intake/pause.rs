@@ -1,8 +1,11 @@
 //! What a person says to the whole outbox or to one effect in it: pause, go on, try again, drop.
 
-use super::{Intake, IntakeError, Refusal, json};
+use super::resolve::{Known, known};
+use super::{Intake, IntakeError, Refusal, SOURCE_API, json};
+use crate::event::InputBody;
 use crate::lang::value::{Fields, Value};
-use crate::store::pause::{Pausable, Pause};
+use crate::store::NewInput;
+use crate::store::pause::{Pausable, Pause, Pauses, Under};
 use std::collections::BTreeSet;
 
 /// Longest reason, in characters.
@@ -11,7 +14,7 @@ const WHY_CHARS_MAX: usize = 500;
 const INBOX: &str = "inbox";
 
 impl Intake {
-    /// Pauses what the body names: `{"funnel"}`, `{"provider"}` or `{"workspace": true}`, each with `"why"?`.
+    /// Pauses what the body names: `{"funnel"}`, `{"provider"}`, `{"marketing"}` (a provider's) or `{"workspace": true}`, each with `"why"?`.
     ///
     /// # Errors
     /// When something is wrong, the workspace has no such funnel or provider, or the store fails.
@@ -57,6 +60,10 @@ impl Intake {
                 known.extend(self.store.counts().await?.live_runs.into_iter().map(|(funnel, _, _)| funnel));
                 ("funnel", name, known)
             }
+            Pausable::Marketing(name) => {
+                let known = world.settings.channels.values().cloned().chain([INBOX.to_owned()]);
+                ("marketing", name, known.collect())
+            }
             Pausable::Provider(name) => {
                 let named = world
                     .settings
@@ -71,25 +78,50 @@ impl Intake {
         match known.contains(name) {
             true => Ok(()),
             false => Err(IntakeError::NoSuch(
-                Refusal::new(format!("there is no {word} `{name}`"))
+                Refusal::new(format!("there is no {} `{name}`", if word == "marketing" { "provider of messages" } else { word }))
                     .did_you_mean(name, known.iter().map(String::as_str))
                     .field(word),
             )),
         }
     }
 
-    /// Makes an effect that waits due now: `{"effect"}`.
+    /// Makes an effect that waits due now, or asks for a parked grant again: `{"effect"}`. The pauses that hold it up all
+    /// the same are returned; it goes when they are ended.
     ///
     /// # Errors
     /// When something is wrong, it does not wait, or the store fails.
-    pub async fn hasten(&self, customer: &str, body: &[u8]) -> Result<(), IntakeError> {
+    pub async fn hasten(&self, by: &str, customer: &str, body: &[u8]) -> Result<Vec<Pause>, IntakeError> {
         let mut sent = json::read_map(body)?;
         let effect = effect(&mut sent)?;
         nothing_else(&sent, &["effect"])?;
-        match self.store.hasten(effect, customer.to_owned()).await? {
-            true => Ok(()),
-            false => Err(not_waiting()),
+        let waiting = self.store.waiting(effect.clone(), customer.to_owned()).await?;
+        if let Some(waiting) = waiting
+            && self.store.hasten(effect.clone(), customer.to_owned()).await?
+        {
+            return self.held_up(Under::of(&waiting.effect)).await;
         }
+        let (document, _) = self.document(customer).await?;
+        match document.as_ref().map_or(Known::Not, |customer| known(customer, &effect)) {
+            Known::Parked(parked) => {
+                let (under, why) = (Under::of(&parked.grant), format!("{by} asked for it"));
+                let (source, body) = (SOURCE_API.to_owned(), InputBody::Again { effect, why });
+                // Said twice it does no harm: what is on its way is left alone.
+                let input = NewInput { customer: customer.to_owned(), source, id: None, digest: 0, body };
+                self.accept_one(input).await?;
+                self.held_up(under).await
+            }
+            Known::Unknown(_) => Err(IntakeError::NoSuch(
+                Refusal::new("nobody knows whether this effect happened, so it is not tried again before you have said so")
+                    .hint("find out where it would have happened, then say it: `autofunnel effects resolve`, with --retry if it did not"),
+            )),
+            Known::Not => Err(not_waiting()),
+        }
+    }
+
+    /// The pauses that an effect waits for.
+    async fn held_up(&self, under: Under) -> Result<Vec<Pause>, IntakeError> {
+        let pauses = self.store.pauses().await?;
+        Ok(pauses.into_iter().filter(|pause| Pauses::new(vec![pause.clone()]).hold(under)).collect())
     }
 
     /// Drops an effect that waits: `{"effect", "why"?}`. Its run goes on as after a refusal.
@@ -141,7 +173,11 @@ pub(super) fn nothing_else(sent: &Fields, known: &[&str]) -> Result<(), Refusal>
 
 fn pausable(mut sent: Fields) -> Result<Pausable, Refusal> {
     let mut found = Vec::new();
-    for (word, make) in [("funnel", Pausable::Funnel as fn(String) -> Pausable), ("provider", Pausable::Provider)] {
+    for (word, make) in [
+        ("funnel", Pausable::Funnel as fn(String) -> Pausable),
+        ("provider", Pausable::Provider),
+        ("marketing", Pausable::Marketing),
+    ] {
         match sent.remove(word) {
             None | Some(Value::Null) => {}
             Some(Value::Text(name)) if !name.is_empty() => found.push(make(name)),
@@ -153,10 +189,10 @@ fn pausable(mut sent: Fields) -> Result<Pausable, Refusal> {
         Some(Value::Bool(true)) => found.push(Pausable::Workspace),
         Some(_) => return Err(Refusal::new("`workspace` is true: everything is meant").field("workspace")),
     }
-    nothing_else(&sent, &["funnel", "provider", "workspace", "why"])?;
+    nothing_else(&sent, &["funnel", "provider", "marketing", "workspace", "why"])?;
     match found.len() {
         1 => Ok(found.remove(0)),
-        _ => Err(Refusal::new("say what is meant with one of `funnel`, `provider` and `workspace`")
+        _ => Err(Refusal::new("say what is meant with one of `funnel`, `provider`, `marketing` and `workspace`")
             .hint(r#"for example {"funnel": "welcome"}"#)),
     }
 }
@@ -174,6 +210,7 @@ mod tests {
     fn one_thing_is_meant() {
         assert_eq!(read(r#"{"funnel":"welcome"}"#), Ok(Pausable::Funnel("welcome".to_owned())));
         assert_eq!(read(r#"{"provider":"mail","funnel":null}"#), Ok(Pausable::Provider("mail".to_owned())));
+        assert_eq!(read(r#"{"marketing":"mail"}"#), Ok(Pausable::Marketing("mail".to_owned())));
         assert_eq!(read(r#"{"workspace":true}"#), Ok(Pausable::Workspace));
         for (wrong, says) in [
             ("{}", "say what is meant"),

@@ -3,10 +3,10 @@
 use super::{Intake, IntakeError, Refusal, SOURCE_API, digest, json};
 use crate::customer::store::Parked;
 use crate::customer::{Customer, Run, codec};
-use crate::effect::{Outcome, is_errand};
+use crate::effect::Outcome;
 use crate::event::InputBody;
 use crate::lang::value::{Fields, Value};
-use crate::store::{Accepted, NewInput};
+use crate::store::{Accepted, NewInput, StoreError};
 
 /// Longest reason, in characters.
 const WHY_CHARS_MAX: usize = 500;
@@ -34,39 +34,83 @@ impl Intake {
         let sent = json::read_map(body)?;
         let (digest, _) = digest::of_value(&Value::Map(sent.clone()));
         let Word { effect, says } = word(sent)?;
-        if !self.held(customer, &effect).await? {
-            return Err(IntakeError::NoSuch(Refusal::new("no run of this customer is held by an effect of that id").hint(
-                "`autofunnel effects list` (GET /v1/effects) lists those that are; one that was resolved is there no more",
-            )));
-        }
-        if matches!(says, Says::Again(_)) && is_errand(&effect) {
-            return Err(Refusal::new("points that another customer's run gives cannot be decided anew")
+        let (document, version) = self.document(customer).await?;
+        let known = document.as_ref().map_or(Known::Not, |customer| known(customer, &effect));
+        let doubt = match known {
+            Known::Unknown(doubt) => doubt,
+            _ => {
+                return Err(IntakeError::NoSuch(Refusal::new("no effect of that id of this customer waits for your word").hint(
+                    "`autofunnel effects list` (GET /v1/effects) lists those that do; one that was resolved is there no more",
+                )));
+            }
+        };
+        if matches!(says, Says::Again(_)) && doubt == Doubt::Lost {
+            return Err(Refusal::new("these points were asked for by an earlier version of the engine, which did not keep how")
                 .field("outcome")
                 .hint("say `accepted` if she has them, else `refused`: the other's run then goes on as its step says")
                 .into());
         }
-        // The same word twice is one; another word about the same effect is a conflict.
-        let id = Some(format!("resolve:{effect}"));
+        // The same word twice is one; another word about the same effect is a conflict. What keeps its key when it is
+        // tried again can be in doubt again, and then needs another word.
+        let id = match doubt {
+            Doubt::Run => format!("resolve:{effect}"),
+            Doubt::SameKey | Doubt::Lost => format!("resolve:{effect}:{version}"),
+        };
+        let id = Some(id);
         let body = match says {
             Says::Outcome(outcome) => InputBody::Result { effect, outcome },
-            Says::Again(why) => InputBody::Stale { effect, why },
+            Says::Again(why) => InputBody::Again { effect, why },
         };
         let input = NewInput { customer: customer.to_owned(), source: SOURCE_API.to_owned(), id, digest, body };
         self.accept_one(input).await
     }
 
-    async fn held(&self, customer: &str, effect: &str) -> Result<bool, IntakeError> {
+    /// A customer's document, if there is one, with its version.
+    pub(super) async fn document(&self, customer: &str) -> Result<(Option<Customer>, u64), IntakeError> {
         let record = self.store.record(customer.to_owned()).await?.unwrap_or_default();
         if record.document.is_empty() {
-            return Ok(false);
+            return Ok((None, record.version));
         }
         let document: Customer = codec::decode(&record.document)
-            .map_err(|why| crate::store::StoreError::Unavailable(format!("this customer's document cannot be read: {why}")))?;
-        let parked = |parked: &Parked| parked.unknown.is_some() && parked.grant.id == effect;
-        // Points that another customer's run gives her, and grants that a store has parked, are held by no run of hers.
-        let given = document.asked.iter().any(|asked| asked.unknown.is_some() && asked.booking == effect);
-        let held = document.runs.iter().any(|run| is_held(run) && run.waits_for(effect));
-        Ok(given || held || document.parked.iter().any(parked))
+            .map_err(|why| StoreError::Unavailable(format!("this customer's document cannot be read: {why}")))?;
+        Ok((Some(document), record.version))
+    }
+}
+
+/// What her document knows of an effect that is in no outbox.
+#[derive(Clone, Copy)]
+pub enum Known<'c> {
+    /// Nothing.
+    Not,
+    /// A store has parked it; it is asked for again.
+    Parked(&'c Parked),
+    /// It waits for a person's word.
+    Unknown(Doubt),
+}
+
+/// What waits for a person's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doubt {
+    /// A run is held; tried again, it has another key.
+    Run,
+    /// A parked grant, or points of another's run: they keep their key.
+    SameKey,
+    /// Points of another's run of which it is not kept how they were asked for.
+    Lost,
+}
+
+/// What a customer's document knows of an effect.
+pub fn known<'c>(customer: &'c Customer, effect: &str) -> Known<'c> {
+    if let Some(parked) = customer.parked.iter().find(|parked| parked.grant.id == effect) {
+        return if parked.unknown.is_some() { Known::Unknown(Doubt::SameKey) } else { Known::Parked(parked) };
+    }
+    // Points that another customer's run gives her are held by no run of hers.
+    if let Some(asked) = customer.asked.iter().find(|asked| asked.unknown.is_some() && asked.booking == effect) {
+        return Known::Unknown(if asked.grant.is_some() { Doubt::SameKey } else { Doubt::Lost });
+    }
+    match customer.runs.iter().any(|run| is_held(run) && run.waits_for(effect)) {
+        true => Known::Unknown(Doubt::Run),
+        false => Known::Not,
     }
 }
 

@@ -10,6 +10,7 @@
 //! The read side (facts, figures, runs, lists, kept messages) becomes the file that the role `report` writes.
 
 use super::StoreResult;
+use super::quantity::Taken;
 use super::redis::import::{self, Target};
 use super::redis::{SetClock, import::aside_row};
 use super::sqlite::export::Source;
@@ -123,6 +124,7 @@ impl Copy<'_> {
         self.target.tokens(&self.source.tokens()?).await?;
         self.target.pauses(&self.source.pauses()?).await?;
         self.target.applied(&self.source.applied()?).await?;
+        self.target.quantities(&lasting(self.source, self.target)?).await?;
         self.customers().await?;
         self.target.live_runs(&live_runs(self.source)?).await?;
         self.effects().await?;
@@ -233,6 +235,12 @@ impl Copy<'_> {
         }
         Ok(())
     }
+}
+
+/// What was taken of quantities whose time is not over.
+fn lasting(source: &Source, target: &Target) -> StoreResult<Vec<Taken>> {
+    let all = source.quantities()?.into_iter();
+    Ok(all.filter(|taken| taken.until.is_none_or(|until| until > target.began())).collect())
 }
 
 /// An input with its number in the target.

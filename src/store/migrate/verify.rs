@@ -3,6 +3,7 @@
 
 use super::super::AddressRow;
 use super::super::StoreResult;
+use super::super::pause::Pauses;
 use super::super::redis::import::{self, Target, Tried};
 use super::super::sqlite::export::Source;
 use super::item::{Numbers, Sum, digest, input_digest};
@@ -259,6 +260,20 @@ impl Check<'_> {
         };
         let (own, other) = (self.source.tokens()?, self.target.read_tokens().await?);
         self.sums("tokens", sum(&own), sum(&other));
+        self.words().await
+    }
+
+    /// Pauses, what was applied, and what was taken of quantities.
+    async fn words(&mut self) -> StoreResult<()> {
+        let (pauses, applied) = self.target.read_words().await?;
+        let (own_pauses, own_applied) = (Pauses::new(self.source.pauses()?), self.source.applied()?);
+        let (count, found) = (own_pauses.list().len() as u64, pauses.len() as u64);
+        self.line("pauses", count, found, own_pauses == Pauses::new(pauses));
+        self.line("applied", own_applied.len() as u64, applied.len() as u64, own_applied == applied);
+        let own = super::lasting(self.source, self.target)?;
+        let found = self.target.read_quantities(&own).await?;
+        let same = own.iter().zip(&found).all(|(one, found)| Some(one.taken) == *found);
+        self.line("used budgets", own.len() as u64, found.iter().flatten().count() as u64, same);
         Ok(())
     }
 }

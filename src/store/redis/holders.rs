@@ -89,7 +89,11 @@ impl Inner {
                 let counted = format!("{}:{SOFT_MAX}", self.clock.now().0 - SOFT_MS);
                 op("soft", &address, &[&stop.channel, &stop.since.0.to_string(), &stop.source, id, &counted])
             }
-            Saying::Lift { channel, until } => op("lift", &address, &[channel, &until.0.to_string()]),
+            Saying::Lift { channel, until, only } => {
+                let kinds: Vec<&str> =
+                    StopKind::ALL.iter().filter(|kind| kind.is_lifted(*only)).map(|kind| kind.name()).collect();
+                op("lift", &address, &[channel, &until.0.to_string(), &kinds.join(" ")])
+            }
         };
         Ok(read(self.call(op).await?.value).1)
     }

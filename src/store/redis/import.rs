@@ -313,6 +313,11 @@ impl Target {
         self.ask(&commands).await.map(|_| ())
     }
 
+    /// When the filling began, in milliseconds by the clock of the store.
+    pub fn began(&self) -> i64 {
+        self.started
+    }
+
     /// The earliest hour of which ids of events are still looked up.
     pub fn first_hour(&self) -> i64 {
         (self.started.div_euclid(SEEN_SPAN_MS) - 1) * (SEEN_SPAN_MS / HOUR_MS)

@@ -1,8 +1,9 @@
 //! Quantities that all processes share: each lies in a shard of its name, and belongs to nobody.
 
 use super::super::StoreResult;
-use super::super::quantity::{KEPT_MS, Quantity};
-use super::key::shard_of;
+use super::super::quantity::{KEPT_MS, Quantity, Taken};
+use super::import::{Target, command};
+use super::key::{key, shard_of};
 use super::pump::Op;
 use super::script::Script;
 use super::{Inner, value};
@@ -23,4 +24,38 @@ impl Inner {
         op.args.push(&name).push("").push("").int(count).push("");
         self.call(op).await.map(|_| ())
     }
+}
+
+/// The move of a store.
+impl Target {
+    /// Writes what was taken of quantities whose time is not over.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn quantities(&self, taken: &[Taken]) -> StoreResult<()> {
+        let mut commands = Vec::new();
+        for one in taken {
+            let mut set = command("SET", place(&one.name));
+            set.arg(one.taken);
+            if let Some(until) = one.until {
+                set.arg("PX").arg((until - self.began()).max(1));
+            }
+            commands.push(set);
+        }
+        self.ask(&commands).await.map(|_| ())
+    }
+
+    /// Reads them back by their names; `None`: there is none.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn read_quantities(&self, taken: &[Taken]) -> StoreResult<Vec<Option<i64>>> {
+        let commands: Vec<redis::Cmd> = taken.iter().map(|one| command("GET", place(&one.name))).collect();
+        let answers = self.ask(&commands).await?;
+        Ok(answers.into_iter().map(|answer| value::text(answer).parse().ok()).collect())
+    }
+}
+
+fn place(name: &str) -> String {
+    key(shard_of(name), &format!("quantity:{name}"))
 }

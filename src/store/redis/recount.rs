@@ -1,6 +1,8 @@
 //! Reading a store back that was filled from elsewhere, to compare it with its source.
 
+use super::super::applied::Applied;
 use super::super::migrate::item::{Customer, Outbound, Seen, Version};
+use super::super::pause::Pause;
 use super::super::{StoreResult, TokenRow};
 use super::import::{Target, command, erased};
 use super::key::{SHARDS, key, meta, shard_of};
@@ -180,6 +182,21 @@ impl Target {
         let answers = self.ask(&[command("HVALS", meta("tokens"))]).await?;
         let kept = answers.into_iter().flat_map(value::list).map(value::bytes);
         kept.map(|kept| serde_json::from_slice(&kept).map_err(|_| value::strange("a token"))).collect()
+    }
+
+    /// Reads what is paused and what was applied, each as it is written down.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn read_words(&self) -> StoreResult<(Vec<Pause>, Vec<Applied>)> {
+        let mut applied = command("LRANGE", meta("applied"));
+        applied.arg(0).arg(-1);
+        let mut answers = self.ask(&[command("HVALS", meta("pauses")), applied]).await?.into_iter();
+        let mut next = || answers.next().map(value::list).unwrap_or_default().into_iter().map(value::bytes);
+        // The number of the last change stands among the pauses.
+        let pauses = next().filter_map(|kept| serde_json::from_slice(&kept).ok()).collect();
+        let applied = next().map(|kept| serde_json::from_slice(&kept).map_err(|_| value::strange("what was applied")));
+        Ok((pauses, applied.collect::<StoreResult<Vec<Applied>>>()?))
     }
 
     /// Reads them back.

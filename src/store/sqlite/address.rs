@@ -110,8 +110,8 @@ impl Core {
                     self.keep_stop(address, stop)?;
                 }
             }
-            Saying::Lift { channel, until } => {
-                for kind in StopKind::ALL.iter().filter(|kind| kind.can_be_lifted()) {
+            Saying::Lift { channel, until, only } => {
+                for kind in StopKind::ALL.iter().filter(|kind| kind.is_lifted(*only)) {
                     self.db
                         .prepare_cached("DELETE FROM stop WHERE digest = ?1 AND channel = ?2 AND kind = ?3 AND since <= ?4")?
                         .execute(params![address.as_str(), channel, kind.name(), until.0])?;

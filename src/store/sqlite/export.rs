@@ -4,6 +4,7 @@
 use super::super::applied::Applied;
 use super::super::migrate::item::{Customer, Inbound, Outbound, PutAside, Seen, Version};
 use super::super::pause::Pause;
+use super::super::quantity::Taken;
 use super::super::{StoreError, StoreResult, TokenRow};
 use super::aside::HER_WAKE;
 use super::figure::copy_terms;
@@ -257,6 +258,14 @@ impl Source {
     /// When the file cannot be read.
     pub fn pauses(&self) -> StoreResult<Vec<Pause>> {
         super::pause::pauses(&self.db).map_err(|why| self.fail(&why))
+    }
+
+    /// What was taken of quantities that all processes share.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn quantities(&self) -> StoreResult<Vec<Taken>> {
+        super::quantity::all(&self.db).map_err(|why| self.fail(&why))
     }
 
     /// What was applied, newest first.

@@ -1,15 +1,17 @@
 //! Quantities that all processes share; a file has one process, and its quantities outlive it.
 
-use super::super::quantity::{KEPT_MS, Quantity, given};
+use super::super::quantity::{KEPT_MS, Quantity, Taken, given};
 use super::call::{Call, Done, Phase, let_be};
 use super::keep::POINTS;
 use super::schema::{meta, set_meta};
 use super::writer::Core;
 use crate::lang::time::Time;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 /// How the settings begin that have what was taken: `taken until`.
 const NAMES: &str = "quantity ";
+/// What stands behind all of them in the order of names.
+const NAMES_END: &str = "quantity!";
 
 /// [`super::Store::take_quantity`]: the quantity, the least, what is wanted.
 pub const TAKE: Call<(Quantity, i64, i64), i64> = Call {
@@ -22,6 +24,19 @@ pub const TAKE: Call<(Quantity, i64, i64), i64> = Call {
 /// [`super::Store::return_quantity`].
 pub const RETURN: Call<(String, i64), ()> =
     Call { phase: Phase::Write, points: POINTS, run: |core, (name, count)| core.return_quantity(name, *count), lost: let_be };
+
+/// Everything that was taken, for the move of a store.
+pub fn all(db: &Connection) -> rusqlite::Result<Vec<Taken>> {
+    let mut all = db.prepare("SELECT name, value FROM meta WHERE name >= ?1 AND name < ?2 ORDER BY name")?;
+    let rows = all.query_map(params![NAMES, NAMES_END], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    rows.map(|row| {
+        let (name, text) = row?;
+        let (taken, until) = read(&text);
+        let name = name.strip_prefix(NAMES).unwrap_or_default().to_owned();
+        Ok(Taken { name, taken, until: Some(until).filter(|until| *until < i64::MAX) })
+    })
+    .collect()
+}
 
 fn read(text: &str) -> (i64, i64) {
     let (taken, until) = text.split_once(' ').unwrap_or((text, ""));
@@ -66,7 +81,7 @@ impl Core {
         let mut over: Vec<String> = Vec::new();
         {
             let mut all = self.db.prepare_cached("SELECT name, value FROM meta WHERE name >= ?1 AND name < ?2")?;
-            let mut rows = all.query(params![NAMES, "quantity!"])?;
+            let mut rows = all.query(params![NAMES, NAMES_END])?;
             while let Some(row) = rows.next()? {
                 let text: String = row.get(1)?;
                 if read(&text).1 < now {

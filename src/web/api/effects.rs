@@ -1,7 +1,7 @@
 //! `/v1/effects`: effects on their way, those whose fate is unknown, and a person's word on them.
 
 use crate::customer::store::Parked;
-use crate::customer::{Customer, Run, codec};
+use crate::customer::{Asked, Customer, Run, codec};
 use crate::effect::{EffectKind, Tell, Word};
 use crate::engine::intake::resolve::is_held;
 use crate::lang::value::Value;
@@ -50,6 +50,7 @@ pub async fn list(call: Call) -> Answer {
         let document = store.record(id).await?.map(|record| record.document).unwrap_or_default();
         let Ok(customer) = codec::decode::<Customer>(&document) else { continue };
         held.extend(customer.parked.iter().filter(|parked| parked.unknown.is_some()).map(|one| lost(&customer.id, one)));
+        held.extend(customer.asked.iter().filter(|asked| asked.unknown.is_some()).map(|one| given(&customer.id, one)));
         parked.extend(customer.parked.iter().filter(|parked| parked.unknown.is_none()).map(|one| waits(&customer.id, one)));
     }
     held.truncate(limit);
@@ -73,6 +74,38 @@ fn lost(customer: &str, parked: &Parked) -> Json {
     })
 }
 
+/// Points of another customer's run of which nobody knows whether they were booked.
+fn given(customer: &str, asked: &Asked) -> Json {
+    json!({
+        "effect": asked.booking, "customer": customer, "funnel": asked.funnel, "from": asked.from, "reason": asked.reason,
+        "why": asked.unknown,
+    })
+}
+
+/// What her document knows of an effect that is in no outbox.
+fn kept(customer: &Customer, effect: &str) -> Option<Json> {
+    let (mut shown, state, grant) = if let Some(parked) = customer.parked.iter().find(|parked| parked.grant.id == effect) {
+        match parked.unknown {
+            None => (waits(&customer.id, parked), "parked", Some(&parked.grant)),
+            Some(_) => (lost(&customer.id, parked), "held", Some(&parked.grant)),
+        }
+    } else if let Some(asked) = customer.asked.iter().find(|asked| asked.unknown.is_some() && asked.booking == effect) {
+        (given(&customer.id, asked), "held", asked.grant.as_deref())
+    } else {
+        let run = customer.runs.iter().find(|run| is_held(run) && run.waits_for(effect))?;
+        (self::shown(&customer.id, run), "held", None)
+    };
+    shown["state"] = state.into();
+    if let Some(grant) = grant {
+        shown["step"] = grant.step.as_str().into();
+        shown["kind"] = grant.kind.name().into();
+        shown["provider"] = grant.provider().into();
+        shown["content"] = content(&grant.kind);
+        shown["decided_at"] = grant.decided_at.to_string().into();
+    }
+    Some(shown)
+}
+
 fn shown(customer: &str, run: &Run) -> Json {
     let effect = match &run.state {
         crate::customer::RunState::Effect { id } => id.as_str(),
@@ -84,16 +117,35 @@ fn shown(customer: &str, run: &Run) -> Json {
     })
 }
 
-/// One effect that is on its way.
+/// One effect that is on its way, parked, or held for a person's word.
 pub async fn show(call: Call) -> Answer {
     let effect = call.query(&["effect"])?.text("effect");
-    let found = call.state.store.waiting(effect, call.param("id").to_owned()).await?;
-    let waiting = found.ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, "no effect of this customer is on its way under that id")
-            .hint("`autofunnel effects list` (GET /v1/effects) lists those that are; what became of others is on her timeline")
-    })?;
+    let (store, id) = (&call.state.store, call.param("id"));
+    let Some(waiting) = store.waiting(effect.clone(), id.to_owned()).await? else {
+        let document = store.record(id.to_owned()).await?.map(|record| record.document).unwrap_or_default();
+        // What cannot be read is complained of where it is worked on.
+        let shown = codec::decode::<Customer>(&document).ok().and_then(|customer| kept(&customer, &effect));
+        let missing = || {
+            Problem::new(StatusCode::NOT_FOUND, "no effect of this customer is on its way, parked or held under that id").hint(
+                "`autofunnel effects list` (GET /v1/effects) lists those that are; what became of others is on her timeline",
+            )
+        };
+        return Ok(json(StatusCode::OK, &shown.ok_or_else(missing)?));
+    };
     let effect = &waiting.effect;
-    let content = match &effect.kind {
+    let shown = json!({
+        "effect": effect.id, "customer": effect.customer, "funnel": effect.funnel, "run": effect.run, "step": effect.step,
+        "kind": effect.kind.name(), "provider": effect.provider(), "content": content(&effect.kind),
+        "decided_at": effect.decided_at.to_string(), "valid_until": effect.valid_until.map(|until| until.to_string()),
+        "due": waiting.due.to_string(), "attempts": waiting.attempts, "why": waiting.why,
+        "doubtful_since": waiting.doubtful_since.map(|since| since.to_string()),
+    });
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// What an effect would do, for people.
+fn content(kind: &EffectKind) -> Json {
+    match kind {
         EffectKind::Message(message) => json!({
             "channel": message.channel, "to": message.to, "template": message.template,
             "variables": Value::Map(message.variables.clone()).to_json(),
@@ -103,15 +155,7 @@ pub async fn show(call: Call) -> Answer {
         EffectKind::Lookup(_) => json!({}),
         EffectKind::Call(call) => json!({ "method": call.method, "path": call.path, "body": call.body }),
         EffectKind::Tell(tell) => told(tell),
-    };
-    let shown = json!({
-        "effect": effect.id, "customer": effect.customer, "funnel": effect.funnel, "run": effect.run, "step": effect.step,
-        "kind": effect.kind.name(), "provider": effect.provider(), "content": content,
-        "decided_at": effect.decided_at.to_string(), "valid_until": effect.valid_until.map(|until| until.to_string()),
-        "due": waiting.due.to_string(), "attempts": waiting.attempts, "why": waiting.why,
-        "doubtful_since": waiting.doubtful_since.map(|since| since.to_string()),
-    });
-    Ok(json(StatusCode::OK, &shown))
+    }
 }
 
 /// A word to another customer.
@@ -126,11 +170,18 @@ fn told(tell: &Tell) -> Json {
     json!({ "to": tell.to, "word": what, "about": about })
 }
 
-/// Tries an effect that waits at once.
+/// Tries an effect that waits at once, and asks for a parked grant; or says which pauses hold it up.
 pub async fn retry(call: Call) -> Answer {
     call.query(&[])?;
-    call.state.intake.hasten(call.param("id"), &call.body).await?;
-    Ok(json(StatusCode::OK, &json!({ "status": "due" })))
+    let paused = call.state.intake.hasten(&call.who(), call.param("id"), &call.body).await?;
+    if paused.is_empty() {
+        return Ok(json(StatusCode::OK, &json!({ "status": "due" })));
+    }
+    let paused: Vec<Json> = paused
+        .iter()
+        .map(|pause| json!({ "paused": pause.of.name(), "since": pause.since.to_string(), "by": pause.by, "why": pause.why }))
+        .collect();
+    Ok(json(StatusCode::OK, &json!({ "status": "paused", "pauses": paused })))
 }
 
 /// Drops an effect that waits.

@@ -51,6 +51,7 @@ pub async fn metrics(call: Call) -> Answer {
             Pausable::Workspace => ("workspace", ""),
             Pausable::Funnel(name) => ("funnel", name.as_str()),
             Pausable::Provider(name) => ("provider", name.as_str()),
+            Pausable::Marketing(name) => ("marketing", name.as_str()),
         };
         let _ = writeln!(body, "autofunnel_paused{{kind=\"{kind}\",name=\"{name}\"}} 1");
     }

@@ -26,6 +26,7 @@ fn named(of: &Pausable) -> Json {
         Pausable::Workspace => json!({ "workspace": true }),
         Pausable::Funnel(name) => json!({ "funnel": name }),
         Pausable::Provider(name) => json!({ "provider": name }),
+        Pausable::Marketing(name) => json!({ "marketing": name }),
     }
 }
 

@@ -3,9 +3,12 @@
 use super::events::one;
 use super::funnels::sensible;
 use crate::customer::{Customer, Run, codec};
-use crate::engine::intake::review::held;
+use crate::engine::intake::review::{REPLY, held};
+use crate::event::address::{Stop, StopKind};
+use crate::event::words::MESSAGE_REPLIED;
 use crate::fact::{Fact, What};
-use crate::store::read::{PAGE_ROWS_MAX, RunFilter};
+use crate::store::Accepted;
+use crate::store::read::{ASKED, PAGE_ROWS_MAX, RunFilter};
 use crate::web::WebState;
 use crate::web::answer::{Answer, Problem, json};
 use crate::web::call::Call;
@@ -33,7 +36,30 @@ pub async fn list(call: Call) -> Answer {
             held.extend(shown(&call.state, &customer.id, run, &row.step).await?);
         }
     }
-    Ok(json(StatusCode::OK, &json!({ "held": held })))
+    let mut replies = Vec::new();
+    if query.text("funnel").is_empty() {
+        for id in call.state.store.members(ASKED.to_owned(), limit).await? {
+            replies.extend(asking(&call.state, &id).await?);
+        }
+    }
+    Ok(json(StatusCode::OK, &json!({ "held": held, "replies": replies })))
+}
+
+/// Replies of a customer that seem to ask for no more messages.
+async fn asking(state: &WebState, id: &str) -> Result<Vec<Json>, Problem> {
+    let document = state.store.record(id.to_owned()).await?.map(|record| record.document).unwrap_or_default();
+    let Ok(customer) = codec::decode::<Customer>(&document) else { return Ok(Vec::new()) };
+    let facts = state.store.timeline(id.to_owned(), None, PAGE_ROWS_MAX).await?;
+    let said = facts.iter().map(|row| &row.fact).find(|fact| fact.what == What::Event && fact.about == MESSAGE_REPLIED);
+    let text = said.and_then(|fact| fact.seen.iter().find(|(name, _)| name == "event.text")).map(|(_, text)| text.to_json());
+    let asked = customer.stops.iter().map(|(_, stop)| stop).filter(|stop| stop.kind == StopKind::Asked);
+    let shown = |stop: &Stop| {
+        json!({
+            "effect": format!("{REPLY}{}", stop.channel), "customer": id, "channel": stop.channel,
+            "since": stop.since.to_string(), "source": stop.source, "text": text,
+        })
+    };
+    Ok(asked.map(shown).collect())
 }
 
 async fn shown(state: &WebState, customer: &str, run: &Run, step: &str) -> Result<Option<Json>, Problem> {
@@ -70,5 +96,11 @@ pub async fn reject(call: Call) -> Answer {
 
 async fn word(call: Call, release: bool) -> Answer {
     call.query(&[])?;
-    one(call.state.intake.review(&call.who(), call.param("id"), release, &call.body).await?)
+    let accepted = call.state.intake.review(&call.who(), call.param("id"), release, &call.body).await?;
+    if accepted == Accepted::Conflict {
+        let said = "somebody has said something about this step a moment ago, and that counts";
+        return Err(Problem::new(StatusCode::CONFLICT, said)
+            .hint("`autofunnel review list` (GET /v1/review) lists what still waits; her timeline says who said what"));
+    }
+    one(accepted)
 }

@@ -107,7 +107,7 @@ pub async fn a_lift_takes_back_her_own_word_only(stand: &dyn Stand) {
     let sms = Stop { channel: "sms".to_owned(), ..stop(StopKind::Stopped, START) };
     store.say(address("a@x.org"), Saying::Stop(sms)).await.unwrap();
     let lift = async |until| {
-        let saying = Saying::Lift { channel: "email".to_owned(), until: Time(until) };
+        let saying = Saying::Lift { channel: "email".to_owned(), until: Time(until), only: None };
         store.say(address("a@x.org"), saying).await.unwrap().stops.len()
     };
     assert_eq!(lift(START - 1).await, 5, "what was said later stays");

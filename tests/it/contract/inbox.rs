@@ -84,12 +84,19 @@ pub fn every_kind_of_body() -> Vec<InputBody> {
         InputBody::Result { effect: "e".to_owned(), outcome: accepted() },
         InputBody::Result { effect: "e".to_owned(), outcome: Outcome::Dead { why: "w".to_owned(), attempts: 3 } },
         InputBody::Stale { effect: "e".to_owned(), why: "w".to_owned() },
+        InputBody::Again { effect: "e".to_owned(), why: "w".to_owned() },
         InputBody::Review { effect: "e".to_owned(), release: true, by: "ada".to_owned(), why: String::new() },
         InputBody::Told(told(Word::Grant { grant: gift(), depth: 2 })),
         InputBody::Told(told(Word::Answer { of: "e".to_owned(), outcome: accepted() })),
         InputBody::Erase,
         InputBody::Stop { address: address("a@x.org"), stop: stop(StopKind::Crowded, 5) },
-        InputBody::Lift { address: address("a@x.org"), channel: "sms".to_owned(), until: Time(5), source: "s".to_owned() },
+        InputBody::Lift {
+            address: address("a@x.org"),
+            channel: "sms".to_owned(),
+            until: Time(5),
+            source: "s".to_owned(),
+            only: None,
+        },
     ]
 }
 

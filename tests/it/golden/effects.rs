@@ -115,6 +115,20 @@ fn a_stale_decision_is_made_anew_and_keeps_its_deadline() {
 }
 
 #[test]
+fn s58_a_second_attempt_in_quiet_hours_waits_for_the_morning() {
+    let stage = Stage::new(MAIL);
+    let mut desk = Desk::new(&stage, "2027-03-01 09:00");
+    let first = desk.turn("2027-03-01 20:59:59", &[("2027-03-01 20:59:59", "go")]).effects[0].clone();
+    // No attempt begins after this: the store's last gate sends it back.
+    assert_eq!(first.valid_until, Some(time("2027-03-01 21:00")));
+    let stale = InputBody::Stale { effect: first.id, why: "its time had passed".to_owned() };
+    let turned = desk.answer("2027-03-01 21:00:30", stale);
+    assert_eq!((whats(&turned), turned.wake), (vec!["redecided", "held"], Some(time("2027-03-02 08:00"))));
+    let turned = desk.turn("2027-03-02 08:00", &[]);
+    assert_eq!(ids(&turned.effects), ["ada/1/mail/1.1"]);
+}
+
+#[test]
 fn a_move_to_another_zone_decides_messages_anew() {
     let stage = Stage::new(MAIL);
     let mut desk = Desk::new(&stage, "2027-03-01 09:00");

@@ -225,7 +225,7 @@ pub fn act(text: &str, id: &str, at: Time) -> InputBody {
         ["stop", channel, kind, to] => InputBody::Stop { address: address(channel, to), stop: stop(channel, kind, at) },
         ["lift", channel, to] => {
             let (address, channel, source) = (address(channel, to), channel.to_owned(), "test".to_owned());
-            InputBody::Lift { address, channel, until: at, source }
+            InputBody::Lift { address, channel, until: at, source, only: None }
         }
         ["import", name, ref fields @ ..] => InputBody::History(event(name, fields, id, at)),
         [name, ref fields @ ..] => InputBody::Event(event(name, fields, id, at)),

@@ -4,9 +4,10 @@ use super::stage::{Stage, act, time};
 use autofunnel::account::Account;
 use autofunnel::customer::Customer;
 use autofunnel::customer::store::PARKED_MAX;
-use autofunnel::effect::{Effect, EffectKind, Outcome};
-use autofunnel::event::{Event, Input, InputBody};
+use autofunnel::effect::{Effect, EffectKind, Grant, Outcome, Word};
+use autofunnel::event::{Event, Input, InputBody, Told};
 use autofunnel::fact::What;
+use autofunnel::lang::time::Span;
 use autofunnel::lang::value::{Fields, Value};
 use autofunnel::turn::{Turned, turn};
 
@@ -225,6 +226,75 @@ fn a_parked_grant_goes_again_as_it_was_and_leaves_once() {
     // The run reads what came of it in the end.
     let turned = desk.turn("2027-03-02 10:02", vec![]);
     assert!(has(&turned, What::Emitted, ""), "{:?}", told(&turned));
+}
+
+/// A person's word that something is to be tried now.
+fn again(effect: &str) -> InputBody {
+    InputBody::Again { effect: effect.to_owned(), why: "ops asked for it".to_owned() }
+}
+
+fn unknown(effect: &str) -> InputBody {
+    InputBody::Result { effect: effect.to_owned(), outcome: Outcome::Unknown { why: "no answer".to_owned() } }
+}
+
+#[test]
+fn a_person_asks_for_a_parked_grant_and_what_is_on_its_way_is_left_alone() {
+    let stage = Stage::new(SHOP);
+    let mut desk = Desk::new(&stage);
+    let known = [("balance", Value::Int(0)), ("tier", Value::from("a"))];
+    desk.event("2027-03-01 10:00", "2027-03-01 10:00", "store_updated", &known);
+    let grant = desk.act("2027-03-01 10:00", "gift").effects.remove(0);
+    desk.parked("2027-03-01 10:01", &grant);
+    assert_eq!(ids(&desk.input("2027-03-01 10:05", again(&grant.id))), [grant.id.as_str()]);
+    assert!(desk.input("2027-03-01 10:06", again(&grant.id)).effects.is_empty(), "it is on its way");
+    // Nobody knows: a person has found out that it was not booked. It goes under its key, and can be in doubt again.
+    desk.input("2027-03-01 10:07", unknown(&grant.id));
+    for _ in 0..2 {
+        let turned = desk.input("2027-03-01 11:00", again(&grant.id));
+        assert_eq!(ids(&turned), [grant.id.as_str()]);
+        assert!(has(&turned, What::Redecided, "ops asked for it"), "{:?}", told(&turned));
+        assert!(desk.input("2027-03-01 11:01", again(&grant.id)).effects.is_empty(), "it is on its way");
+        desk.input("2027-03-01 11:02", unknown(&grant.id));
+        assert!(desk.turn("2027-03-09 10:00", vec![]).effects.is_empty(), "it waits for a person");
+    }
+    desk.accepted("2027-03-09 11:00", &grant.id, &[("points", Value::Int(5))]);
+    assert!(desk.her().parked.is_empty());
+    assert!(desk.input("2027-03-09 12:00", again(&grant.id)).effects.is_empty(), "it was answered");
+    // Neither is a run decided anew that waits for an effect which is on its way.
+    desk.event("2027-03-09 13:00", "2027-03-09 13:00", "store_updated", &known);
+    let next = desk.act("2027-03-09 13:00", "gift").effects.remove(0);
+    assert!(desk.input("2027-03-09 13:01", again(&next.id)).effects.is_empty());
+    desk.input("2027-03-09 13:02", unknown(&next.id));
+    assert_eq!(ids(&desk.input("2027-03-09 13:03", again(&next.id))), [format!("{}.1", next.id).as_str()]);
+}
+
+#[test]
+fn points_of_anothers_run_whose_fate_is_unknown_wait_for_a_person() {
+    let stage = Stage::new(SHOP);
+    let mut desk = Desk::new(&stage);
+    let (reason, variables) = ("referred".to_owned(), Fields::new());
+    let grant =
+        Grant { points: 7, reason, active_after: Span::default(), expires_after: None, provider: None, variables, held: false };
+    let told_her = |n: u8| {
+        let (effect, from) = (format!("ben/{n}/gift/1"), "ben".to_owned());
+        let word = Word::Grant { grant: grant.clone(), depth: 1 };
+        InputBody::Told(Told { effect, from, funnel: "f".to_owned(), version: "v".to_owned(), word })
+    };
+    let booking = desk.input("2027-03-01 10:00", told_her(1)).effects.remove(0);
+    assert_eq!(booking.provider(), Some("loyalty_store"));
+    let turned = desk.input("2027-03-01 10:01", unknown(&booking.id));
+    assert!(has(&turned, What::Failed, "unknown: no answer") && turned.effects.is_empty(), "{:?}", told(&turned));
+    // It was not booked, and is to be: under the key that her ledger would know.
+    let turned = desk.input("2027-03-01 10:02", again(&booking.id));
+    assert_eq!(turned.effects, [Effect { gate: desk.her().gate, ..booking.clone() }]);
+    assert!(has(&turned, What::Redecided, "ops asked for it"), "{:?}", told(&turned));
+    assert!(desk.input("2027-03-01 10:03", again(&booking.id)).effects.is_empty(), "it is on its way");
+    desk.input("2027-03-01 10:04", unknown(&booking.id));
+    // She has it: that is hers to see, and the giver is answered.
+    let turned = desk.accepted("2027-03-01 10:05", &booking.id, &[("points", Value::Int(7))]);
+    assert!(has(&turned, What::Granted, "from a run of “ben”"), "{:?}", told(&turned));
+    assert!(matches!(&turned.effects[..], [answer] if answer.id.starts_with("ada/0/answer:")), "{:?}", ids(&turned));
+    assert!(desk.her().asked.is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Nobody who is suppressed is written to.
 
-use super::stage::Stage;
+use super::stage::{Stage, time};
+use autofunnel::event::{ConsentChange, InputBody, ProfileChange};
 
 const MAILS: &str = r#"
 --- mails.yaml
@@ -91,6 +92,26 @@ fn a_stop_is_the_addresss_and_not_hers() {
     ]);
     assert!(!story.contains("09:30"), "of another's number she knows nothing: {story}");
     assert!(story.contains("11:00 sent mails#1 sms"), "{story}");
+}
+
+#[test]
+fn s59_an_import_takes_no_withdrawal_back() {
+    let stage = Stage::new(MAILS);
+    let mut her = stage.customer("2027-03-01 09:00");
+    her.at("2027-03-01 10:00", "stop sms stopped +491").at("2027-03-01 10:01", "consent sms=no");
+    let consent = ConsentChange {
+        channel: "sms".to_owned(),
+        topic: None,
+        granted: true,
+        source: "import".to_owned(),
+        time: time("2027-03-01 10:30"),
+    };
+    let change = ProfileChange { consent: vec![consent], import: true, ..ProfileChange::default() };
+    her.player.input(time("2027-03-01 10:30"), InputBody::Profile(change));
+    her.at("2027-03-01 11:00", "go");
+    let story = her.story();
+    assert!(story.contains("an import cannot take a withdrawal back"), "{story}");
+    assert!(!story.contains("unsuppressed") && !story.contains("sent mails#1 sms"), "{story}");
 }
 
 #[test]

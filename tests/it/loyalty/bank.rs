@@ -31,12 +31,24 @@ pub enum Trouble {
     Silence,
     /// The effect, and its answer twice.
     Twice,
+    /// Something on the way says yes with a page of its own, without any effect.
+    Page,
+    /// The effect, and such a page instead of the answer.
+    PageAfter,
 }
 
 impl Trouble {
     /// Every kind.
-    pub const ALL: [Trouble; 6] =
-        [Trouble::Error, Trouble::ErrorAfter, Trouble::CutBefore, Trouble::CutAfter, Trouble::Silence, Trouble::Twice];
+    pub const ALL: [Trouble; 8] = [
+        Trouble::Error,
+        Trouble::ErrorAfter,
+        Trouble::CutBefore,
+        Trouble::CutAfter,
+        Trouble::Silence,
+        Trouble::Twice,
+        Trouble::Page,
+        Trouble::PageAfter,
+    ];
 }
 
 /// A booking in the ledger.
@@ -68,6 +80,8 @@ struct Desk {
     blocked: AtomicBool,
     down: AtomicBool,
     slow_ms: AtomicU64,
+    /// The only kind of trouble that is made.
+    only: Mutex<Option<Trouble>>,
     closed: AtomicBool,
     bell: Arc<Bell>,
 }
@@ -118,6 +132,11 @@ impl Bank {
     /// It is out of service, or in service again.
     pub fn set_down(&self, down: bool) {
         self.desk.down.store(down, Ordering::Release);
+    }
+
+    /// Whatever is in trouble meets this from now on.
+    pub fn only(&self, trouble: Trouble) {
+        *self.desk.only.lock().unwrap() = Some(trouble);
     }
 
     /// It thinks so long before every answer.
@@ -182,6 +201,7 @@ impl Desk {
             let trouble = self.trouble(&request);
             let answer = match trouble {
                 Some(Trouble::Error) => Some(Answer(500, "{}".to_owned())),
+                Some(Trouble::Page) => Some(page()),
                 Some(Trouble::CutBefore) => None,
                 _ => Some(self.act(&request)),
             };
@@ -194,6 +214,7 @@ impl Desk {
                     return;
                 }
                 (Some(Trouble::ErrorAfter), _) => text(&Answer(500, "{}".to_owned())),
+                (Some(Trouble::PageAfter), _) => text(&page()),
                 (Some(Trouble::Twice), Some(answer)) => text(&answer).repeat(2),
                 (_, Some(answer)) => text(&answer),
             };
@@ -212,7 +233,8 @@ impl Desk {
         if *tried > TROUBLE_PER_KEY_MAX || dice.below(100) >= self.percent.load(Ordering::Acquire) {
             return None;
         }
-        let trouble = Trouble::ALL[dice.below(Trouble::ALL.len() as u64) as usize];
+        let any = Trouble::ALL[dice.below(Trouble::ALL.len() as u64) as usize];
+        let trouble = self.only.lock().unwrap().unwrap_or(any);
         *self.made.lock().unwrap().entry(trouble).or_default() += 1;
         Some(trouble)
     }
@@ -262,6 +284,10 @@ impl Desk {
 fn key_of(request: &Request) -> String {
     let named = request.fields.get("idempotency-key").or(request.fields.get("x-key")).cloned();
     named.unwrap_or_else(|| request.path.last().cloned().unwrap_or_default())
+}
+
+fn page() -> Answer {
+    Answer(200, "<html>We are back in a moment.</html>".to_owned())
 }
 
 fn text(answer: &Answer) -> String {

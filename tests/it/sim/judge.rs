@@ -206,8 +206,9 @@ impl Judge {
         let went_on = waiting.and_then(|waiting| document(her).map(|customer| (waiting, customer)));
         let went_on = went_on.filter(|(waiting, customer)| customer.now > *waiting);
         let bytes = her.document.len();
-        let parked: Vec<String> =
-            document(her).map(|her| her.parked.into_iter().map(|one| one.grant.id).collect()).unwrap_or_default();
+        // Only what a blocked bank has parked goes again.
+        let again = commit.effects.iter().any(|effect| self.planned.contains_key(&effect.id));
+        let parked = if again { document(her).map(|her| her.parked).unwrap_or_default() } else { Vec::new() };
         if let Some(seq) = twice {
             self.blame(format!("commit of {id}: input {seq} was consumed twice"));
         }
@@ -229,9 +230,9 @@ impl Judge {
         }
         for effect in commit.effects {
             let before = self.planned.insert(effect.id.clone(), effect.clone());
-            // Only what a blocked bank has parked goes again, and then as it was.
-            let again =
-                |before: &Effect| parked.contains(&effect.id) && Effect { gate: before.gate, ..effect.clone() } == *before;
+            // And then as it was.
+            let is_parked = parked.iter().any(|one| one.grant.id == effect.id);
+            let again = |before: &Effect| is_parked && Effect { gate: before.gate, ..effect.clone() } == *before;
             if before.is_some_and(|before| !again(&before)) {
                 self.blame(format!("commit of {id}: the effect {} is planned twice", effect.id));
             }

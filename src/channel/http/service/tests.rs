@@ -2,6 +2,7 @@
 
 use super::super::super::tests::{effect, secrets};
 use super::*;
+use crate::effect::call::Wanted;
 use crate::lang::node;
 use crate::lang::time::Time;
 use crate::store::sqlite::{Options, SqliteStore};
@@ -90,6 +91,31 @@ async fn what_an_answer_means_is_the_steps_to_say() {
     let (_, moved) =
         exchange(desk, &call("GET", None), format!("302 Found\r\nlocation: http://127.0.0.1:1/{none}").as_bytes()).await;
     assert!(matches!(&moved, SendResult::Refused { why } if why.contains("302")), "{moved:?}");
+}
+
+#[tokio::test]
+async fn a_yes_in_another_shape_than_the_step_declares_is_in_doubt() {
+    let desk = "url: http://HOST\n";
+    let mut declared = call("POST", Some("{}"));
+    let EffectKind::Call(asked) = &mut declared.kind else { panic!() };
+    asked.response = Some(Wanted::Map([("free".to_owned(), Wanted::Number)].into()));
+    let with = |status: &str, body: &str| format!("{status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    for (status, body, doubt) in [
+        ("200 OK", "<html>back soon</html>", true),
+        ("200 OK", "", true),
+        ("200 OK", "[1]", true),
+        ("200 OK", "{\"free\": 2}", false),
+        // What single fields are is said in the fact; the service has answered.
+        ("200 OK", "{\"free\": \"many\"}", false),
+        ("409 Conflict", "taken", false),
+    ] {
+        let (_, result) = exchange(desk, &declared, &with(status, body)).await;
+        match result {
+            SendResult::Retry { ambiguous: true, .. } => assert!(doubt, "{status} {body}"),
+            SendResult::Accepted { .. } => assert!(!doubt, "{status} {body}"),
+            other => panic!("{status} {body}: {other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

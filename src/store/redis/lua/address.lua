@@ -2,7 +2,7 @@
 -- (`s:<channel>:<kind>`: since when and who said so), soft bounces (`b:<channel>:<id>`: when), or the effect (`e`)
 -- that a provider's own id belongs to. ARGV: mode digest and five more.
 --   take customer most             leave customer before         stop channel kind since source
---   soft channel since source id from:most                       lift channel until
+--   soft channel since source id from:most                       lift channel until kinds
 --   refer effect kept-ms
 -- Replies: 1 when there is no room for another customer; all fields with their values.
 local function stop(key, channel, kind, since, source)
@@ -52,7 +52,7 @@ for item = 1, items do
     call('HSETNX', key, with .. x, now_text)
     if soft_left(key, with, tonumber(from)) >= tonumber(most) then stop(key, u, 'bounced', v, w) end
   elseif mode == 'lift' then
-    for _, kind in ipairs({'stopped', 'unsubscribed'}) do
+    for kind in string.gmatch(w, '%a+') do
       local field = 's:' .. u .. ':' .. kind
       local held = call('HGET', key, field)
       if held and tonumber(string.match(held, '^-?%d+')) <= tonumber(v) then call('HDEL', key, field) end

@@ -41,8 +41,8 @@ impl Truth {
                     known.stop(stop);
                 }
             }
-            Saying::Lift { channel, until } => {
-                known.stops.retain(|_, stop| stop.channel != channel || !stop.kind.can_be_lifted() || stop.since > until);
+            Saying::Lift { channel, until, only } => {
+                known.stops.retain(|_, stop| stop.channel != channel || !stop.kind.is_lifted(only) || stop.since > until);
             }
         }
         known.row()

@@ -3,7 +3,7 @@
 use super::super::bug::Bug;
 use super::super::stage::{OWN, REMOTE};
 use super::{Truth, is_live};
-use autofunnel::customer::{Run, codec};
+use autofunnel::customer::{Run, RunState, codec};
 use autofunnel::lang::time::{HOUR_MS, Time};
 use autofunnel::store::applied::Applying;
 use autofunnel::store::quantity::{Quantity, given};
@@ -121,7 +121,10 @@ impl Truth {
         match bug {
             Bug::DoubleCap => customer.sends.clear(),
             Bug::EntriesForgotten => customer.entries.clear(),
-            Bug::AllReleased => customer.runs.iter_mut().for_each(|run| run.released = true),
+            Bug::AllReleased => {
+                let held = |run: &&mut Run| matches!(run.state, RunState::Review { .. });
+                customer.runs.iter_mut().filter(held).for_each(|run| (run.state, run.released) = (RunState::Ready, true));
+            }
             Bug::GiftForgotten => customer.runs.iter_mut().for_each(|run| run.saga = None),
             Bug::MoveForgotten => {
                 let before = |run: &mut Run| {
