@@ -1,7 +1,7 @@
 //! What the templates of a provider see: the effect itself, and what was frozen into it.
 
 use crate::effect::{Effect, EffectKind};
-use crate::lang::cel::{Schema, Type};
+use crate::lang::cel::{Schema, Texts, Type};
 use crate::lang::value::{Fields, Value};
 use crate::template::Rendered;
 
@@ -95,5 +95,9 @@ impl Schema for WithOwn<'_> {
 
     fn events(&self) -> Vec<String> {
         self.0.events()
+    }
+
+    fn texts(&self, field: &str) -> Option<Texts<'_>> {
+        self.0.texts(field)
     }
 }

@@ -6,8 +6,9 @@
 
 use super::settings::{BUILT_IN_PROFILE, Settings};
 use crate::event::words::{self, WordType};
-use crate::lang::cel::{Schema, Text, Type};
+use crate::lang::cel::{Schema, Text, Texts, Type};
 use crate::lang::diag::{Faults, closest};
+use crate::lang::node::Node;
 use crate::step::StepResults;
 use crate::watch::WatchNames;
 use std::collections::BTreeMap;
@@ -25,6 +26,9 @@ pub struct Base {
     segments: Vec<String>,
     profile: BTreeMap<String, Type>,
     lenient: bool,
+    /// The tiers of the catalog; `None`: a store elsewhere names them.
+    tiers: Option<Vec<String>>,
+    memberships: Vec<String>,
 }
 
 impl Base {
@@ -41,7 +45,28 @@ impl Base {
         for name in emitted {
             events.entry(name.clone()).or_insert(Type::Any);
         }
-        Base { customer: customer(&profile, settings), events, segments, profile, lenient: false }
+        Base {
+            customer: customer(&profile, settings),
+            events,
+            segments,
+            profile,
+            lenient: false,
+            tiers: None,
+            memberships: Vec::new(),
+        }
+    }
+
+    /// The same with the names that `catalog.yaml` declares.
+    pub fn knowing(self, catalog: Option<&Node>, settings: &Settings) -> Base {
+        let part = |name: &str| catalog.and_then(|catalog| catalog.get(name));
+        let tiers = part("tiers").and_then(Node::list).unwrap_or_default();
+        let tiers = tiers.iter().filter_map(|tier| Some(tier.get("tier")?.scalar()?.to_owned())).collect();
+        let memberships = part("memberships").and_then(Node::map).unwrap_or_default();
+        Base {
+            tiers: settings.loyalty_store.is_none().then_some(tiers),
+            memberships: memberships.iter().map(|(key, _)| key.text.clone()).collect(),
+            ..self
+        }
     }
 
     /// The same where the settings could not be read: the fields of the customer are then not known.
@@ -143,6 +168,16 @@ impl Schema for Names<'_> {
 
     fn segments(&self) -> Vec<String> {
         self.base.segments.clone()
+    }
+
+    fn texts(&self, field: &str) -> Option<Texts<'_>> {
+        match field {
+            "customer.tier" => self.base.tiers.as_ref().map(|known| Texts { code: "unknown-tier", what: "tier", known }),
+            "customer.membership.name" if !self.base.memberships.is_empty() => {
+                Some(Texts { code: "unknown-membership", what: "membership", known: &self.base.memberships })
+            }
+            _ => None,
+        }
     }
 
     /// An event nobody has declared may be one that the shop sends all the same: only a near miss of a

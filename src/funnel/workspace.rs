@@ -111,6 +111,7 @@ pub fn compile_partly(files: &Files, mut documents: Documents, faults: &mut Faul
     let segments_node = read(SEGMENTS, &mut broken.segments, faults);
     let catalog_node = read(CATALOG, &mut broken.catalog, faults);
     let base = Base::new(&settings, Segments::declared(segments_node.as_ref()), &emitted(&nodes));
+    let base = base.knowing(catalog_node.as_ref(), &settings);
     let base = if known { base } else { base.lenient() };
     let options = TemplateOptions { currency: settings.currency, zone: settings.zone };
     let templates = templates(&sorted, files, options, &mut broken.templates, faults);
@@ -342,7 +343,7 @@ impl Broken {
     fn without_consequences(&self, faults: Faults) -> Faults {
         let follows = |code: &str, message: &str| match code {
             "unknown-segment" => self.segments,
-            "unknown-bundle" | "unknown-membership" => self.catalog,
+            "unknown-bundle" | "unknown-membership" | "unknown-tier" => self.catalog,
             "unknown-template" => self.templates.iter().any(|name| message.contains(&format!("`{name}`"))),
             _ => false,
         };

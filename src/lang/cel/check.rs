@@ -190,7 +190,26 @@ impl<'a> Checker<'a> {
             self.error("type-mismatch", at, format!("`{}` cannot compare {}", order.sign(), name(odd)));
             return None;
         }
+        if !ordered {
+            self.known_texts(&a, &b, right.at);
+            self.known_texts(&b, &a, left.at);
+        }
         Some((self.code(at, Op::Compare(order, Box::new(a), Box::new(b))), Type::Bool))
+    }
+
+    /// Warns of a text that a field cannot have: a condition with it never holds, and nobody would see why.
+    fn known_texts(&mut self, field: &Code, said: &Code, at: Range) {
+        let Op::Const(said) = &said.op else { return };
+        let Some(texts) = self.schema.texts(&field.label) else { return };
+        let said = match said {
+            Value::List(all) => all.iter().filter_map(Value::as_text).collect(),
+            one => one.as_text().map_or_else(Vec::new, |text| vec![text]),
+        };
+        let place = self.place(at);
+        for text in said.into_iter().filter(|text| !texts.known.iter().any(|known| known == text)) {
+            let message = format!("there is no {} `{text}` in catalog.yaml, so `{}` is never that", texts.what, field.label);
+            self.faults.warning(texts.code, &place, message).did_you_mean(text, texts.known.iter().map(String::as_str));
+        }
     }
 
     fn membership(&mut self, at: Range, left: &Ast, right: &Ast) -> Option<Typed> {
@@ -216,6 +235,7 @@ impl<'a> Checker<'a> {
             };
             return None;
         }
+        self.known_texts(&a, &b, right.at);
         Some((self.code(at, Op::In(Box::new(a), Box::new(b))), Type::Bool))
     }
 

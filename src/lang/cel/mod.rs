@@ -89,6 +89,21 @@ pub trait Schema {
     fn event(&self, name: &str) -> Option<Type>;
     /// All events known, for "did you mean".
     fn events(&self) -> Vec<String>;
+    /// The texts that a field such as `customer.tier` can have, where there is a list of them.
+    fn texts(&self, _field: &str) -> Option<Texts<'_>> {
+        None
+    }
+}
+
+/// The texts that a field can have.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
+    /// The code of the fault.
+    pub code: &'static str,
+    /// What they are, in a word.
+    pub what: &'static str,
+    /// All of them.
+    pub known: &'a [String],
 }
 
 /// What a condition is judged against.

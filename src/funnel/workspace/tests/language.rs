@@ -33,6 +33,10 @@ fn every_fault_of_the_language_has_its_place_and_a_hint() {
         ("trigger: signed_up\nsettle: 8 days\nonly_if: purchases() > 1\n", "4:9 settle-span", "30m"),
         ("trigger: { tier_changed: sideways }\n", "3:26 unknown-word", "any"),
         ("trigger: { tier_changed: up, to: golden }\n", "3:34 unknown-tier", "`gold`"),
+        ("trigger: signed_up\nonly_if: customer.tier == \"glod\"\n", "4:27 unknown-tier", "did you mean `gold`"),
+        ("trigger: signed_up\nonly_if: \"\\\"bronce\\\" != customer.tier\"\n", "4:11 unknown-tier", ""),
+        ("trigger: signed_up\nonly_if: customer.tier in [\"gold\", \"silvr\"]\n", "4:27 unknown-tier", "`silver`"),
+        ("trigger: signed_up\nonly_if: { tier: slver }\n", "4:18 unknown-tier", "`silver`"),
         ("trigger: { bonus_expiring: 3 days after }\n", "3:28 bad-offset", "bonus_expired"),
     ];
     for (lines, fault, hint) in table {
@@ -137,6 +141,8 @@ fn a_membership_is_kept_by_one_owner() {
     assert_eq!(fault("events", "{ extend: 1 month }"), "b.yaml:4:24 membership-owner");
     assert_eq!(fault("api", "{ start: club }"), "b.yaml:4:24 membership-owner");
     assert_eq!(fault("account", "{ start: clubb }"), "b.yaml:4:33 unknown-membership");
+    let named = |name: &str| fault("account", &format!("{{ extend: 1 month }}, if: 'customer.membership.name == \"{name}\"'"));
+    assert_eq!((named("club").as_str(), named("clbu").as_str()), ("", "b.yaml:4:78 unknown-membership"));
     for step in
         ["{ start: club, extend: 1 month }", "{ auto_renew: true }", "{ extend: 0 days }", "{ extend: 1 day, for: 1 day }"]
     {
