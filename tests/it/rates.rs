@@ -64,7 +64,7 @@ async fn two_workers_keep_a_rate_between_them_and_use_it() {
         assert!(within <= RATE * (WINDOW_S as usize + 1), "{within} calls in {WINDOW_S} s; {RATE} are allowed in one");
     }
     // Marketing has four fifths; the shards are not all equally busy, and this machine may be.
-    assert!(used <= 0.9 && used >= 0.3, "{used}");
+    assert!((0.3..=0.9).contains(&used), "{used}");
     beside.stop().await;
     running.stop().await;
 }
