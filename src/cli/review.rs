@@ -152,11 +152,10 @@ fn said(count: usize, before: usize, done: &str) -> String {
 async fn listed(api: &Api, max: u32, funnel: Option<String>) -> anyhow::Result<Vec<Json>> {
     let query = [("limit", max.to_string()), ("funnel", funnel.unwrap_or_default())];
     let mut answer = api.get("/v1/review", &query).await?;
+    let mut rows = rows(&mut answer, "held")?;
     // Engines of before have no such list.
-    let replies = answer.get_mut("replies").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default();
-    let mut all = rows(&mut answer, "held")?;
-    all.extend(replies);
-    Ok(all)
+    rows.extend(answer.get_mut("replies").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default());
+    Ok(rows)
 }
 
 fn shown(row: &Json, term: &Term) -> String {

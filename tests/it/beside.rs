@@ -70,6 +70,7 @@ async fn a_run_that_a_worker_beside_has_begun_under_another_version_goes_on() {
     let told = store.timeline("anna".to_owned(), None, 99).await.unwrap();
     let whats: Vec<What> = told.iter().rev().map(|row| row.fact.what).collect();
     assert!(!whats.contains(&What::Stopped) && !whats.contains(&What::Alert), "{whats:?}");
-    let waits = whats.iter().filter(|what| **what == What::Waiting).count();
+    let of_it = told.iter().filter(|row| row.fact.run.as_ref().is_some_and(|run| run.funnel == "welcome"));
+    let waits = of_it.filter(|row| row.fact.what == What::Waiting).count();
     assert_eq!(waits, 2, "for a day, then for a purchase: {whats:?}");
 }
