@@ -13,6 +13,7 @@ use autofunnel::fact::What;
 use autofunnel::funnel::Definitions;
 use autofunnel::lang::time::DAY_MS;
 use autofunnel::queue::{Handler, Lane};
+use autofunnel::store::read::TimelineRow;
 use autofunnel::store::{NewInput, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,7 +71,8 @@ async fn a_run_that_a_worker_beside_has_begun_under_another_version_goes_on() {
     let told = store.timeline("anna".to_owned(), None, 99).await.unwrap();
     let whats: Vec<What> = told.iter().rev().map(|row| row.fact.what).collect();
     assert!(!whats.contains(&What::Stopped) && !whats.contains(&What::Alert), "{whats:?}");
-    let of = |funnel: &str| told.iter().filter(move |row| row.fact.run.as_ref().is_some_and(|run| run.funnel == funnel));
-    let waits = of("welcome").filter(|row| row.fact.what == What::Waiting).count();
+    let waits =
+        |row: &&TimelineRow| row.fact.what == What::Waiting && row.fact.run.as_ref().is_some_and(|run| run.funnel == "welcome");
+    let waits = told.iter().filter(waits).count();
     assert_eq!(waits, 2, "for a day, then for a purchase: {whats:?}");
 }
