@@ -70,9 +70,14 @@ impl Answer {
 }
 
 impl Remote {
+    /// Whether an engine is named by an option.
+    pub fn is_asked(&self) -> bool {
+        self.url.is_some() || self.token.is_some()
+    }
+
     /// Whether an engine is named, by an option or by the variable.
     pub fn is_named(&self) -> bool {
-        self.url.is_some() || self.token.is_some() || std::env::var(URL_VARIABLE).is_ok_and(|url| !url.is_empty())
+        self.is_asked() || std::env::var(URL_VARIABLE).is_ok_and(|url| !url.is_empty())
     }
 
     /// Runs a command that talks to the engine.

@@ -43,6 +43,9 @@ pub(super) struct Stats {
     /// Cohorts of a week or of a month [default: week]
     #[arg(long, value_name = "week|month", default_value = "", hide_default_value = true)]
     per: String,
+    /// Cohorts only of those who were in this segment when they entered
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    segment: String,
     /// How the answer is written
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -69,13 +72,17 @@ enum Format {
 
 impl Stats {
     pub fn run(self, term: &Term) -> Done {
-        let asked = [("funnel", self.funnel), ("from", self.from), ("to", self.to), ("by", self.by), ("per", self.per)];
-        let answer = if self.remote.is_named() {
-            let query: Vec<(&str, String)> = asked.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let Stats { funnel, from, to, by, per, segment, .. } = self;
+        let typed = Typed { funnel, from, to, by, per, segment };
+        if self.store.is_some() && self.remote.is_asked() {
+            bail!("--store reads a file and --url asks an engine; choose one");
+        }
+        let answer = if self.store.is_none() && self.remote.is_named() {
+            let Typed { funnel, from, to, by, per, segment } = typed;
+            let query = [("funnel", funnel), ("from", from), ("to", to), ("by", by), ("per", per), ("segment", segment)];
+            let query: Vec<(&str, String)> = query.into_iter().filter(|(_, value)| !value.is_empty()).collect();
             self.remote.run(|api| async move { api.get("/v1/stats/report", &query).await })?
         } else {
-            let [funnel, from, to, by, per] = asked.map(|(_, value)| value);
-            let typed = Typed { funnel, from, to, by, per };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (store, report) = (self.store, self.report);
             let place = StoreArgs { store, report, state: PathBuf::new(), accept_loss: false, wait_replicas: 0 }.place();

@@ -138,6 +138,9 @@ impl Test {
                 term.print(&coverage::shown(&covered, &opened, term))?;
             }
             self.tell(&played, &opened, began.elapsed(), term)?;
+            if self.funnel.is_none() && self.filter.is_none() {
+                tell_untested(&workspace, term)?;
+            }
         }
         Ok(if failed > 0 || (played.is_empty() && (self.funnel.is_some() || self.filter.is_some())) {
             Status::Failed
@@ -188,6 +191,16 @@ impl Test {
             (n, failed) => term.tone(Tone::Bad, &format!("{}, {failed} failed", count(n, "test"))),
         };
         Ok(term.line(&format!("\n{verdict} ({:.2} s)", took.as_secs_f64()))?)
+    }
+}
+
+/// Funnels without a test: what passed says nothing of them.
+fn tell_untested(workspace: &Workspace, term: &Term) -> anyhow::Result<()> {
+    let untested = workspace.funnels.keys().filter(|name| !workspace.tests.iter().any(|(funnel, _)| funnel == *name));
+    let names: Vec<&str> = untested.map(String::as_str).collect();
+    match names.is_empty() {
+        true => Ok(()),
+        false => Ok(term.line(&term.tone(Tone::Dim, &format!("without a test: {}", names.join(", "))))?),
     }
 }
 

@@ -2,8 +2,9 @@
 //! three in a thousand are the end of it (Gmail's and Yahoo's rules for senders of 2024). So the first share is told, and
 //! at the second one marketing stops until a person says that it may go on.
 //!
-//! The share is that of one day (the workspace's) of the provider that carries the e-mails, which sends under one domain. It is read
-//! out of the day figures, by whoever has them: the one process of a file, the role `report` over Redis.
+//! The share is that of one day of the workspace's calendar and of the provider that carries the e-mails, which sends
+//! under one domain. It is read out of the day figures, by whoever has them: the one process of a file, the role `report`
+//! over Redis.
 
 use super::Engine;
 use crate::fact::What;
@@ -17,6 +18,8 @@ use tokio::sync::watch;
 
 /// The channel that it is about.
 const CHANNEL: &str = "email";
+/// Who carries them where the settings name nobody.
+const INBOX: &str = "inbox";
 /// Complaints of a thousand messages that are told.
 const WARN_PER_MILLE: u64 = 1;
 /// Complaints of a thousand messages at which marketing stops …
@@ -72,8 +75,9 @@ impl Engine {
     /// One look; `warned`: the day of which it was told already.
     async fn look_at_complaints(&self, warned: &mut Option<String>) -> Result<(), StoreError> {
         let now = self.store.now();
-        let zone = self.live.get().definitions.current.settings.zone;
-        let day = now.date(zone).to_string();
+        let live = self.live.get();
+        let settings = &live.definitions.current.settings;
+        let day = now.date(settings.zone).to_string();
         let (complaints, sent) = tally(&self.store.figures(day.clone(), day.clone()).await?);
         let why = format!("{complaints} complaints about {sent} e-mails on {day}");
         match judge(complaints, sent) {
@@ -86,9 +90,9 @@ impl Engine {
             }
             Verdict::Stop => {}
         }
-        let Some(provider) = self.live.get().definitions.current.settings.channels.get(CHANNEL).cloned() else { return Ok(()) };
+        let provider = settings.channels.get(CHANNEL).map_or(INBOX, String::as_str).to_owned();
         // Once a day: when a person has let it go on, that counts.
-        let until = now.next_midnight(zone);
+        let until = now.next_midnight(settings.zone);
         let once = Quantity { name: format!("complaints {provider} {day}"), most: 1, until: Some(until) };
         if self.store.take_quantity(once, 1, 1).await? == 0 {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use super::compare;
 use super::interval::share;
-use super::sums::{came_of_all, each, events, money, of, passed, points, skipped, worth};
+use super::sums::{came, came_of_all, each, events, money, of, passed, points, skipped, worth};
 use super::table::{Cell, Kind, Table};
 use super::{By, Counted, Per, Question};
 use crate::fact::count::{CONVERTED, Cohort, Figure, Group};
@@ -208,12 +208,16 @@ fn cohorts(question: &Question, counted: &Counted) -> Table {
         format!("By {} of entry: converted within so many days, where those have passed for everybody", question.per.name());
     let mut table = Table::new("cohorts", title, &columns);
     let mut groups: BTreeMap<NaiveDate, Vec<&Cohort>> = BTreeMap::new();
-    for row in counted.cohorts.iter().filter(|row| row.group == Group::All && !row.held) {
+    let meant = |row: &&Cohort| match &question.segment {
+        Some(segment) => row.group == Group::Segment && row.name == *segment,
+        None => row.group == Group::All,
+    };
+    for row in counted.cohorts.iter().filter(meant).filter(|row| !row.held) {
         let Some(day) = parse_date(&row.day) else { continue };
         groups.entry(first_day(day, question.per)).or_default().push(row);
     }
     for (first, rows) in groups {
-        let came = came_of_all(rows.iter().copied(), |_| true);
+        let came = came(rows.iter().copied(), |_| true);
         let last = last_day(first, question.per).min(question.to);
         let mut cells = vec![Cell::Text(first.to_string()), Cell::Count(came.entered)];
         cells.extend(AGES.map(|age| {

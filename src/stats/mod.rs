@@ -13,7 +13,7 @@ mod funnel;
 mod shop;
 mod sums;
 
-use crate::fact::count::{Cohort, Figure, Terms};
+use crate::fact::count::{Cohort, Figure, Group, Terms};
 use crate::lang::diag::closest;
 use crate::lang::time::parse_date;
 use chrono::{Days, NaiveDate};
@@ -170,6 +170,8 @@ pub struct Typed {
     pub by: String,
     /// Week or month, or empty.
     pub per: String,
+    /// Of cohorts: only who was in this segment when she entered; or empty.
+    pub segment: String,
 }
 
 /// A question.
@@ -187,6 +189,8 @@ pub struct Question {
     pub by: Option<By>,
     /// Cohorts.
     pub per: Per,
+    /// Only who was in this segment when she entered.
+    pub segment: Option<String>,
     /// The funnel's steps in their order, as far as that is known.
     pub steps: Vec<String>,
 }
@@ -218,7 +222,11 @@ impl Typed {
         if !self.per.is_empty() && by != Some(By::Cohort) {
             return Err(Wrong::new("weeks and months are those of cohorts", "ask by cohort"));
         }
-        Ok(Question { funnel, from, to, today, by, per, steps: Vec::new() })
+        let segment = (!self.segment.is_empty()).then(|| self.segment.clone());
+        if segment.is_some() && by != Some(By::Cohort) {
+            return Err(Wrong::new("only cohorts can be those of one segment", "ask by cohort; or by segment, for all of them"));
+        }
+        Ok(Question { funnel, from, to, today, by, per, segment, steps: Vec::new() })
     }
 }
 
@@ -264,6 +272,9 @@ pub fn report(question: Question, counted: &Counted, known: &[String]) -> Result
             if !all.contains(&name.as_str()) && counted.figures.is_empty() && counted.cohorts.is_empty() {
                 return Err(Wrong::unknown(format!("there is no funnel `{name}`"), &name, all.iter().copied()));
             }
+            if let Some(segment) = &question.segment {
+                known_segment(segment, counted)?;
+            }
             funnel::tables(&question, counted, &mut tables, &mut notes);
         }
     }
@@ -272,6 +283,18 @@ pub fn report(question: Question, counted: &Counted, known: &[String]) -> Result
         notes.push(format!("nothing was counted from {} to {}", question.from, question.to));
     }
     Ok(Report { question, terms: counted.terms, tables, notes })
+}
+
+/// Refuses a segment that nobody is or was in.
+fn known_segment(segment: &str, counted: &Counted) -> Result<(), Wrong> {
+    let at_entry = counted.cohorts.iter().filter(|row| row.group == Group::Segment).map(|row| row.name.as_str());
+    let mut all: Vec<&str> = counted.sizes.iter().map(|(name, _)| name.as_str()).chain(at_entry).collect();
+    all.sort_unstable();
+    all.dedup();
+    if all.contains(&segment) {
+        return Ok(());
+    }
+    Err(Wrong::unknown(format!("nobody is or was in a segment `{segment}`"), segment, all.iter().copied()))
 }
 
 impl Report {

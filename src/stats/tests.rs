@@ -79,10 +79,14 @@ fn counted(facts: &[Fact], asked: &Asked) -> Counted {
 }
 
 fn ask(facts: &[Fact], funnel: &str, by: &str, per: &str) -> Report {
-    let [funnel, by, per, from, to] = [funnel, by, per, DAY, "1970-03-01"].map(str::to_owned);
-    let question = Typed { funnel, from, to, by, per }.question(parse_date("1970-03-01").unwrap()).unwrap();
+    ask_of(facts, funnel, by, per, "").unwrap()
+}
+
+fn ask_of(facts: &[Fact], funnel: &str, by: &str, per: &str, segment: &str) -> Result<Report, Wrong> {
+    let [funnel, by, per, segment, from, to] = [funnel, by, per, segment, DAY, "1970-03-01"].map(str::to_owned);
+    let question = Typed { funnel, from, to, by, per, segment }.question(parse_date("1970-03-01").unwrap()).unwrap();
     let counted = counted(facts, &question.asked());
-    report(question, &counted, &[]).unwrap()
+    report(question, &counted, &[])
 }
 
 /// The rows of a table as `a=1 b=2`, without what is nothing.
@@ -159,6 +163,10 @@ fn figures_are_divided() {
     assert!(weeks[0].starts_with("entered_from=1969-12-29 entered=400 within_0_days=0.015 within_1_days=0.08"), "{weeks:?}");
     assert!(!weeks[0].contains("within_60_days"), "those have not passed yet: {weeks:?}");
     assert!(rows(&ask(&facts, "f", "cohort", "month"), "cohorts")[0].starts_with("entered_from=1970-01-01 entered=400"));
+    let dormant = ask_of(&facts, "f", "cohort", "week", "dormant").unwrap();
+    assert!(rows(&dormant, "cohorts")[0].starts_with("entered_from=1969-12-29 entered=200 within_0_days=0.03"));
+    let wrong = ask_of(&facts, "f", "cohort", "week", "dorment").unwrap_err();
+    assert_eq!(wrong.hint.as_deref(), Some("did you mean `dormant`?"));
 }
 
 #[test]
@@ -202,7 +210,7 @@ fn what_is_no_question_is_refused_with_a_hint() {
     let today = parse_date("2027-03-01").unwrap();
     let typed = |funnel: &str, from: &str, to: &str, by: &str, per: &str| {
         let [funnel, from, to, by, per] = [funnel, from, to, by, per].map(str::to_owned);
-        Typed { funnel, from, to, by, per }.question(today)
+        Typed { funnel, from, to, by, per, segment: String::new() }.question(today)
     };
     for (wrong, part) in [
         (typed("", "yesterday", "", "", ""), "2027-03-01"),

@@ -113,7 +113,10 @@ fn what_she_says_of_being_written_to_holds_for_its_channel() {
     sms("  - { at: 2027-03-01 12:00, stop: sms }\n", "skipped sms again: her address for sms was stopped 2027-03-01 12:00");
     sms("  - { at: 2027-03-01 12:00, stop: email }\n", "sent sms again");
     sms("  - { at: 2027-03-01 12:00, stop: sms }\n  - { at: 2027-03-01 13:00, start: sms }\n", "sent sms again");
-    sms("  - { at: 2027-03-01 12:00, unsubscribe: sms }\n", "skipped sms again: no consent");
+    sms(
+        "  - { at: 2027-03-01 12:00, unsubscribe: sms }\n",
+        "skipped again: her address for sms was unsubscribed 2027-03-01 12:00",
+    );
     let (_, faults) = play_with(&test("email: a@example.com", "  - { at: 2027-03-01 12:00, stop: sms }\n", ALL));
     assert!(faults.list().iter().any(|fault| fault.code == "missing-address"), "{:#?}", faults.list());
     let (_, faults) = play_with(&test(customer, "  - { at: 2027-03-01 12:00, stop: smz }\n", ALL));

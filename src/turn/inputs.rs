@@ -15,6 +15,8 @@ use crate::lang::value::Value;
 
 /// Most characters of a reply that a fact shows.
 const REPLY_CHARS_MAX: usize = 500;
+/// Longest name of a sender's that a sentence repeats, in characters.
+const SHOWN_CHARS_MAX: usize = 60;
 
 impl Turn<'_> {
     /// Takes one input in and notes in `pass` what it is about.
@@ -55,7 +57,8 @@ impl Turn<'_> {
         }
         let (about, seen) = (event.name.clone(), event.property("amount").cloned());
         let membership = self.membership_meant(&event);
-        let fact = self.fact(What::Event, about, "");
+        let why = self.not_understood(&event);
+        let fact = self.fact(What::Event, about, why);
         fact.amount = event.minor;
         fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
         if let Some(membership) = membership {
@@ -100,6 +103,23 @@ impl Turn<'_> {
         let held = || self.customer.membership.as_ref().map(|membership| membership.name.as_str());
         let name = said.or_else(held).filter(|name| self.workspace.catalog.membership(name).is_some())?;
         Some(Value::from(name))
+    }
+
+    /// What an event says that counts for nothing here, and why: its sender was told that it is taken.
+    fn not_understood(&self, event: &Event) -> String {
+        let text = |name: &str| event.property(name).and_then(Value::as_text);
+        let own = self.workspace.settings.currency.code();
+        if let Some(currency) = text("currency").filter(|_| event.minor.is_none() && event.property("amount").is_some())
+            && currency != own
+            && matches!(event.name.as_str(), words::PURCHASE | words::REFUND)
+        {
+            return format!("its amount in {currency} is no money here; send what it is in {own} as `amount_base`");
+        }
+        let named = text("membership").filter(|_| event.name.starts_with("membership_"));
+        match named.filter(|name| self.workspace.catalog.membership(name).is_none()) {
+            Some(name) => format!("the catalog has no membership `{}`", name.chars().take(SHOWN_CHARS_MAX).collect::<String>()),
+            None => String::new(),
+        }
     }
 
     /// What a provider reports of a message belongs to the run that sent it: its fact stands there, and the event

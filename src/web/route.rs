@@ -243,6 +243,7 @@ pub static ROUTES: &[Route] = &[
             ("to", "Last day; today when missing"),
             ("by", "day, version, step, variant, channel, segment or cohort"),
             ("per", "Cohorts of a `week` or a `month`"),
+            ("segment", "Cohorts of those who were in this segment when they entered"),
         ],
         answers: &[
             (

@@ -13,7 +13,6 @@ use autofunnel::fact::What;
 use autofunnel::funnel::Definitions;
 use autofunnel::lang::time::DAY_MS;
 use autofunnel::queue::{Handler, Lane};
-use autofunnel::store::read::TimelineRow;
 use autofunnel::store::{NewInput, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,8 +70,7 @@ async fn a_run_that_a_worker_beside_has_begun_under_another_version_goes_on() {
     let told = store.timeline("anna".to_owned(), None, 99).await.unwrap();
     let whats: Vec<What> = told.iter().rev().map(|row| row.fact.what).collect();
     assert!(!whats.contains(&What::Stopped) && !whats.contains(&What::Alert), "{whats:?}");
-    let waits =
-        |row: &&TimelineRow| row.fact.what == What::Waiting && row.fact.run.as_ref().is_some_and(|run| run.funnel == "welcome");
-    let waits = told.iter().filter(waits).count();
+    let of_it = told.iter().filter(|row| row.fact.run.as_ref().is_some_and(|run| run.funnel == "welcome"));
+    let waits = of_it.filter(|row| row.fact.what == What::Waiting).count();
     assert_eq!(waits, 2, "for a day, then for a purchase: {whats:?}");
 }

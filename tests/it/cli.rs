@@ -67,6 +67,33 @@ fn the_starter_workspace_is_sound_and_its_tests_pass() {
 }
 
 #[test]
+fn what_is_left_out_without_a_word_is_told() {
+    let folder = shop();
+    std::fs::create_dir(folder.path().join("shop/more")).unwrap();
+    std::fs::write(folder.path().join("shop/more/later.yaml"), "funnel: Later\n").unwrap();
+    std::fs::write(folder.path().join("shop/more/notes.md"), "nothing that is meant\n").unwrap();
+    std::fs::write(folder.path().join("shop/bare.yaml"), "funnel: Bare\ntrigger: signed_up\nsteps: [ { wait: 1h } ]\n").unwrap();
+    let check = run(folder.path(), &["check", "shop"]);
+    assert!(out(&check).contains("`more/later.yaml` is not used") && !out(&check).contains("notes.md"), "{}", out(&check));
+    let test = run(folder.path(), &["test", "shop"]);
+    assert!(out(&test).ends_with("without a test: bare\n"), "{}", out(&test));
+    let one = run(folder.path(), &["test", "shop", "--funnel", "welcome"]);
+    assert!(!out(&one).contains("without a test"), "{}", out(&one));
+}
+
+#[test]
+fn a_mistyped_address_of_a_store_makes_no_file() {
+    let folder = shop();
+    for wrong in ["http://127.0.0.1:6379", "redi://127.0.0.1", "postgres://db"] {
+        let serve = run(folder.path(), &["serve", "--funnels", "shop", "--listen", "127.0.0.1:0", "--store", wrong]);
+        assert_eq!(code(&serve), Some(1), "{wrong}");
+        assert!(talk(&serve).contains("write redis://host:6379"), "{wrong}: {}", talk(&serve));
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains(":")), "{left:?}");
+}
+
+#[test]
 fn the_sample_workspace_is_sound_and_its_tests_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let check = run(folder, &["check"]);

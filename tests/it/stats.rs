@@ -478,6 +478,8 @@ async fn an_engine_on_a_file_counts_exactly_and_everybody_can_ask() {
     let csv = command(folder.path(), &["stats", "welcome", "--by", "variant", "--format", "csv"]);
     let csv = String::from_utf8_lossy(&csv.stdout).into_owned();
     assert!(csv.starts_with("split,variant,drawn,converted,rate,") && csv.contains("\r\ntest,letter,"), "{csv}");
+    let two = command(folder.path(), &["stats", "--store", "autofunnel.db", "--url", "http://127.0.0.1:1"]);
+    assert!(String::from_utf8_lossy(&two.stderr).contains("choose one"), "{two:?}");
     let missing = command(folder.path(), &["stats", "--store", "nowhere.db"]);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no store at nowhere.db"), "{missing:?}");
 }

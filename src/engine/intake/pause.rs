@@ -95,10 +95,12 @@ impl Intake {
         let effect = effect(&mut sent)?;
         nothing_else(&sent, &["effect"])?;
         let waiting = self.store.waiting(effect.clone(), customer.to_owned()).await?;
-        if let Some(waiting) = waiting
-            && self.store.hasten(effect.clone(), customer.to_owned()).await?
-        {
-            return self.held_up(Under::of(&waiting.effect)).await;
+        if self.store.hasten(effect.clone(), customer.to_owned()).await? {
+            return match waiting {
+                Some(waiting) => self.held_up(Under::of(&waiting.effect)).await,
+                // It came back to wait at this very moment.
+                None => Ok(Vec::new()),
+            };
         }
         let (document, _) = self.document(customer).await?;
         match document.as_ref().map_or(Known::Not, |customer| known(customer, &effect)) {

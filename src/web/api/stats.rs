@@ -9,9 +9,9 @@ use axum::http::StatusCode;
 
 /// Statistics of all funnels, or of one.
 pub async fn show(call: Call) -> Answer {
-    let query = call.query(&["funnel", "from", "to", "by", "per"])?;
-    let [funnel, from, to, by, per] = ["funnel", "from", "to", "by", "per"].map(|name| query.text(name));
-    let report = of(&call.state, &Typed { funnel, from, to, by, per }, true).await?;
+    let query = call.query(&["funnel", "from", "to", "by", "per", "segment"])?;
+    let [funnel, from, to, by, per, segment] = ["funnel", "from", "to", "by", "per", "segment"].map(|name| query.text(name));
+    let report = of(&call.state, &Typed { funnel, from, to, by, per, segment }, true).await?;
     Ok(json(StatusCode::OK, &report.json()))
 }
 

@@ -1,6 +1,7 @@
 //! Memberships that the engine keeps itself: begun and made longer by steps.
 
 use super::stage::Stage;
+use autofunnel::fact::What;
 use insta::assert_snapshot;
 
 #[test]
@@ -67,4 +68,24 @@ steps: [ { stop: farewell } ]
     ");
     let ends = her.document().membership.as_ref().and_then(|membership| membership.ends);
     assert_eq!(ends, Some(super::stage::time("2027-07-11 10:00")), "of one that is over it counts from now");
+}
+
+#[test]
+fn what_an_event_says_that_counts_for_nothing_is_told() {
+    let stage = Stage::new("--- catalog.yaml\nmemberships:\n  club: { title: Club, term: 1 year, price: 10 }\n");
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 09:00", "purchase amount=5 currency=USD").at("2027-03-01 10:00", "purchase amount=5 currency=EUR");
+    her.at("2027-03-01 11:00", "membership_started membership=clubb")
+        .at("2027-03-01 12:00", "membership_started membership=club");
+    let facts = her.player.facts.iter().filter(|fact| fact.what == What::Event);
+    let told: Vec<(&str, Option<i64>)> = facts.map(|fact| (fact.why.as_str(), fact.amount)).collect();
+    assert_eq!(
+        told,
+        [
+            ("its amount in USD is no money here; send what it is in EUR as `amount_base`", None),
+            ("", Some(500)),
+            ("the catalog has no membership `clubb`", None),
+            ("", None),
+        ]
+    );
 }

@@ -1,8 +1,10 @@
 //! The sample workspace: it compiles, and each of its funnels can be played from its trigger to an end.
 
 use super::stage::{Stage, compile};
+use autofunnel::effect::EffectKind;
 use autofunnel::fact::What;
 use autofunnel::funnel::Files;
+use autofunnel::lang::value::Value;
 use std::fs;
 use std::path::Path;
 
@@ -41,4 +43,23 @@ fn every_sample_funnel_can_be_entered_and_left() {
             "{funnel}"
         );
     }
+}
+
+/// What is hers by tier and by membership stands in messages as the catalog says it.
+#[test]
+fn messages_name_the_benefits_of_the_catalog() {
+    let stage = Stage { definitions: compile(&sample()) };
+    let mut her = stage.customer("2027-01-01 08:00");
+    her.at("2027-01-02 10:00", "purchase order_id=A amount=210");
+    her.at("2027-01-04 10:00", "membership_started membership=tasting-club").until("2027-01-05");
+    let listed = |template: &str| {
+        let sent = her.player.effects.iter().find_map(|effect| match &effect.kind {
+            EffectKind::Message(message) if message.template == template => Some(Value::Map(message.variables.clone())),
+            _ => None,
+        });
+        sent.unwrap_or_else(|| panic!("{template}: {}", her.story())).to_json()
+    };
+    let (tier, club) = (listed("new-tier"), listed("club-welcome"));
+    assert_eq!(tier["customer"]["benefits"][0], "Everything in bronze", "{tier}");
+    assert_eq!(club["customer"]["membership"]["benefits"][1], "Tasting notes by the roaster", "{club}");
 }

@@ -249,6 +249,8 @@ fn event(name: &str, fields: &[&str], id: &str, at: Time) -> Event {
         _ => id.to_owned(),
     };
     let amount = properties.get("amount").and_then(Value::as_dec).filter(|_| ["purchase", "refund"].contains(&name));
+    // As the door has it: an amount in another currency is no money.
+    let amount = amount.filter(|_| properties.get("currency").and_then(Value::as_text).is_none_or(|code| code == "EUR"));
     let minor = amount.map(|amount| Currency::parse("EUR").unwrap().minor(amount).unwrap());
     Event { id, name: name.to_owned(), time: when, properties, minor, depth: 0 }
 }
