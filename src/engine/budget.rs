@@ -38,7 +38,17 @@ pub struct Budgets {
 struct Held {
     chunks: HashMap<String, Chunk>,
     /// What was taken for effects whose fate is open: quantities and points, and since when.
-    taken: HashMap<String, (Vec<(Quantity, i64)>, Time)>,
+    taken: HashMap<String, Taken>,
+}
+
+/// What was taken for an effect.
+struct Taken {
+    parts: Vec<(Quantity, i64)>,
+    since: Time,
+    /// The hand-outs of the effect that count on it: whose lease has run out may go on beside the next one.
+    by: Vec<u64>,
+    /// It may have been used: nobody gives it back before the answer is known.
+    kept: bool,
 }
 
 struct Chunk {
@@ -66,7 +76,8 @@ impl Held {
 
 impl Engine {
     /// Takes the points of a grant out of every budget that concerns it; the answer is the one that has no room.
-    pub(super) async fn reserve(&self, settings: &Settings, effect: &Effect) -> Result<Option<Breach>, StoreError> {
+    pub(super) async fn reserve(&self, settings: &Settings, delivery: &Delivery) -> Result<Option<Breach>, StoreError> {
+        let effect = &delivery.effect;
         let EffectKind::Grant(grant) = &effect.kind else { return Ok(None) };
         let concerns = |budget: &&Budget| !budget.each_customer && budget.concerns(&effect.funnel);
         let budgets: Vec<Budget> = settings.budgets.iter().filter(concerns).cloned().collect();
@@ -75,7 +86,8 @@ impl Engine {
         }
         let now = self.store.now();
         let mut held = self.budgets.held.lock().await;
-        if held.taken.contains_key(&effect.id) {
+        if let Some(taken) = held.taken.get_mut(&effect.id) {
+            taken.by.push(delivery.ticket);
             return Ok(None);
         }
         let mut parts: Vec<(Quantity, i64)> = Vec::new();
@@ -98,30 +110,48 @@ impl Engine {
             chunk.used = now;
             parts.push((quantity, grant.points));
         }
-        held.taken.insert(effect.id.clone(), (parts, now));
+        let taken = Taken { parts, since: now, by: vec![delivery.ticket], kept: false };
+        held.taken.insert(effect.id.clone(), taken);
         Ok(None)
     }
 
     /// What came of a grant: what it did not need is free again.
-    pub(super) async fn reserved(&self, effect: &Effect, outcome: &Outcome) {
-        if !matches!(effect.kind, EffectKind::Grant(_)) {
+    pub(super) async fn reserved(&self, delivery: &Delivery, outcome: &Outcome) {
+        if !matches!(delivery.effect.kind, EffectKind::Grant(_)) {
             return;
         }
         match outcome {
-            Outcome::Accepted { .. } | Outcome::Unknown { .. } => drop(self.budgets.held.lock().await.taken.remove(&effect.id)),
+            Outcome::Accepted { .. } | Outcome::Unknown { .. } => {
+                drop(self.budgets.held.lock().await.taken.remove(&delivery.effect.id))
+            }
             // What is parked is sent again when that can be, and takes its points then.
-            Outcome::Refused { .. } | Outcome::Dead { .. } | Outcome::Parked { .. } => self.unreserved(effect).await,
+            Outcome::Refused { .. } | Outcome::Dead { .. } | Outcome::Parked { .. } => {
+                self.keep_reserved(delivery, false).await;
+                self.unreserved(delivery).await;
+            }
         }
     }
 
-    /// A grant is tried again later, by whoever gets it then; nothing of it can have happened.
-    pub(super) async fn unreserved(&self, effect: &Effect) {
-        if !matches!(effect.kind, EffectKind::Grant(_)) {
+    /// What was taken for a grant may have been used (or is known not to have been).
+    pub(super) async fn keep_reserved(&self, delivery: &Delivery, kept: bool) {
+        if let Some(taken) = self.budgets.held.lock().await.taken.get_mut(&delivery.effect.id) {
+            taken.kept = kept;
+        }
+    }
+
+    /// A grant is tried again later, by whoever gets it then; nothing of it can have happened in this hand-out.
+    pub(super) async fn unreserved(&self, delivery: &Delivery) {
+        if !matches!(delivery.effect.kind, EffectKind::Grant(_)) {
             return;
         }
         let mut held = self.budgets.held.lock().await;
-        if let Some((parts, _)) = held.taken.remove(&effect.id) {
-            held.put_back(parts, self.store.now());
+        let Some(taken) = held.taken.get_mut(&delivery.effect.id) else { return };
+        taken.by.retain(|ticket| *ticket != delivery.ticket);
+        if taken.kept || !taken.by.is_empty() {
+            return;
+        }
+        if let Some(taken) = held.taken.remove(&delivery.effect.id) {
+            held.put_back(taken.parts, self.store.now());
         }
     }
 
@@ -170,7 +200,7 @@ impl Engine {
                 }
                 stays
             });
-            held.taken.retain(|_, (_, since)| now.since_ms(*since) < UNHEARD_MS);
+            held.taken.retain(|_, taken| now.since_ms(taken.since) < UNHEARD_MS);
         }
         for (name, count) in back {
             // Asked once: what is given back twice would be given away twice.

@@ -73,7 +73,7 @@ impl Engine {
             self.learn(&delivery.effect.version).await?;
             live = self.live.get();
         }
-        if let Some(breach) = self.reserve(&live.definitions.current.settings, &delivery.effect).await? {
+        if let Some(breach) = self.reserve(&live.definitions.current.settings, delivery).await? {
             return self.over_budget(&live, delivery, breach).await;
         }
         if book_is_for(&delivery.effect) {
@@ -103,7 +103,7 @@ impl Engine {
             begun => {
                 Meter::add(&self.meter.stale, u64::from(begun == Begin::Stale));
                 if !delivery.ambiguous {
-                    self.unreserved(&delivery.effect).await;
+                    self.unreserved(delivery).await;
                 }
                 return Ok(());
             }
@@ -219,10 +219,21 @@ impl Engine {
 
     pub(super) async fn put_back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
         if !ambiguous && !delivery.ambiguous {
-            self.unreserved(&delivery.effect).await;
+            self.unreserved(delivery).await;
+            return self.back(delivery, due, why, false).await;
         }
+        self.once_more(delivery, due, why, ambiguous).await
+    }
+
+    async fn back(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
         let retry = Retry { effect: delivery.effect.id.clone(), ticket: delivery.ticket, due, why, ambiguous };
         self.patiently(|| self.store.retry(retry.clone())).await
+    }
+
+    /// What was taken out of budgets for the effect stays taken.
+    async fn once_more(&self, delivery: &Delivery, due: Time, why: String, ambiguous: bool) -> Result<(), StoreError> {
+        self.keep_reserved(delivery, true).await;
+        self.back(delivery, due, why, ambiguous).await
     }
 
     /// Books an effect of the built-in account, with the turn that it causes, in one commit.
@@ -238,7 +249,7 @@ impl Engine {
     pub(super) async fn settle(&self, live: &Live, delivery: &Delivery, outcome: Outcome) -> Result<(), StoreError> {
         failpoint("settle.before");
         let effect = &delivery.effect;
-        self.reserved(effect, &outcome).await;
+        self.reserved(delivery, &outcome).await;
         if let Some(claim) = self.patiently(|| self.store.take(effect.customer.clone())).await? {
             return self.settle_with(live, claim, delivery, Some(outcome), Vec::new()).await;
         }
@@ -284,14 +295,15 @@ impl Engine {
         commit.books = outcome.is_none();
         match self.commit(vec![commit]).await.first() {
             Some(Committed::Done) => {
-                self.reserved(effect, &booked).await;
+                self.reserved(delivery, &booked).await;
                 Ok(())
             }
             Some(Committed::Paused) => self.put_back(delivery, now.plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await,
             // Somebody moved her between claim and commit, or the effect was settled already.
             _ => match outcome {
                 Some(outcome) => self.patiently(|| self.store.settle(effect.id.clone(), customer.clone(), outcome.clone())).await,
-                None => self.put_back(delivery, now.plus_ms(BUSY_MS), "the commit was lost".to_owned(), false).await,
+                // Perhaps only its answer was lost, and the points are booked.
+                None => self.once_more(delivery, now.plus_ms(BUSY_MS), "the commit was lost".to_owned(), false).await,
             },
         }
     }
