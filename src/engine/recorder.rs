@@ -28,6 +28,8 @@ pub const KEPT_DAYS: i64 = 30;
 const WAITING_LINES_MAX: usize = 10_000;
 /// Customers of whom it is known that they stand in the file of the day; beyond them they are introduced again.
 const KNOWN_MAX: usize = 2_000_000;
+/// Turns that are on their way; beyond them those whose commit was refused are forgotten.
+const OPEN_MAX: usize = 10_000;
 /// How the names of files begin and end; between them stand the day and the process.
 const NAME: (&str, &str) = ("turns-", ".ndjson");
 
@@ -42,11 +44,17 @@ struct State {
     out: Option<SyncSender<Line>>,
     /// Turns that are done and not known to be committed, by customer and version: the next one of hers may have begun
     /// by the time in which this one is told of.
-    open: HashMap<(String, u64), Line>,
+    open: HashMap<(String, u64), Open>,
     /// The day of the present file, and who is introduced in it.
     day: String,
     known: HashSet<u64>,
     left_out: u64,
+}
+
+struct Open {
+    line: Line,
+    /// Its commit was not taken. It stays, because what stands here may be the next attempt at the same version already.
+    refused: bool,
 }
 
 impl Recorder {
@@ -87,13 +95,16 @@ impl Recorder {
             facts: Vec::new(),
             erased: false,
         };
-        state.open.insert((line.customer.clone(), line.base), line);
+        if state.open.len() >= OPEN_MAX {
+            state.open.retain(|_, open| !open.refused);
+        }
+        state.open.insert((line.customer.clone(), line.base), Open { line, refused: false });
     }
 
     /// A turn on the answer to an effect; `booked`: the built-in account gave it.
     pub fn answered(&self, claim: &Claim, workspace: &str, effect: &Effect, outcome: &Outcome, booked: bool) {
         self.begun(claim, workspace);
-        if let Some(line) = self.state().open.get_mut(&(claim.customer.clone(), claim.record.version)) {
+        if let Some(Open { line, .. }) = self.state().open.get_mut(&(claim.customer.clone(), claim.record.version)) {
             let body = InputBody::Result { effect: effect.id.clone(), outcome: outcome.clone() };
             line.inputs.push(Input { accepted_at: claim.now, body });
             line.books = booked.then(|| Box::new(effect.clone()));
@@ -102,7 +113,7 @@ impl Recorder {
 
     /// What a turn has decided; to be called before its commit.
     pub fn decided(&self, (customer, base): (&str, u64), facts: &[Fact], erased: bool) {
-        if let Some(line) = self.state().open.get_mut(&(customer.to_owned(), base)) {
+        if let Some(Open { line, .. }) = self.state().open.get_mut(&(customer.to_owned(), base)) {
             line.facts = facts.to_vec();
             line.erased = erased;
         }
@@ -111,7 +122,14 @@ impl Recorder {
     /// What became of a commit.
     pub fn committed(&self, customer: &str, base: u64, outcome: Committed) {
         let mut state = self.state();
-        let Some(line) = state.open.remove(&(customer.to_owned(), base)).filter(|_| outcome == Committed::Done) else { return };
+        let key = (customer.to_owned(), base);
+        if outcome != Committed::Done {
+            if let Some(open) = state.open.get_mut(&key) {
+                open.refused = true;
+            }
+            return;
+        }
+        let Some(Open { line, .. }) = state.open.remove(&key) else { return };
         let day = day_of(line.now);
         if state.day < day || state.known.len() >= KNOWN_MAX {
             state.known.clear();

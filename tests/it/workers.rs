@@ -277,7 +277,15 @@ async fn the_doctor_says_what_is_wrong() {
     assert_eq!((well.unread, well.workers.len(), well.workers[0].shards), (2, 1, 256));
     assert!(well.problems.is_empty(), "{:?}", well.problems);
     assert!(well.weights.iter().any(|weight| weight.kind == "inbox" && weight.mean_bytes > 0), "{:?}", well.weights);
+    server.query(&redis::cmd("FLUSHALL")).unwrap();
+    until("the doctor sees that the store is gone", async || {
+        let found = autofunnel::store::redis::doctor::examine(&server.address()).await.unwrap();
+        found.problems.iter().any(|problem| problem.contains("this Redis was emptied under them"))
+    })
+    .await;
     store.close().await;
+    let server = Server::start(Disk::EverySecond);
+    worker(&server).await.close().await;
     let alone = autofunnel::store::redis::doctor::examine(&server.address()).await.unwrap();
     assert!(alone.problems.iter().any(|problem| problem.contains("no worker is at work")), "{:?}", alone.problems);
 }

@@ -92,7 +92,10 @@ pub async fn examine(address: &str) -> StoreResult<Report> {
     let id = connection.ask(&id).await.map(value::text);
     match &id {
         Ok(id) if id.is_empty() => {
-            report.notes.push("there is no store in this Redis yet; the first `serve` makes it".to_owned());
+            match value::int(&connection.ask(&command("ZCARD", meta("workers"), &[])).await.map_err(fatal)?) {
+                0 => report.notes.push("there is no store in this Redis yet; the first `serve` makes it".to_owned()),
+                workers => report.problems.push(emptied(workers)),
+            }
             return Ok(report);
         }
         Ok(id) => report.store.clone_from(id),
@@ -254,6 +257,14 @@ async fn weigh(connection: &mut Connection, dialer: &Dialer, report: &mut Report
         report.weights.push(Weight { kind, keys: bytes.len(), mean_bytes: total / bytes.len() as u64, largest_bytes });
     }
     Ok(())
+}
+
+/// Only who lives is written down again after everything was deleted.
+fn emptied(workers: i64) -> String {
+    format!(
+        "the store is gone, and workers are at work here ({workers}): this Redis was emptied under them, and they send nothing. \
+         Stop every engine, and restore the back-up; or begin anew, with another file for --report and folder for --state"
+    )
 }
 
 fn judge(report: &mut Report) {
