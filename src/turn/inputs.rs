@@ -115,7 +115,9 @@ impl Turn<'_> {
         {
             return format!("its amount in {currency} is no money here; send what it is in {own} as `amount_base`");
         }
-        let named = text("membership").filter(|_| event.name.starts_with("membership_"));
+        // A shop that keeps its memberships elsewhere need not list them.
+        let lists = !self.workspace.catalog.memberships.is_empty() && event.depth == 0;
+        let named = text("membership").filter(|_| lists && event.name.starts_with("membership_"));
         match named.filter(|name| self.workspace.catalog.membership(name).is_none()) {
             Some(name) => format!("the catalog has no membership `{}`", name.chars().take(SHOWN_CHARS_MAX).collect::<String>()),
             None => String::new(),
