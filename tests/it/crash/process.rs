@@ -15,8 +15,8 @@ use std::time::Duration;
 pub const TOKEN: &str = "a-token-for-crash-tests";
 /// A secret of a provider, which must not appear in any log.
 pub const PROVIDER_SECRET: &str = "a-secret-of-the-provider";
-/// Nothing that is waited for takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing that is waited for takes this long: a provider that rests four times in a row does so for 65 s.
+pub const PATIENCE: Duration = Duration::from_secs(150);
 /// Signals, as an exit status names them.
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
