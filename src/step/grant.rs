@@ -155,7 +155,16 @@ fn points(node: &Node, faults: &mut Faults) -> Option<i64> {
         return None;
     };
     match text.trim().strip_suffix("points").or_else(|| text.trim().strip_suffix("point")) {
-        None => shape::int(node, 1, GRANT_POINTS_MAX, faults),
+        None if !text.trim().contains(char::is_whitespace) => shape::int(node, 1, GRANT_POINTS_MAX, faults),
+        None => {
+            let digits: String = text.trim().chars().take_while(char::is_ascii_digit).take(12).collect();
+            let example = if digits.is_empty() { "200" } else { &digits };
+            let said: String = text.chars().take(40).collect();
+            faults
+                .error("bad-points", &node.place, format!("`{said}` is no number of points"))
+                .hint(format!("for example `grant: {example} points`"));
+            None
+        }
         Some(number) => match number.trim().parse::<i64>() {
             Ok(points) if (1..=GRANT_POINTS_MAX).contains(&points) => Some(points),
             _ => {

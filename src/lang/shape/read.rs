@@ -132,9 +132,13 @@ fn digits<'a>(node: &'a Node, wanted: &str, example: &str, faults: &mut Faults) 
                 .hint(odd_hint(text));
         }
         _ => {
-            faults
-                .error("wrong-type", &node.place, format!("{wanted} is wanted, but here stands `{found}`"))
-                .hint(format!("write for example `{example}`"));
+            // `50 pts`, `50%`: what was meant stands there.
+            let meant: String = text.trim_start().chars().take_while(char::is_ascii_digit).take(SHOWN_CHARS_MAX).collect();
+            let hint = match meant.is_empty() {
+                true => format!("write for example `{example}`"),
+                false => format!("write the number alone: `{meant}`"),
+            };
+            faults.error("wrong-type", &node.place, format!("{wanted} is wanted, but here stands `{found}`")).hint(hint);
         }
     }
     None

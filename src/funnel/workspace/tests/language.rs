@@ -58,6 +58,8 @@ fn every_fault_of_the_language_has_its_place_and_a_hint() {
         ("{ sms: hello, expires: 0h }", "0h", "expires-zero", ""),
         ("{ grant: 5 points, expires: 1h, if_expired: [ { smz: hello } ] }", "smz", "unknown-step", "sms"),
         ("{ grant: 5 points, expires: 1h, to: event.source }", "1h", "no-deadline", "remove"),
+        ("{ grant: 50 pts }", "50 pts", "bad-points", "`grant: 50 points`"),
+        ("{ split: { a: { weight: 50%, steps: [] }, b: { weight: 1, steps: [] } } }", "50%", "wrong-type", "alone: `50`"),
         ("{ grant: 5 points, undo_within: 1 day }", "1 day", "undo-form", "undo_on"),
         ("{ grant: 5 points, to: event.source, undo_on: refund }", "refund", "undo-elsewhere", "remove"),
         ("{ grant: 5 points, undo_on: { condition: purchases() > 1 } }", "{ cond", "watch-kind", "refund"),
