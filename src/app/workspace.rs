@@ -65,26 +65,31 @@ pub fn read(folder: &Path) -> anyhow::Result<Files> {
     }
     let mut files = Files::new();
     let mut bytes = 0u64;
-    read_folder(folder, "", |_| true, &mut files, &mut bytes)?;
+    read_folder(folder, "", &mut files, &mut bytes)?;
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))? {
         let below = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?.path();
         let Some(name) = below.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else { continue };
-        if below.is_dir() {
-            // What could be a funnel in another folder is read to be told that it is not used.
-            let meant = |file: &str| FOLDERS.contains(&name) || file.ends_with(".yaml") || file.ends_with(".yml");
-            read_folder(&below, &format!("{name}/"), meant, &mut files, &mut bytes)?;
+        if FOLDERS.contains(&name) && below.is_dir() {
+            read_folder(&below, &format!("{name}/"), &mut files, &mut bytes)?;
+        } else if below.is_dir() {
+            name_folder(&below, name, &mut files);
         }
     }
     Ok(files)
 }
 
-fn read_folder(
-    folder: &Path,
-    prefix: &str,
-    meant: impl Fn(&str) -> bool,
-    files: &mut Files,
-    bytes: &mut u64,
-) -> anyhow::Result<()> {
+/// What could be a funnel in a folder that is none of a workspace's is told not to be used. It is not read: what
+/// stands in it is nobody's concern here. A folder that cannot be looked into belongs to somebody else.
+fn name_folder(folder: &Path, prefix: &str, files: &mut Files) {
+    let names =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let meant = names.filter(|name| !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")));
+    for name in meant.take(FILES_MAX.saturating_sub(files.len())) {
+        files.insert(format!("{prefix}/{name}"), String::new());
+    }
+}
+
+fn read_folder(folder: &Path, prefix: &str, files: &mut Files, bytes: &mut u64) -> anyhow::Result<()> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?;
@@ -92,7 +97,7 @@ fn read_folder(
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
             bail!("{} has a name that is not UTF-8; rename it", path.display());
         };
-        if name.starts_with('.') || !path.is_file() || !meant(&name) {
+        if name.starts_with('.') || !path.is_file() {
             continue;
         }
         *bytes += entry.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();

@@ -70,7 +70,8 @@ fn the_starter_workspace_is_sound_and_its_tests_pass() {
 fn what_is_left_out_without_a_word_is_told() {
     let folder = shop();
     std::fs::create_dir(folder.path().join("shop/more")).unwrap();
-    std::fs::write(folder.path().join("shop/more/later.yaml"), "funnel: Later\n").unwrap();
+    // Not even well-formed: it is somebody else's, perhaps.
+    std::fs::write(folder.path().join("shop/more/later.yaml"), "password: [ secret\n").unwrap();
     std::fs::write(folder.path().join("shop/more/notes.md"), "nothing that is meant\n").unwrap();
     std::fs::write(folder.path().join("shop/bare.yaml"), "funnel: Bare\ntrigger: signed_up\nsteps: [ { wait: 1h } ]\n").unwrap();
     let check = run(folder.path(), &["check", "shop"]);
