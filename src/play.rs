@@ -13,10 +13,12 @@ use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
-use crate::turn::{self, book};
+use crate::turn::{self, book, budget};
+use purse::{Purse, Said};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use store::PlayedStore;
 
+pub mod purse;
 mod record;
 pub mod store;
 
@@ -47,6 +49,8 @@ pub struct Player<'a> {
     pub wake: Option<Time>,
     /// The remote loyalty store, where the settings name one.
     pub store: PlayedStore,
+    /// The budgets of all customers together; `None`: nothing is bounded.
+    pub purse: Option<Purse>,
     failures: Vec<(String, Failure)>,
     answers: BTreeMap<String, Answer>,
     /// Effects whose answers a record has: nobody else answers them.
@@ -90,6 +94,7 @@ impl<'a> Player<'a> {
             effects: Vec::new(),
             wake: None,
             store: PlayedStore::default(),
+            purse: None,
             failures: Vec::new(),
             answers: BTreeMap::new(),
             answered_by_record: HashSet::new(),
@@ -158,11 +163,31 @@ impl<'a> Player<'a> {
                 self.effects_asked.insert(effect.id.clone(), effect);
                 continue;
             }
-            let outcome = self.answer(&effect);
+            let (outcome, alert) = self.judged(&effect);
             self.effects.push(effect.clone());
             let Some(outcome) = outcome else { continue };
             let result = InputBody::Result { effect: effect.id, outcome };
             effects.extend(self.commit(vec![Input { accepted_at: self.now, body: result }]));
+            self.facts.extend(alert);
+        }
+    }
+
+    /// What comes of an effect, budgets first; with what a person is told.
+    fn judged(&mut self, effect: &Effect) -> (Option<Outcome>, Option<Fact>) {
+        let (definitions, now) = (self.definitions, self.now);
+        let settings = &definitions.current.settings;
+        match self.purse.as_mut().map_or(Said::Go, |purse| purse.take(settings, effect, now)) {
+            Said::Waits => (None, None),
+            Said::Refused(why, told) => {
+                (Some(Outcome::Refused { why }), told.map(|sentence| budget::alert(effect, &sentence, now)))
+            }
+            Said::Go => {
+                let outcome = self.answer(effect);
+                if let (Some(purse), Some(outcome)) = (&mut self.purse, &outcome) {
+                    purse.settled(settings, effect, outcome, now);
+                }
+                (outcome, None)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::engine::intake::World;
 use crate::funnel::Definitions;
 use crate::lang::time::{DAY_MS, Time, Zone, instant, parse_date};
 use crate::simulate::against::Comparison;
-use crate::simulate::{Report, Simulation, html, text};
+use crate::simulate::{Report, Simulation, html, is_one, text};
 use anyhow::{Context, anyhow, bail};
 use chrono::NaiveTime;
 use clap::Args;
@@ -47,7 +47,7 @@ that the report states.
 
 A record holds every turn of an engine (`serve --record DIR`) with its inputs, answers of providers among them. Played by
 the workspace that was in force, each turn is done again, and it is an error when a fact is another one. Played by
-another one, answers count where the same is asked, and the model gives the others. Customers to whom nothing happened
+another one, answers count where the same is asked, its own budgets bound what is given, and the model gives the others. Customers to whom nothing happened
 while it was recorded are not in it.";
 
 /// Play a workspace against recorded events
@@ -110,7 +110,9 @@ impl Simulate {
                 None => return Ok(Status::Failed),
             },
         };
-        let parts = std::thread::available_parallelism().map_or(1, |n| n.get().min(PARTS_MAX));
+        // Whoever draws on one budget is played together.
+        let one = [Some(&own), before.as_ref()].into_iter().flatten().any(|played| is_one(&played.definitions));
+        let parts = if one { 1 } else { std::thread::available_parallelism().map_or(1, |n| n.get().min(PARTS_MAX)) };
         if let Some(folder) = &self.record {
             return self.replay(&Recorded::read(folder)?, (&own, before.as_ref()), parts, term);
         }
@@ -204,7 +206,8 @@ fn open(dir: &Path, term: &Term) -> anyhow::Result<Option<Played>> {
     Ok(Some(Played { definitions: Definitions::new(Arc::new(workspace)), world }))
 }
 
-/// Plays all parts beside each other. Customers do not touch each other, so their number changes nothing.
+/// Plays all parts beside each other. Where there is more than one customers do not touch each other, so their number
+/// changes nothing.
 fn play(played: &Played, rows: &Rows, period: &Period, parts: usize) -> anyhow::Result<(Report, u64, Vec<Bad>)> {
     let part = |part: usize| {
         let mut simulation = Simulation::new(&played.definitions);

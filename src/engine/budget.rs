@@ -6,14 +6,14 @@
 //! budget, and less when it runs out); a process that stops or is idle gives its chunks back.
 
 use super::Engine;
-use crate::effect::{Effect, EffectKind, Outcome};
-use crate::fact::{Fact, RunRef, What};
+use crate::effect::{EffectKind, Outcome};
 use crate::funnel::settings::Settings;
 use crate::funnel::settings::budget::Budget;
 use crate::lang::time::{DAY_MS, MINUTE_MS, Time};
 use crate::store::pause::{PAUSED, Pausable, Pause, Pauses, RECHECK_MS, Under};
 use crate::store::quantity::Quantity;
 use crate::store::{Delivery, StoreError};
+use crate::turn::budget::{BUDGET, alert, concerned, refusal};
 use std::collections::HashMap;
 use tokio::sync::Mutex;
 
@@ -25,8 +25,6 @@ const IDLE_MS: i64 = MINUTE_MS;
 const UNHEARD_MS: i64 = DAY_MS;
 /// Pause before a customer who is busy is asked for again.
 const BUSY_MS: i64 = 5;
-/// Who pauses a funnel whose budget is used up.
-const BY: &str = "budget";
 
 /// What this process has taken and not used.
 #[derive(Default)]
@@ -79,8 +77,7 @@ impl Engine {
     pub(super) async fn reserve(&self, settings: &Settings, delivery: &Delivery) -> Result<Option<Breach>, StoreError> {
         let effect = &delivery.effect;
         let EffectKind::Grant(grant) = &effect.kind else { return Ok(None) };
-        let concerns = |budget: &&Budget| !budget.each_customer && budget.concerns(&effect.funnel);
-        let budgets: Vec<Budget> = settings.budgets.iter().filter(concerns).cloned().collect();
+        let budgets: Vec<Budget> = concerned(settings, &effect.funnel).cloned().collect();
         if budgets.is_empty() {
             return Ok(None);
         }
@@ -168,14 +165,14 @@ impl Engine {
             self.patiently(|| self.store.release(vec![effect.customer.clone()])).await?;
             return self.put_back(delivery, self.store.now().plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await;
         }
-        let why = format!("{BY}: {}", breach.sentence);
+        let why = refusal(&breach.sentence);
         let name = format!("{} breached by {}", breach.quantity.name, effect.funnel);
         let told = Quantity { name, most: 1, until: breach.quantity.until };
         let first = self.patiently(|| self.store.take_quantity(told.clone(), 1, 1)).await? > 0;
         let pause = Pause {
             of: Pausable::Funnel(effect.funnel.clone()),
             since: self.store.now(),
-            by: BY.to_owned(),
+            by: BUDGET.to_owned(),
             why: breach.sentence.clone(),
         };
         self.patiently(|| self.store.pause(pause.clone())).await?;
@@ -208,25 +205,5 @@ impl Engine {
                 tracing::warn!(%error, count, "a part of a budget could not be given back; it is missing until the period ends");
             }
         }
-    }
-}
-
-fn alert(effect: &Effect, sentence: &str, at: Time) -> Fact {
-    let run = RunRef {
-        funnel: effect.funnel.clone(),
-        version: effect.version.chars().take(8).collect(),
-        run: effect.run,
-        step: String::new(),
-        variant: String::new(),
-        origin: None,
-    };
-    Fact {
-        at,
-        what: What::Alert,
-        about: BY.to_owned(),
-        run: Some(run),
-        why: format!("{sentence}: it is used up, and the funnel is paused"),
-        seen: Vec::new(),
-        amount: None,
     }
 }

@@ -1,10 +1,12 @@
 //! Turns of a record, done again or instead.
 
 use super::Player;
+use super::purse::Said;
 use crate::effect::{Effect, Outcome};
 use crate::event::{Input, InputBody};
+use crate::fact::Fact;
 use crate::lang::time::Time;
-use crate::turn::{self, book};
+use crate::turn::{self, book, budget};
 use std::collections::HashSet;
 
 impl Player<'_> {
@@ -14,6 +16,9 @@ impl Player<'_> {
         self.now = self.now.max(now);
         if let Some(effect) = books {
             let outcome = self.booked(effect);
+            if let (Some(purse), Some(Outcome::Accepted { .. })) = (&mut self.purse, &outcome) {
+                purse.given(&self.definitions.current.settings, effect, now);
+            }
             answer_with(&mut inputs, effect, outcome);
         }
         let (customer, account) = (self.customer.take(), self.account.clone());
@@ -38,18 +43,47 @@ impl Player<'_> {
         self.run_until(first.plus_ms(-1));
         self.now = self.now.max(now);
         for mut input in inputs {
-            if let InputBody::Result { effect, .. } | InputBody::Stale { effect, .. } = &input.body {
-                if !self.is_waited_for(effect) {
-                    continue;
-                }
-                if let Some(booked) = books.filter(|booked| booked.id == *effect) {
-                    let own = self.effects_asked.remove(effect).unwrap_or_else(|| booked.clone());
-                    let outcome = self.booked(&own);
-                    answer_with(std::slice::from_mut(&mut input), &own, outcome);
+            if let InputBody::Result { effect, .. } | InputBody::Stale { effect, .. } = &input.body
+                && !self.is_waited_for(effect)
+            {
+                continue;
+            }
+            let Some(alert) = self.own_answer(&mut input, books) else { continue };
+            self.turn(vec![input]);
+            self.facts.extend(alert);
+        }
+    }
+
+    /// Puts into the place of an answer of the record what would have been answered here: the account and budgets speak
+    /// for themselves. `None`: nobody answers; else with what a person is told.
+    fn own_answer(&mut self, input: &mut Input, books: Option<&Effect>) -> Option<Option<Fact>> {
+        let InputBody::Result { effect: id, outcome } = &mut input.body else { return Some(None) };
+        let booked = books.filter(|booked| booked.id == *id);
+        let Some(own) = self.effects_asked.get(id).or(booked).cloned() else { return Some(None) };
+        let settings = &self.definitions.current.settings;
+        let mut refused_then = false;
+        if let Some(purse) = &mut self.purse {
+            refused_then = purse.heard(&own.funnel, outcome);
+            match purse.take(settings, &own, self.now) {
+                Said::Go => {}
+                Said::Waits => return None,
+                Said::Refused(why, told) => {
+                    *outcome = Outcome::Refused { why };
+                    return Some(told.map(|sentence| budget::alert(&own, &sentence, self.now)));
                 }
             }
-            self.turn(vec![input]);
         }
+        if refused_then {
+            *outcome = self.answer(&own)?;
+        } else if booked.is_some()
+            && let Some(answer) = self.booked(&own)
+        {
+            *outcome = answer;
+        }
+        if let Some(purse) = &mut self.purse {
+            purse.settled(settings, &own, outcome, self.now);
+        }
+        Some(None)
     }
 
     /// What the built-in account says to an effect, which it books.

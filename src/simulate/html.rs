@@ -47,6 +47,9 @@ pub fn page(report: &Report, comparison: Option<&Comparison>) -> String {
     if let Some(comparison) = comparison {
         differences(&mut out, comparison, report);
     }
+    for line in super::text::used_up(report) {
+        let _ = writeln!(out, "<p><strong>{}</strong></p>", escape(&line));
+    }
     charts(&mut out, report);
     funnels(&mut out, report);
     segments(&mut out, report);

@@ -1,6 +1,7 @@
 //! A record of what was lived through: every turn of a running engine with its inputs, answers of providers among
 //! them, and with the facts that it gave. Played by the workspace that was in force, the same turns are done again,
-//! and every fact must be as it was (but for those of alerts about budgets, which come about where calls are made); played by another one, it is what that one would have made of the same inputs.
+//! and every fact must be as it was (but for those of alerts about budgets, which come about where calls are made);
+//! played by another one, it is what that one would have made of the same inputs, its own budgets included.
 //!
 //! A record needs no beginning: with the first line about a customer in each of its files stand her documents as the
 //! turn found them. Lines of one customer are a chain of versions, so a line that is missing is noticed; what comes
@@ -110,52 +111,92 @@ impl Proof {
     }
 }
 
+/// How far the record of a customer has been played.
+#[derive(Default)]
+pub(super) struct Chain {
+    /// The version that is to come; `None`: she has not been introduced.
+    next: Option<u64>,
+    /// Effects whose answers are in her record.
+    answered: HashSet<String>,
+    /// What is remembered of her while nobody knows where she stands.
+    tally: Tally,
+    /// The last line was done under this very workspace.
+    own: bool,
+}
+
 impl<'a> Simulation<'a> {
-    /// Plays all that is on record of one customer, in the order of her versions.
-    pub fn replay(&mut self, mut lines: Vec<Line>) {
-        lines.sort_by_key(|line| line.base);
-        let Some(id) = lines.first().map(|line| line.customer.clone()) else { return };
-        let answered: HashSet<String> =
-            lines.iter().flat_map(|line| &line.inputs).filter_map(answers).map(str::to_owned).collect();
-        let (mut tally, mut at): (Tally, Option<(Player<'a>, u64)>) = (Tally::default(), None);
-        for line in &lines {
-            let goes_on = at.as_ref().is_some_and(|(_, next)| *next == line.base);
-            // A line that two files have counts once.
-            if at.as_ref().is_some_and(|(_, next)| line.base < *next) {
-                continue;
+    /// Plays all that is on record of some customers, each in the order of her versions; in order of time where they
+    /// draw on one budget.
+    pub fn replay(&mut self, customers: Vec<Vec<Line>>) {
+        let mut all: Vec<(Time, Line)> = Vec::new();
+        for mut lines in customers {
+            lines.sort_by_key(|line| line.base);
+            let Some(id) = lines.first().map(|line| line.customer.clone()) else { continue };
+            let answered = lines.iter().flat_map(|line| &line.inputs).filter_map(answers).map(str::to_owned).collect();
+            self.chains.insert(id, Chain { answered, ..Chain::default() });
+            let mut now = Time(i64::MIN);
+            all.extend(lines.into_iter().map(|line| {
+                now = now.max(line.now);
+                (now, line)
+            }));
+        }
+        if self.purse.is_some() {
+            all.sort_by_key(|(now, _)| *now);
+        }
+        for (_, line) in &all {
+            self.line(line);
+        }
+        for (id, chain) in std::mem::take(&mut self.chains) {
+            if let Some((player, _)) = self.players.get_mut(&id) {
+                // What was due and not done when the record ended is not done here either.
+                player.wake = player.wake.filter(|_| !chain.own);
             }
-            if !goes_on {
-                self.report.proof.gaps += u64::from(at.is_some());
-                at = resumed(self.definitions, line).map(|mut player| {
-                    player.answered_by_record(answered.clone());
-                    (player, line.base)
-                });
+        }
+    }
+
+    fn line(&mut self, line: &Line) {
+        let id = &line.customer;
+        let Some(chain) = self.chains.get_mut(id) else { return };
+        // A line that two files have counts once.
+        if chain.next.is_some_and(|next| line.base < next) {
+            return;
+        }
+        if chain.next != Some(line.base) {
+            self.report.proof.gaps += u64::from(chain.next.is_some());
+            let tally = self.players.remove(id).map_or_else(|| std::mem::take(&mut chain.tally), |(_, tally)| tally);
+            chain.next = None;
+            match resumed(self.definitions, line) {
+                Some(mut player) => {
+                    player.answered_by_record(chain.answered.clone());
+                    self.players.insert(id.clone(), (player, tally));
+                }
+                None => {
+                    chain.tally = tally;
+                    self.report.proof.left_out += 1;
+                    return;
+                }
             }
-            let Some((player, next)) = &mut at else {
-                self.report.proof.left_out += 1;
-                continue;
-            };
-            *next = line.base + 1;
-            for input in line.inputs.iter().filter(|input| answers(input).is_none()) {
-                self.report.counted(&input.body, input.accepted_at);
-            }
-            self.report.until = self.report.until.max(line.now);
-            if line.workspace == self.definitions.current.hash {
+        }
+        chain.next = Some(line.base + 1);
+        chain.own = line.workspace == self.definitions.current.hash;
+        let own = chain.own;
+        for input in line.inputs.iter().filter(|input| answers(input).is_none()) {
+            self.report.counted(&input.body, input.accepted_at);
+        }
+        self.report.until = self.report.until.max(line.now);
+        let first = line.inputs.first().map_or(line.now, |input| input.accepted_at).min(line.now);
+        self.play_until(first.plus_ms(-1));
+        let goes_on = (!own).then_some(Time(i64::MIN));
+        self.with(id, goes_on, |player, tally, report| {
+            if own {
                 player.again(line.inputs.clone(), line.more_from, line.books.as_deref(), line.now);
-                let before = line.facts.as_slice();
-                self.report.proof.compare(&id, before, &player.facts);
+                report.proof.compare(id, &line.facts, &player.facts);
             } else {
-                self.report.proof.foreign += 1;
+                report.proof.foreign += 1;
                 player.instead(line.inputs.clone(), line.books.as_deref(), line.now);
             }
-            tally.take(player, &mut self.report);
-        }
-        let own = lines.last().is_some_and(|line| line.workspace == self.definitions.current.hash);
-        if let Some((mut player, _)) = at {
-            // What was due and not done when the record ended is not done here either.
-            player.wake = player.wake.filter(|_| !own);
-            self.players.insert(id, (player, tally));
-        }
+            tally.take(player, report);
+        });
     }
 }
 

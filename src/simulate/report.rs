@@ -7,6 +7,7 @@ use crate::fact::Fact;
 use crate::funnel::Workspace;
 use crate::lang::time::{Time, Zone};
 use crate::money::Currency;
+use crate::play::purse::UsedUp;
 use chrono::NaiveDate;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub struct Report {
     pub segments: BTreeMap<String, SegmentFigures>,
     /// By day.
     pub days: BTreeMap<NaiveDate, Day>,
+    /// Funnels that a used up budget has paused.
+    pub used_up: BTreeMap<String, UsedUp>,
     /// What a record that was played has proved.
     pub proof: Proof,
     /// By customer and funnel, to compare.
@@ -235,6 +238,7 @@ impl Report {
             funnels: workspace.funnels.keys().map(|name| (name.clone(), Figures::default())).collect(),
             segments: workspace.segments.list().iter().map(|s| (s.name.clone(), SegmentFigures::default())).collect(),
             days: BTreeMap::new(),
+            used_up: BTreeMap::new(),
             proof: Proof::default(),
             outcomes: BTreeMap::new(),
         }
@@ -298,6 +302,7 @@ impl Report {
             own.money += figures.money;
             own.purchased += figures.purchased;
         }
+        self.used_up.extend(other.used_up);
         self.outcomes.extend(other.outcomes);
     }
 
@@ -351,6 +356,10 @@ impl Report {
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
             "days": self.days.iter().map(day).collect::<Vec<_>>(),
         });
+        if !self.used_up.is_empty() {
+            let used_up = |(funnel, used): (&String, &UsedUp)| json!({ "funnel": funnel, "since": used.since.to_string(), "budget": used.sentence, "waiting": used.waiting });
+            out["used_up"] = self.used_up.iter().map(used_up).collect();
+        }
         let proof = &self.proof;
         if *proof != Proof::default() {
             let shown = |(customer, was, is): &(String, Option<Fact>, Option<Fact>)| json!({ "customer": customer, "was": was, "is": is });

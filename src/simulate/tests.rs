@@ -177,3 +177,5 @@ fn who_is_played_on_wakes_between_events() {
     let report = simulation.finish(at.plus_ms(DAY_MS));
     assert_eq!((report.funnels["welcome"].live, report.funnels["welcome"].finished), (1, 0));
 }
+
+mod budgets;

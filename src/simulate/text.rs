@@ -5,6 +5,7 @@ use super::against::Comparison;
 use super::record::Proof;
 use super::report::Report;
 use crate::fact::Fact;
+use crate::play::purse::UsedUp;
 
 /// Reasons of one funnel that are shown; JSON has all.
 const REASONS_SHOWN_MAX: usize = 5;
@@ -69,6 +70,18 @@ fn proof(report: &Report) -> String {
     out
 }
 
+/// Budgets that are used up, a line for each funnel that this has paused.
+pub(super) fn used_up(report: &Report) -> Vec<String> {
+    let line = |(funnel, used): (&String, &UsedUp)| {
+        let since = used.since.local(report.zone).format("%Y-%m-%d %H:%M");
+        format!(
+            "budget used up {since}: {}; the funnel {funnel} is paused from then on, and {} effects of it wait for a person",
+            used.sentence, used.waiting
+        )
+    };
+    report.used_up.iter().map(line).collect()
+}
+
 /// The whole report for people.
 pub fn report(report: &Report) -> String {
     let money = |minor: i64| report.currency.show(minor);
@@ -81,6 +94,7 @@ pub fn report(report: &Report) -> String {
         report.zone.name(),
     );
     out.push_str(&proof(report));
+    used_up(report).iter().for_each(|line| out.push_str(&format!("{line}\n")));
     let mut rows: Vec<Vec<String>> = report.funnels.iter().map(|(name, f)| funnel_row(name, f, &money)).collect();
     rows.push(funnel_row("all", &report.total(), &money));
     out.push('\n');

@@ -4,6 +4,7 @@
 //! place back when it is certain that it was not sent. One of unknown fate keeps it.
 
 use super::Turn;
+use super::budget::BUDGET;
 use crate::customer::Send;
 use crate::effect::Outcome;
 use crate::funnel::Workspace;
@@ -17,8 +18,6 @@ use chrono::{Datelike, Days, Months, NaiveTime};
 pub(super) const OFFER_CHANNEL: &str = "$offer";
 /// What budgets call points; the tag is the funnel that gives them.
 const POINTS_CHANNEL: &str = "$points";
-/// What a budget refuses begins so.
-pub(super) const BUDGET: &str = "budget";
 /// The longest calendar period of a cap, with a day to spare.
 const CALENDAR_DAYS_MAX: u32 = 32;
 

@@ -28,6 +28,7 @@
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two
+//! budget   what a grant takes out of budgets
 //! ```
 
 use crate::account::{self, Account};
@@ -44,6 +45,7 @@ use std::collections::{BTreeSet, VecDeque};
 mod advance;
 pub mod book;
 mod bounds;
+pub mod budget;
 mod caps;
 mod entries;
 mod goals;

@@ -2,7 +2,7 @@
 
 use super::Turn;
 use super::advance::Next;
-use super::caps::BUDGET;
+use super::budget::BUDGET;
 use super::saga::Part;
 use super::sending::set_variant;
 use super::store::is_question;

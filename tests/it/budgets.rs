@@ -1,6 +1,6 @@
 //! Budgets of rewards over real engines: never exceeded, whoever grants; and what happens when one is used up.
 
-use crate::engine::{call, run, until};
+use crate::engine::{call, run, run_recorded, until};
 use crate::redis::{Disk, Server};
 use autofunnel::account::Account;
 use autofunnel::app::engine::Running;
@@ -11,6 +11,7 @@ use autofunnel::funnel::Files;
 use autofunnel::store::pause::Pausable;
 use autofunnel::store::read::TimelineRow;
 use autofunnel::wire::Method;
+use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
 
 const CUSTOMERS: usize = 60;
@@ -139,4 +140,61 @@ async fn grants_one_after_the_other_use_a_budget_up() {
     }
     assert_eq!(given(&running).await, (30, 1, 1));
     running.stop().await;
+}
+
+/// What a budget does live it does in a simulation, in the same words; an engine's record is played again as it was, and by
+/// another workspace with that one's budgets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_simulation_knows_what_a_budget_does_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("record");
+    let place = Place::File(folder.path().join("engine.db"));
+    let running = run_recorded(&files(BUDGET), place, Roles::ALL, Clock::system(), Some(record.clone())).await;
+    go(&running, 1).await;
+    settled(&running).await;
+    let (points, refused, _) = given(&running).await;
+    let mut alerts = Vec::new();
+    for n in 0..CUSTOMERS {
+        let rows = running.store.timeline(format!("c{n}"), None, 100).await.unwrap();
+        alerts.extend(rows.into_iter().map(|row| row.fact).filter(|fact| fact.what == What::Alert));
+    }
+    running.stop().await;
+    assert_eq!((points, alerts.len()), (200, 1));
+    let workspace = |name: &str, budget: i64| {
+        let at = folder.path().join(name);
+        std::fs::create_dir_all(&at).unwrap();
+        files(budget).iter().for_each(|(file, text)| std::fs::write(at.join(file), text).unwrap());
+        at.to_str().unwrap().to_owned()
+    };
+    let (same, larger, smaller) = (workspace("same", BUDGET), workspace("larger", 100 * BUDGET), workspace("smaller", 55));
+    let played = |arguments: &[&str]| -> Json {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_autofunnel"));
+        let done = command.arg("simulate").args(arguments).arg("--json").output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    };
+    let gift = |report: &Json| report["funnels"].as_array().unwrap().iter().find(|one| one["funnel"] == "gift").unwrap().clone();
+    let record = record.to_str().unwrap();
+    // As it was.
+    let report = played(&[&same, "--record", record]);
+    assert_eq!((&report["record"]["other_turns"], &gift(&report)["points"]), (&json!(0), &json!(200)), "{report}");
+    // From the events alone: the same figures, and the same words.
+    let events: String = (0..CUSTOMERS)
+        .map(|n| format!("{{\"id\":\"e1-{n}\",\"event\":\"go\",\"customer\":\"c{n}\",\"time\":\"2027-03-01T10:00:00Z\"}}\n"))
+        .collect();
+    let path = folder.path().join("events.ndjson");
+    std::fs::write(&path, events).unwrap();
+    let report = played(&[&same, "--events", path.to_str().unwrap()]);
+    let (of_it, used_up) = (gift(&report), &report["used_up"][0]);
+    assert_eq!((&of_it["points"], &of_it["failed"], &used_up["waiting"]), (&json!(200), &json!(1), &json!(CUSTOMERS - 21)));
+    assert_eq!(of_it["reasons"][0]["why"], "refused: budget: at most 205 points per month in the funnel gift");
+    let told = format!("{}: it is used up, and the funnel is paused", used_up["budget"].as_str().unwrap());
+    assert_eq!(told, alerts[0].why);
+    // Other budgets make something else of the same record: what was refused and what waited is given.
+    let report = played(&[&larger, "--against", &same, "--record", record]);
+    assert_eq!((&gift(&report)["points"], &gift(&report)["failed"]), (&json!(10 * CUSTOMERS), &json!(0)), "{report}");
+    assert_eq!(report["against"]["customers"].as_array().unwrap().len(), CUSTOMERS - 20, "{refused} were refused");
+    let report = played(&[&smaller, "--record", record]);
+    assert_eq!((&gift(&report)["points"], &gift(&report)["failed"]), (&json!(50), &json!(1)), "{report}");
+    assert_eq!(report["used_up"][0]["waiting"], json!(CUSTOMERS - 6), "{report}");
 }

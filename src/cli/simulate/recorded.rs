@@ -4,7 +4,7 @@ use crate::engine::recorder::recorded;
 use crate::funnel::Definitions;
 use crate::lang::time::Time;
 use crate::simulate::record::Line;
-use crate::simulate::{Report, Simulation};
+use crate::simulate::{Report, Simulation, is_one};
 use anyhow::{Context, anyhow, bail};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,7 +51,7 @@ impl Recorded {
         self.lines.values().flatten().map(|line| line.now).max().unwrap_or(Time(0))
     }
 
-    /// Plays everything, in parts beside each other.
+    /// Plays everything, in parts beside each other where customers do not touch each other.
     ///
     /// # Errors
     /// When a customer cannot be played.
@@ -59,9 +59,10 @@ impl Recorded {
         let customers: Vec<&Vec<Line>> = self.lines.values().collect();
         let part = |customers: &[&Vec<Line>]| {
             let mut simulation = Simulation::new(definitions);
-            customers.iter().for_each(|lines| simulation.replay((*lines).clone()));
+            simulation.replay(customers.iter().map(|lines| (*lines).clone()).collect());
             simulation.finish(until)
         };
+        let parts = if is_one(definitions) { 1 } else { parts };
         let size = customers.len().div_ceil(parts).max(1);
         let reports: Vec<_> = std::thread::scope(|scope| {
             let part = &part;
