@@ -58,6 +58,8 @@ struct Planned {
     refused: Vec<String>,
     checked: Checked,
     warnings: Json,
+    /// The workspace in force, then those that live runs are pinned to.
+    kept: Vec<Workspace>,
 }
 
 impl Exchange {
@@ -173,26 +175,39 @@ impl Exchange {
             kept.extend(files.and_then(|files| crate::funnel::compile(&files, &mut Faults::default())));
         }
         let Some(now) = kept.first() else {
-            return Err(Unfit::Refused(Refusal::new("the workspace in force does not compile under this version of the engine")));
+            let (error, hint) = self.nothing_in_force().await?;
+            return Err(Unfit::Refused(Refusal::new(error).hint(hint)));
         };
-        let live: Vec<LiveAt> = self
-            .engine
-            .store
-            .live_steps()
-            .await?
-            .into_iter()
-            .map(|at| LiveAt { funnel: at.funnel, version: at.version, step: at.step, count: at.count })
-            .collect();
+        let live = self.live().await?;
         let found = |version: &str| kept.iter().flat_map(|w| w.funnels.values()).find(|f| f.version == version).map(|f| &**f);
         let plan = plan::plan(now, next, &live, found);
-        let refused = refused(&plan, &kept, next);
+        let refused = refused(&plan, &kept, now, next);
         let warnings = faults(&checked);
-        Ok(Planned { plan, refused, checked, warnings })
+        Ok(Planned { plan, refused, checked, warnings, kept })
+    }
+
+    /// Why no workspace of the store can be compared with another one, and what is to be done.
+    async fn nothing_in_force(&self) -> Result<(&'static str, &'static str), Unfit> {
+        Ok(match self.engine.store.definitions().await?.is_empty() {
+            true => (
+                "the store has no workspace in force: it was emptied under this engine, which still works by the one that it had",
+                "stop every engine and restore the back-up, or start them again on the empty store",
+            ),
+            false => (
+                "the workspace in force does not compile under this version of the engine",
+                "start the engine that wrote it, or apply a workspace with that one first",
+            ),
+        })
+    }
+
+    async fn live(&self) -> Result<Vec<LiveAt>, Unfit> {
+        let rows = self.engine.store.live_steps().await?.into_iter();
+        Ok(rows.map(|at| LiveAt { funnel: at.funnel, version: at.version, step: at.step, count: at.count }).collect())
     }
 
     async fn apply_order(&self, order: Order) -> Result<Json, Unfit> {
         let _one = self.one.lock().await;
-        let Planned { plan, refused, checked, .. } = self.planned(order.workspace).await?;
+        let Planned { plan, refused, checked, kept, .. } = self.planned(order.workspace).await?;
         if plan.hash == plan.base {
             return Ok(json!({ "status": "unchanged", "hash": plan.hash }));
         }
@@ -224,12 +239,26 @@ impl Exchange {
             return Err(moved());
         }
         tracing::warn!(workspace = %plan.hash, before = %plan.base, by = %order.by, note = %applied.note, "a workspace was applied");
+        let missed = self.missed(&kept, next).await?;
+        if !missed.is_empty() {
+            tracing::warn!(?missed, "runs began in the moment of the apply, on a version that needs what is gone");
+        }
         self.take(checked).await?;
         // The look at everybody begins in a moment; whoever asks before must not be told that it is over.
         self.engine.meter.scanning.store(self.scans, Relaxed);
-        Ok(
-            json!({ "status": "applied", "hash": plan.hash, "before": plan.base, "at": applied.at.to_string(), "runs": runs(&plan) }),
-        )
+        Ok(json!({
+            "status": "applied", "hash": plan.hash, "before": plan.base, "at": applied.at.to_string(), "runs": runs(&plan),
+            "missed": missed,
+        }))
+    }
+
+    /// What runs need that began between the plan and the apply, and what is gone now: nothing stands against it any more,
+    /// so it is told.
+    async fn missed(&self, kept: &[Workspace], next: &Workspace) -> Result<Vec<String>, Unfit> {
+        let Some(before) = kept.first() else { return Ok(Vec::new()) };
+        let found = |version: &str| kept.iter().flat_map(|w| w.funnels.values()).find(|f| f.version == version).map(|f| &**f);
+        let plan = plan::plan(before, next, &self.live().await?, found);
+        Ok(refused(&plan, kept, before, next))
     }
 
     async fn show(&self) -> Result<Json, Unfit> {
@@ -254,8 +283,9 @@ impl Exchange {
     }
 }
 
-/// What stands against a change: live runs that stay where they are and use a name that would be gone.
-fn refused(plan: &Plan, kept: &[Workspace], next: &Workspace) -> Vec<String> {
+/// What stands against a change: live runs that stay where they are and use a name that would be gone. One that is gone
+/// already does not: whoever entered in the moment of an earlier apply must not stand against every later one.
+fn refused(plan: &Plan, kept: &[Workspace], now: &Workspace, next: &Workspace) -> Vec<String> {
     let mut out = Vec::new();
     let mut looked: Vec<&str> = Vec::new();
     for runs in plan.runs.iter().filter(|runs| runs.fate == Some(Fate::Stay)) {
@@ -268,7 +298,9 @@ fn refused(plan: &Plan, kept: &[Workspace], next: &Workspace) -> Vec<String> {
         let holds = |workspace: &&Workspace| workspace.funnels.values().any(|funnel| funnel.version == version);
         let Some(workspace) = kept.iter().find(holds) else { continue };
         let Some(old) = workspace.funnels.get(&runs.at.funnel) else { continue };
-        for missing in plan::missed_by(old, workspace, next) {
+        let missed = plan::missed_by(old, workspace, next);
+        let gone = if missed.is_empty() { Vec::new() } else { plan::missed_by(old, workspace, now) };
+        for missing in missed.iter().filter(|missing| !gone.contains(missing)) {
             out.push(format!("live runs of `{}` stay on a version that needs what would be gone: {missing}", runs.at.funnel));
         }
     }
@@ -309,7 +341,7 @@ impl Workspaces for Exchange {
 
     fn plan(&self, workspace: Named) -> BoxFuture<'_, Result<Json, Unfit>> {
         Box::pin(async move {
-            let Planned { plan, refused, warnings, checked } = self.planned(workspace).await?;
+            let Planned { plan, refused, warnings, checked, .. } = self.planned(workspace).await?;
             let Some(next) = checked.workspace else { return Err(Unfit::Faults(Json::Null)) };
             let store = &*self.engine.store;
             let next = definitions(store, next).await.map_err(|why| Unfit::Refused(Refusal::new(why.to_string())))?;

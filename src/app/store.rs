@@ -142,10 +142,10 @@ pub async fn examine(place: &Place) -> anyhow::Result<Examined> {
     })
 }
 
-/// Says that sending may go on though Redis came back older than it was.
+/// Says that sending may go on though Redis came back older than it was. The workers that had stopped, with their reasons.
 ///
 /// # Errors
 /// When Redis cannot be reached.
-pub async fn confirm(chosen: &Remote) -> anyhow::Result<()> {
+pub async fn confirm(chosen: &Remote) -> anyhow::Result<Vec<(String, String)>> {
     Ok(remote::doctor::confirm(&chosen.address).await?)
 }

@@ -90,6 +90,9 @@ impl Apply {
             term.line(&done.to_string())?;
         } else if text(&done, "status") == "applied" {
             term.line(&format!("applied: {} is in force", text(&done, "hash")))?;
+            for missed in done.get("missed").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
+                term.say(&plain(&format!("note: who entered in this very moment stays behind: {missed}")));
+            }
         }
         if self.wait {
             wait(api, term).await?;

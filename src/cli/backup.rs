@@ -2,7 +2,9 @@
 
 use super::term::Term;
 use super::{Done, Status};
+use crate::store::redis::is_address;
 use crate::store::sqlite::backup::backup;
+use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,6 +31,14 @@ pub(super) struct Backup {
 
 impl Backup {
     pub fn run(self, term: &Term) -> Done {
+        if let Some(address) = self.store.to_str().filter(|store| is_address(store)) {
+            // It may hold a password.
+            let scheme = address.split(':').next().unwrap_or_default();
+            bail!(
+                "a store in Redis ({scheme}) is copied by Redis: `redis-cli --rdb store.rdb`, or examples/operations/backup.sh. This command \
+                 copies a file: the read side beside it, with --store autofunnel-report.db"
+            );
+        }
         let copied = backup(&self.store, &self.to)?;
         term.line(&format!(
             "{}: {} customers, {:.1} MB, checked",

@@ -38,8 +38,9 @@ impl Doctor {
             let Place::Redis(remote) = &place else {
                 anyhow::bail!("--confirm is for a store in Redis; a store in a file cannot come back older by itself");
             };
-            runtime.block_on(confirm(remote))?;
-            term.say("confirmed: workers go on sending within a second");
+            for line in confirmed(&runtime.block_on(confirm(remote))?) {
+                term.say(&line);
+            }
             return Ok(Status::Good);
         }
         let found = runtime.block_on(examine(&place))?;
@@ -56,6 +57,17 @@ impl Doctor {
     }
 }
 
+/// What a confirmation has come to.
+fn confirmed(stopped: &[(String, String)]) -> Vec<String> {
+    if stopped.is_empty() {
+        let noted = "nothing waited for it: no worker that runs has stopped sending. It is noted all the same: a worker that is started \
+                     now takes Redis as it is";
+        return vec![noted.to_owned()];
+    }
+    let line = |(name, why): &(String, String)| format!("confirmed: worker {name} goes on sending within a second ({why})");
+    stopped.iter().map(line).collect()
+}
+
 fn told(found: &Examined, term: &Term) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| out.push_str(&format!("{name:<12} {text}\n"));
@@ -69,6 +81,12 @@ fn told(found: &Examined, term: &Term) -> String {
                 line("store", report.store.clone());
                 for worker in &report.workers {
                     line("worker", format!("{} owns {} shards, heard {} ms ago", worker.name, worker.shards, worker.silent_ms));
+                }
+                for worker in &report.gone {
+                    line(
+                        "gone",
+                        format!("worker {}, last heard {} s ago; others have its shards", worker.name, worker.silent_ms / 1_000),
+                    );
                 }
                 line(
                     "waiting",
@@ -105,4 +123,35 @@ fn told(found: &Examined, term: &Term) -> String {
         out.push_str(&format!("{}\n", term.tone(Tone::Good, "all is well")));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::term::ColorChoice;
+    use super::*;
+    use crate::store::redis::doctor::{Report, Worker};
+
+    #[test]
+    fn the_dead_are_not_listed_among_those_who_work() {
+        let worker = |name: &str, silent_ms, shards| Worker { name: name.to_owned(), silent_ms, shards };
+        let report = Report {
+            store: "id".to_owned(),
+            workers: vec![worker("a", 40, 256)],
+            gone: vec![worker("b", 90_000, 0)],
+            ..Report::default()
+        };
+        let text = told(&Examined::Redis(report), &Term::new(ColorChoice::Never));
+        assert!(text.contains("worker       a owns 256 shards, heard 40 ms ago"), "{text}");
+        assert!(text.contains("gone         worker b, last heard 90 s ago; others have its shards"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_waited_for_is_not_said_to_be_confirmed() {
+        assert!(confirmed(&[])[0].starts_with("nothing waited for it"));
+        let stopped = [("a".to_owned(), "it has come back 60.0 s older than it was".to_owned())];
+        assert_eq!(
+            confirmed(&stopped),
+            ["confirmed: worker a goes on sending within a second (it has come back 60.0 s older than it was)"]
+        );
+    }
 }

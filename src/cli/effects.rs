@@ -1,13 +1,16 @@
 //! `effects`: what is on its way out, and a person's word on what nobody knows.
 
 use super::remote::{Api, Remote, encode, text};
-use super::term::{Term, Tone, plain};
+use super::term::{self, Term, Tone, plain};
 use super::{Done, Status};
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
+
+/// Held effects that are looked through at once.
+const LISTED_MAX: u32 = 500;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,7 +23,11 @@ Examples:
   autofunnel effects resolve C-17 C-17/1/gift/3 --retry                   they are not, and are to be
 
 A grant whose call broke off, at a store that takes no key, is held: nobody knows whether the points were booked. So is
-one that the store would not take for days. Look it up there, then say what you found; the run goes on at once.";
+one that the store would not take for days. Look it up there, then say what you found; the run goes on at once.
+
+A message whose call broke off, at a provider with `on_uncertain: hold`, is listed, too; its run has gone on. Say that it
+arrived, that it did not and is to be left at that (--refused), or that it is to be sent again (--retry): then its step is
+decided anew, with consent, quiet hours, caps and its deadline as they are now.";
 
 /// Show effects on their way, retry or drop them, and resolve those that are held
 #[derive(Args)]
@@ -88,9 +95,17 @@ struct Drop {
 #[command(group = ArgGroup::new("word").required(true).args(["accepted", "refused", "retry"]))]
 struct Resolve {
     /// Whose effect
-    customer: String,
+    #[arg(required_unless_present = "messages", requires = "effect")]
+    customer: Option<String>,
     /// Its id in the list
-    effect: String,
+    #[arg(value_name = "ID")]
+    effect: Option<String>,
+    /// All messages of which nobody knows whether they arrived, up to 500 at once
+    #[arg(long, conflicts_with_all = ["customer", "points"])]
+    messages: bool,
+    /// With --messages: only those of this funnel
+    #[arg(long, value_name = "NAME", conflicts_with = "customer")]
+    funnel: Option<String>,
     /// It did happen
     #[arg(long)]
     accepted: bool,
@@ -132,17 +147,28 @@ impl Effects {
 
 /// What asking for another try has come to.
 fn tried(answer: &Json) -> String {
-    let pauses = answer.get("pauses").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let pauses = pauses(answer, "pauses");
     if pauses.is_empty() {
         return "it is due now".to_owned();
     }
-    let shown = |pause: &Json| {
-        let (of, by, why) = (plain(text(pause, "paused")), plain(text(pause, "by")), plain(text(pause, "why")));
-        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        format!("the {of} is paused by {by}{why}; `autofunnel resume {of}` ends that")
-    };
-    let pauses: Vec<String> = pauses.iter().map(shown).collect();
+    let pauses: Vec<String> = pauses.iter().map(holding).collect();
     format!("it goes as soon as nothing holds it up: {}", pauses.join("; "))
+}
+
+/// A pause that holds something up, and how it is ended.
+pub(super) fn holding(pause: &Json) -> String {
+    let (of, by, why) = (plain(text(pause, "paused")), plain(text(pause, "by")), plain(text(pause, "why")));
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    let since = match text(pause, "since") {
+        "" => String::new(),
+        since => format!(" since {}", plain(since)),
+    };
+    format!("the {of} is paused{since} by {by}{why}; `autofunnel resume {of}` ends that")
+}
+
+/// The pauses that stand in a row of an answer.
+pub(super) fn pauses<'a>(row: &'a Json, name: &str) -> &'a [Json] {
+    row.get(name).and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 impl One {
@@ -169,7 +195,13 @@ impl Show {
 /// One line for each field that says something.
 fn all_of(answer: &Json, term: &Term) -> String {
     let mut out = format!("{}\n", term.tone(Tone::Strong, &plain(text(answer, "effect"))));
-    for (name, value) in answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "effect") {
+    for pause in pauses(answer, "pauses") {
+        // Writing to a text in memory cannot fail.
+        let _ = writeln!(out, "  {}", term.tone(Tone::Bad, &holding(pause)));
+    }
+    for (name, value) in
+        answer.as_object().into_iter().flatten().filter(|(name, _)| !["effect", "pauses"].contains(&name.as_str()))
+    {
         let shown = match value {
             Json::Null => continue,
             Json::String(text) if text.is_empty() => continue,
@@ -207,6 +239,11 @@ fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
         // Writing to a text in memory cannot fail.
         let funnel = plain(text(row, "funnel"));
         let _ = match text(row, "from") {
+            "" if text(row, "kind") == "message" => {
+                let (channel, to, template) = (text(row, "channel"), text(row, "to"), text(row, "template"));
+                let which = plain(&format!("{template} by {channel} to {to}"));
+                writeln!(out, "{id}  nobody knows whether it arrived: {which}; its run of {funnel} has gone on")
+            }
             "" => writeln!(out, "{id}  held: its run of {funnel} waits for your word"),
             from => writeln!(out, "{id}  held: the run of {funnel} of {} waits for your word", plain(from)),
         };
@@ -219,6 +256,9 @@ fn told(answer: &Json, term: &Term) -> anyhow::Result<String> {
         let why = plain(text(row, "why"));
         if !why.is_empty() {
             let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &why));
+        }
+        for pause in pauses(row, "pauses") {
+            let _ = writeln!(out, "  {}", term.tone(Tone::Dim, &holding(pause)));
         }
     }
     for row in answer.get("parked").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default() {
@@ -240,16 +280,37 @@ impl Resolve {
             (_, true) => "retry",
             (false, false) => "refused",
         };
-        let body = json!({ "effect": self.effect, "outcome": outcome, "points": self.points, "why": self.why });
-        let path = format!("/v1/customers/{}/effects/resolve", encode(&self.customer));
-        self.remote
-            .run(|api: Api| async move { api.post(&path, "application/json", Bytes::from(body.to_string())).await?.good() })?;
-        term.say(match self.retry {
-            true => "it is tried anew",
-            false => "resolved; the run goes on",
+        let named = self.customer.zip(self.effect);
+        let one = named.is_some();
+        let count = self.remote.run(|api: Api| async move {
+            let chosen = match named {
+                Some(one) => vec![one],
+                None => messages(&api, self.funnel.as_deref()).await?,
+            };
+            for (customer, effect) in &chosen {
+                let body = json!({ "effect": effect, "outcome": outcome, "points": self.points, "why": self.why });
+                let path = format!("/v1/customers/{}/effects/resolve", encode(customer));
+                let answer = api.post(&path, "application/json", Bytes::from(body.to_string())).await?;
+                answer.good().with_context(|| effect.clone())?;
+            }
+            anyhow::Ok(chosen.len())
+        })?;
+        term.say(&match (one, self.retry) {
+            (true, true) => "it is tried anew".to_owned(),
+            (true, false) => "resolved; a run that waits for it goes on".to_owned(),
+            (false, true) => format!("{} tried anew", term::count(count, "message")),
+            (false, false) => format!("{} resolved", term::count(count, "message")),
         });
         Ok(Status::Good)
     }
+}
+
+/// Messages of which nobody knows whether they arrived: whose, and their ids.
+async fn messages(api: &Api, funnel: Option<&str>) -> anyhow::Result<Vec<(String, String)>> {
+    let answer = api.get("/v1/effects", &[("limit", LISTED_MAX.to_string())]).await?;
+    let meant = |row: &&Json| text(row, "kind") == "message" && funnel.is_none_or(|funnel| text(row, "funnel") == funnel);
+    let rows = rows(&answer, "held")?.iter().filter(meant);
+    Ok(rows.map(|row| (text(row, "customer").to_owned(), text(row, "effect").to_owned())).collect())
 }
 
 #[cfg(test)]
@@ -273,6 +334,8 @@ mod tests {
             "x resolve C C/1/g/1 --refused --why lost",
             "x resolve C e --accepted --points 5",
             "x resolve C e --retry",
+            "x resolve --messages --refused",
+            "x resolve --messages --retry --funnel welcome",
             "x show C e --json",
             "x retry C e",
             "x drop C e --why no",
@@ -281,6 +344,9 @@ mod tests {
         }
         for wrong in [
             "x resolve C e",
+            "x resolve C e --messages --refused",
+            "x resolve C e --funnel f --refused",
+            "x resolve --messages --accepted --points 5",
             "x resolve C --accepted",
             "x resolve C e --accepted --refused",
             "x resolve C e --refused --points 5",
@@ -299,7 +365,7 @@ mod tests {
         let said = tried(&json!({ "status": "paused", "pauses": [pause] }));
         assert_eq!(
             said,
-            "it goes as soon as nothing holds it up: the provider mail is paused by ops (wrong price); `autofunnel resume provider mail` ends that"
+            "it goes as soon as nothing holds it up: the provider mail is paused since 2027-03-01T09:00:00Z by ops (wrong price); `autofunnel resume provider mail` ends that"
         );
     }
 
@@ -318,6 +384,13 @@ mod tests {
         let parked = json!([{ "effect": "c/1/g/1", "since": "2027-03-01T09:00:00Z", "next": null, "why": "blocked" }]);
         let text = told(&json!({ "waiting": [], "held": [], "parked": parked }), &term).unwrap();
         assert_eq!(text, "c/1/g/1  parked since 2027-03-01T09:00:00Z, on its way again\n  blocked\n");
+        let message = json!({
+            "effect": "d/1/m/1", "customer": "d", "funnel": "news", "kind": "message", "channel": "sms", "to": "+491", "template": "hi",
+            "why": "no answer",
+        });
+        let text = told(&json!({ "waiting": [], "held": [message] }), &term).unwrap();
+        let wanted = "d/1/m/1  nobody knows whether it arrived: hi by sms to +491; its run of news has gone on\n  no answer\n";
+        assert_eq!(text, wanted);
         assert!(told(&json!({ "waiting": [], "held": [] }), &term).unwrap().contains("nothing"));
         assert!(told(&json!({}), &term).is_err());
     }

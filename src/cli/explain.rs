@@ -1,5 +1,6 @@
 //! `explain`: why a customer got a message, or did not.
 
+use super::effects::{holding, pauses};
 use super::remote::{Api, Remote, text};
 use super::term::{Term, Tone, plain};
 use super::timeline::{clock, facts, line, zone};
@@ -157,6 +158,9 @@ fn shown(told: &Told, states: &BTreeMap<u64, Json>, zone: Zone, term: &Term) -> 
         };
         out.push_str(&term.tone(Tone::Strong, &plain(&heading)));
         out.push('\n');
+        for pause in states.get(number).map(|run| pauses(run, "paused")).unwrap_or_default() {
+            out.push_str(&format!("    {}\n", term.tone(Tone::Bad, &held_up(pause, zone))));
+        }
         for fact in facts {
             out.push_str(&format!("    {}\n", line(fact, zone, term)));
             for seen in fact.get("seen").and_then(Json::as_array).into_iter().flatten() {
@@ -170,6 +174,13 @@ fn shown(told: &Told, states: &BTreeMap<u64, Json>, zone: Zone, term: &Term) -> 
         }
     }
     out
+}
+
+/// A pause that holds a run up, by her clock.
+fn held_up(pause: &Json, zone: Zone) -> String {
+    let mut pause = pause.clone();
+    pause["since"] = clock(text(&pause, "since"), zone).into();
+    format!("held up: {}", holding(&pause))
 }
 
 /// The smallest change that would have let her in, or would have let a step be done.
@@ -266,6 +277,11 @@ welcome starts with signed_up
         customer.cups = 2
 "
         );
+        let pause = json!({ "paused": "funnel welcome", "since": "2027-03-01T09:00:00Z", "by": "ops", "why": "" });
+        let paused = BTreeMap::from([(1, json!({ "run": 1, "state": "sending", "step": "email_1", "paused": [pause] }))]);
+        let shown_paused = shown(&all[0], &paused, chrono_tz::Europe::Berlin, &term);
+        let line = "  run 1: sending at email_1\n    held up: the funnel welcome is paused since 2027-03-01 10:00:00 by ops; `autofunnel resume funnel welcome` ends that\n";
+        assert!(shown_paused.contains(line), "{shown_paused}");
         let none = tell(facts.clone(), &funnels, Some("renewal")).unwrap();
         assert!(shown(&none[0], &states, chrono_tz::UTC, &term).contains("nothing is on record"));
         let old = json!({ "at": "2027-02-01T10:00:00Z", "what": "history_only", "about": "paid", "sentence": "Event paid went into history only", "why": "imported" });

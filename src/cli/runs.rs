@@ -1,10 +1,12 @@
 //! `runs`: who is on her way through which funnel, and where.
 
+use super::effects::{holding, pauses};
 use super::remote::{Remote, rows, text};
-use super::term::{Term, Tone, plain};
+use super::term::{self, Term, Tone, plain};
 use super::{Done, Status};
 use clap::Args;
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,16 +49,29 @@ impl Runs {
             term.say("no runs");
         } else {
             term.print(&table(&runs, term))?;
+            held_up(&runs).iter().try_for_each(|line| term.line(line))?;
         }
         Ok(Status::Good)
     }
+}
+
+/// What pauses hold up of these runs, a line for each pause.
+fn held_up(runs: &[Json]) -> Vec<String> {
+    let mut by: BTreeMap<String, usize> = BTreeMap::new();
+    for pause in runs.iter().flat_map(|run| pauses(run, "paused")) {
+        *by.entry(holding(pause)).or_default() += 1;
+    }
+    by.into_iter().map(|(pause, count)| format!("{} held up: {pause}", term::count(count, "run"))).collect()
 }
 
 fn table(runs: &[Json], term: &Term) -> String {
     const HEADS: [&str; 7] = ["CUSTOMER", "RUN", "FUNNEL", "STATE", "STEP", "ENTERED", "UNTIL"];
     let row = |run: &Json| {
         let number = run.get("run").map(Json::to_string).unwrap_or_default();
-        let texts = ["customer", "", "funnel", "state", "step", "entered", "until"].map(|name| plain(text(run, name)));
+        let mut texts = ["customer", "", "funnel", "state", "step", "entered", "until"].map(|name| plain(text(run, name)));
+        if !pauses(run, "paused").is_empty() {
+            texts[3].push_str(" (paused)");
+        }
         let [customer, _, funnel, state, step, entered, until] = texts;
         [customer, number, funnel, state, step, entered, until]
     };
@@ -73,4 +88,26 @@ fn table(runs: &[Json], term: &Term) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::term::ColorChoice;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_pause_holds_up_is_told_with_who_and_since_when() {
+        let pause = json!({ "paused": "funnel welcome", "since": "2027-03-01T09:00:00Z", "by": "ops", "why": "wrong price" });
+        let run = |customer: &str, paused: Json| json!({ "customer": customer, "run": 1, "funnel": "welcome", "state": "sending", "paused": paused });
+        let runs = [run("a", json!([pause])), run("b", json!([pause])), run("c", Json::Null)];
+        let shown = table(&runs, &Term::new(ColorChoice::Never));
+        assert_eq!(shown.matches("sending (paused)").count(), 2, "{shown}");
+        assert_eq!(
+            held_up(&runs),
+            [
+                "2 runs held up: the funnel welcome is paused since 2027-03-01T09:00:00Z by ops (wrong price); `autofunnel resume funnel welcome` ends that"
+            ]
+        );
+    }
 }

@@ -58,6 +58,9 @@ pub struct Customer {
     /// Grants that a blocked programme of the loyalty store has not booked yet, oldest first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub parked: Vec<Parked>,
+    /// Messages of which nobody knows whether they arrived, oldest first: they wait for a person's word.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unsure: Vec<Unsure>,
     /// What happened, by event name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub history: BTreeMap<String, History>,
@@ -91,6 +94,28 @@ pub struct Customer {
     /// Points that other customers have asked to give her, whose booking is on its way.
     #[serde(default, skip_serializing_if = "is_default")]
     pub asked: Vec<Asked>,
+}
+
+/// Most messages of unknown fate that are listed of one customer.
+pub const UNSURE_MAX: usize = 5;
+
+/// A message of which nobody knows whether it arrived. Its run has gone on.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Unsure {
+    /// The effect's id.
+    pub effect: String,
+    /// By which channel it went.
+    pub channel: String,
+    /// The template.
+    pub template: String,
+    /// The step.
+    pub step: String,
+    /// Since when that is known.
+    pub since: Time,
+    /// Why nobody knows.
+    pub why: String,
+    /// The run as it stood at the step, for which it may be sent again.
+    pub run: Box<Run>,
 }
 
 /// Points that another customer's run gives her.
@@ -236,6 +261,9 @@ pub struct Run {
     /// Why nobody knows what became of its effect: it waits for a person's word.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unknown: Option<String>,
+    /// It does its present step and nothing else: a person has a message sent again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alone: bool,
     /// Its present step asks the loyalty store for fresh data.
     #[serde(default, skip_serializing_if = "is_default")]
     pub look: Option<Look>,

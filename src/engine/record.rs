@@ -110,8 +110,10 @@ pub fn standing(definitions: &Definitions, customer: &Customer) -> (CustomerRow,
 
 fn index(customer: &Customer) -> CustomerRow {
     let text = |name: &str| customer.profile.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
-    // What waits outside of runs: grants that a store has parked, and those of others' runs whose fate nobody knows.
-    let waits = !customer.parked.is_empty() || customer.asked.iter().any(|asked| asked.unknown.is_some());
+    // What waits outside of runs: grants that a store has parked, those of others' runs and messages whose fate nobody
+    // knows.
+    let given = customer.asked.iter().any(|asked| asked.unknown.is_some());
+    let waits = given || !customer.parked.is_empty() || !customer.unsure.is_empty();
     let asked = customer.stops.iter().any(|(_, stop)| stop.kind == StopKind::Asked).then(|| ASKED.to_owned());
     let parked = waits.then(|| PARKED.to_owned());
     CustomerRow {

@@ -35,8 +35,12 @@ impl Live {
 
     /// A version that is to be looked for before her runs can be moved.
     pub(super) fn lacks_for(&self, customer: Option<&Customer>) -> Option<String> {
-        let live = customer?.runs.iter().filter(|run| run.is_live());
-        live.map(|run| &run.version).find(|version| self.lacks(version)).cloned()
+        let customer = customer?;
+        let live = customer.runs.iter().filter(|run| run.is_live());
+        live.chain(customer.unsure.iter().map(|unsure| &*unsure.run))
+            .map(|run| &run.version)
+            .find(|version| self.lacks(version))
+            .cloned()
     }
 }
 

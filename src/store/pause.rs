@@ -144,6 +144,11 @@ impl Pauses {
     }
 }
 
+/// Those of some pauses that hold an effect up.
+pub fn pauses_of(pauses: &[Pause], under: Under) -> Vec<Pause> {
+    pauses.iter().filter(|pause| Pauses::new(vec![(*pause).clone()]).hold(under)).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,8 @@ pub const RUN_STATES: &[&str] =
 
 /// Begins the names of lists that are kept as segments are, and are none.
 pub const LIST_MARK: char = '$';
-/// The list of customers with a grant that a blocked programme has not booked.
+/// The list of customers with a grant that a blocked programme has not booked, or with an effect outside of any run whose
+/// fate nobody knows.
 pub const PARKED: &str = "$parked";
 /// The list of customers whose reply in free words waits for a person.
 pub const ASKED: &str = "$asked";

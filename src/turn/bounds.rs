@@ -47,7 +47,8 @@ impl Turn<'_> {
 /// About how large a document is without its history, which can be folded; in bytes.
 fn weight(customer: &Customer) -> usize {
     let entries: usize = customer.entries.values().map(|entries| (entries.keys.len() + 3) * PART_BYTES * 2).sum();
-    let runs: usize = customer.runs.iter().map(run).sum();
+    let kept = customer.unsure.iter().map(|unsure| &*unsure.run);
+    let runs: usize = customer.runs.iter().chain(kept).map(run).sum();
     let small = customer.consent.len()
         + customer.segments.len()
         + customer.sends.len()

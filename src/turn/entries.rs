@@ -242,6 +242,7 @@ impl Turn<'_> {
             watch_until: None,
             released: false,
             unknown: None,
+            alone: false,
         };
         self.runs.touched.insert(run.id);
         self.runs.began.insert(run.id);
@@ -300,7 +301,7 @@ impl Turn<'_> {
     }
 
     fn may_enter(&self, funnel: &Funnel, firing: &Firing, key: &str) -> Result<(), Refusal> {
-        let live = self.customer.runs.iter().filter(|run| run.is_live());
+        let live = self.customer.runs.iter().filter(|run| run.is_live() && !run.alone);
         if live.clone().any(|run| run.funnel == funnel.name && run.key == key) {
             return Err(Refusal::new(if key.is_empty() {
                 "re_entry: a run is under way".to_owned()

@@ -24,7 +24,7 @@ impl Turn<'_> {
             let run = &self.customer.runs[index];
             let Some(funnel) = self.definitions.funnel(&run.version).cloned() else { continue };
             let Some(goal) = &funnel.goal else { continue };
-            if run.goal.is_some() && !goal.every {
+            if run.alone || (run.goal.is_some() && !goal.every) {
                 continue;
             }
             let event = pass.event.as_ref().filter(|_| matches!(goal.watch, Watch::Event { .. }));
@@ -121,7 +121,7 @@ impl Turn<'_> {
         let run = &mut self.customer.runs[index];
         run.state = RunState::Ended { at: now };
         let goal = self.definitions.funnel(&run.version).and_then(|funnel| funnel.goal.as_ref());
-        let watching = goal.filter(|goal| goal.every || run.goal.is_none());
+        let watching = goal.filter(|goal| !run.alone && (goal.every || run.goal.is_none()));
         let until = watching.map(|goal| run.entered.plus(goal.within, self.zone).plus_ms(LATE_MS));
         run.watch_until = until.max(Self::gifts_until(run)).filter(|until| *until > now);
         self.runs.touched.remove(&run.id);

@@ -28,7 +28,7 @@
 //! caps     who has a place among messages      stops    what was said about her addresses
 //! store    the remote loyalty store is asked   parked   grants that a blocked programme has not booked
 //! tell     what customers tell each other      saga     gifts to two
-//! budget   what a grant takes out of budgets
+//! budget   what a grant takes out of budgets  unsure   messages of unknown fate
 //! ```
 
 use crate::account::{self, Account};
@@ -62,6 +62,7 @@ mod stops;
 mod store;
 mod tell;
 mod undo;
+mod unsure;
 mod versions;
 pub mod view;
 mod waits;

@@ -163,6 +163,7 @@ impl Turn<'_> {
         let now = self.now;
         let Some(at) = self.customer.parked.iter().position(|parked| parked.grant.id == effect) else {
             if !self.gift_again(effect, why)
+                && !self.unsure_again(effect, why)
                 && self.customer.runs.iter().any(|run| run.waits_for(effect) && run.unknown.is_some())
             {
                 self.decide_anew(effect, why);

@@ -28,7 +28,7 @@ impl Turn<'_> {
             return;
         }
         let Some(index) = self.customer.runs.iter().position(|run| run.waits_for(effect)) else {
-            if self.parked_result(effect, &outcome) {
+            if self.parked_result(effect, &outcome) || self.unsure_result(effect, &outcome) {
                 return;
             }
             if let Outcome::Parked { why, grant, alert } = outcome {
@@ -69,7 +69,12 @@ impl Turn<'_> {
             Outcome::Dead { why, attempts } if step.step.template().is_none() && step.on_error == OnError::Stop => {
                 self.hold(index, funnel, step, format!("given up after {attempts} attempts: {why}"));
             }
-            outcome => self.failed(index, funnel, step, outcome),
+            outcome => {
+                if let Outcome::Unknown { why } = &outcome {
+                    self.keep_unsure(index, funnel, step, effect, why);
+                }
+                self.failed(index, funnel, step, outcome);
+            }
         }
     }
 
@@ -169,6 +174,9 @@ impl Turn<'_> {
             return;
         }
         self.result_of(index, step, name, reason);
+        if self.customer.runs[index].alone {
+            return self.go(index, step, NEXT);
+        }
         match step.on_error {
             OnError::Skip => self.go(index, step, NEXT),
             OnError::Branch(to) => self.branch_off(index, funnel, step, to),

@@ -187,6 +187,9 @@ impl Turn<'_> {
 
     /// Sends a run on to a step ([`NEXT`]: the one after `step`).
     pub(super) fn go(&mut self, index: usize, step: &StepAt, to: u32) {
+        if self.customer.runs[index].alone {
+            return self.end_run(index, "finished");
+        }
         let run = &mut self.customer.runs[index];
         run.at = if to == NEXT { step.next } else { to };
         run.iteration += 1;

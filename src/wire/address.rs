@@ -6,11 +6,13 @@
 //! private answer refuses the whole name.
 
 use super::Reach;
+use futures_util::future::BoxFuture;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Ports of public hosts that may be called.
 const PUBLIC_PORTS: &[u16] = &[80, 443, 8080, 8443];
@@ -142,18 +144,28 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
         // Teredo and documentation.
-        [0x2001, 0 | 0xdb8, ..] => false,
+        [0x2001, 0 | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [first, ..] => (0x2000..0x4000).contains(&first),
     }
 }
 
-/// Resolves names and refuses those that lead into a private network.
-pub(super) struct PublicOnly;
+/// Asks for the addresses of a name.
+pub(super) type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+/// The names of this machine's own system.
+pub(super) fn system() -> Lookup {
+    Arc::new(|name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }))
+}
+
+/// Resolves names and refuses those that lead into a private network. Only what was judged here is connected to, and each
+/// connection asks anew.
+pub(super) struct PublicOnly(pub Lookup);
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let found = (self.0)(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = found.await?;
             if let Some(private) = found.iter().find(|address| !is_public(address.ip())) {
                 return Err(format!("{} leads to {}, an address of a private network", name.as_str(), private.ip()).into());
             }
@@ -253,6 +265,8 @@ mod tests {
             "ff02::1",
             "2002:a00:1::",
             "2001:db8::1",
+            "3fff::1",
+            "64:ff9b:1::a00:1",
             "::ffff:192.168.1.1",
         ] {
             assert!(!is_public(ip.parse().unwrap()), "{ip}");
@@ -262,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_home_is_refused_after_resolution() {
         // `localhost` stands for any name whose answer is a private address.
-        let Err(why) = PublicOnly.resolve("localhost".parse().unwrap()).await.map(|_| ()) else { panic!("resolved") };
+        let Err(why) = PublicOnly(system()).resolve("localhost".parse().unwrap()).await.map(|_| ()) else { panic!("resolved") };
         assert!(why.to_string().contains("private"), "{why}");
     }
 }

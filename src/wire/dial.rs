@@ -61,11 +61,15 @@ impl Dial {
     pub async fn addresses(&self) -> Result<Vec<SocketAddr>, WireError> {
         let failed = |why: String| WireError::BeforeSend(format!("{}: {why}", self.host));
         let found = tokio::net::lookup_host((self.host(), self.port)).await.map_err(|why| failed(why.to_string()))?;
-        let found: Vec<SocketAddr> = found.collect();
+        self.judged(found.collect()).map_err(failed)
+    }
+
+    /// All addresses of the name, or why none of them is connected to.
+    fn judged(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
         let private = found.iter().find(|address| !self.private && !self.is_own() && !is_public(address.ip()));
         match private {
-            Some(private) => Err(failed(format!("it leads to {}, an address of a private network", private.ip()))),
-            None if found.is_empty() => Err(failed("it has no address".to_owned())),
+            Some(private) => Err(format!("it leads to {}, an address of a private network", private.ip())),
+            None if found.is_empty() => Err("it has no address".to_owned()),
             None => Ok(found),
         }
     }
@@ -122,6 +126,11 @@ mod tests {
         let Err(why) = dial.addresses().await else { panic!("resolved") };
         assert!(why.to_string().contains("private network"), "{why}");
         assert!(Dial { private: true, ..dial }.addresses().await.is_ok());
+        // One private address among public ones refuses the whole name (S32).
+        let mixed: Vec<SocketAddr> = ["1.1.1.1:25", "192.168.0.7:25"].map(|at| at.parse().unwrap()).into();
+        let dial = Dial::new("smtp.example.com", 25, false).unwrap();
+        assert!(dial.judged(mixed.clone()).unwrap_err().contains("192.168.0.7"));
+        assert_eq!(dial.judged(mixed[..1].to_vec()).map(|found| found.len()), Ok(1));
         // This machine itself may be written.
         assert!(Dial::new("localhost", 25, false).unwrap().addresses().await.is_ok());
     }

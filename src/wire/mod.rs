@@ -151,8 +151,17 @@ impl Client {
     /// # Errors
     /// The TLS library cannot be set up on this machine.
     pub fn new() -> Result<Client, String> {
+        Client::resolving(&address::system())
+    }
+
+    /// A client that asks somebody else for the addresses of names.
+    fn resolving(lookup: &address::Lookup) -> Result<Client, String> {
         // It is an error only when another part of the process installed one before; either will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = |guarded: bool| match guarded {
+            true => builder().dns_resolver(Arc::new(address::PublicOnly(lookup.clone()))),
+            false => builder(),
+        };
         let build = |guarded: bool| match builder(guarded).build() {
             Ok(client) => Ok(client),
             // A machine without certificate authorities can still call plain-http services on itself;
@@ -228,8 +237,8 @@ fn method(method: Method) -> reqwest::Method {
     }
 }
 
-fn builder(guarded: bool) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder()
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
@@ -239,8 +248,7 @@ fn builder(guarded: bool) -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-        .user_agent(concat!("autofunnel/", env!("CARGO_PKG_VERSION")));
-    if guarded { builder.dns_resolver(Arc::new(address::PublicOnly)) } else { builder }
+        .user_agent(concat!("autofunnel/", env!("CARGO_PKG_VERSION")))
 }
 
 /// Reads the body up to its limit and the deadline. The status is known by now, so a body that breaks off

@@ -1,18 +1,20 @@
 //! The client against servers that misbehave.
 
 use super::*;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Answers every request on every connection with `answer`; counts connections.
-async fn server(answer: &'static [u8]) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+async fn server(answer: &'static [u8]) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/x", listener.local_addr().unwrap());
-    let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let connections = Arc::new(AtomicUsize::new(0));
     let counted = connections.clone();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            counted.fetch_add(1, SeqCst);
             tokio::spawn(serve(socket, answer));
         }
     });
@@ -51,7 +53,7 @@ async fn connections_are_reused_and_redirects_not_followed() {
             (302, Some("7"), &b"ok"[..], true)
         );
     }
-    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(connections.load(SeqCst), 1);
 }
 
 #[tokio::test]
@@ -63,7 +65,7 @@ async fn a_refused_connection_wrote_nothing_and_a_closed_one_is_ambiguous() {
     assert!(matches!(client.send(post(&gone)).await, Err(WireError::BeforeSend(_))));
     let (closes, connections) = server(b"").await;
     assert!(matches!(client.send(post(&closes)).await, Err(WireError::Ambiguous(_))));
-    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1, "it was tried again behind our back");
+    assert_eq!(connections.load(SeqCst), 1, "it was tried again behind our back");
 }
 
 #[tokio::test]
@@ -103,7 +105,60 @@ async fn s36_the_engine_never_calls_itself() {
     client.clone().never_calls(at);
     let Err(WireError::Invalid(why)) = client.send(post(&url)).await else { panic!("it was called") };
     assert!(why.contains("own address"), "{why}");
-    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(connections.load(SeqCst), 0);
+}
+
+/// A resolver that has an answer for each time that it is asked, and counts how often it was.
+fn answering(answers: &'static [&'static [&'static str]]) -> (address::Lookup, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let lookup: address::Lookup = Arc::new(move |_| {
+        let turn = counted.fetch_add(1, SeqCst).min(answers.len() - 1);
+        let found = answers[turn].iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+        Box::pin(async move { Ok(found) })
+    });
+    (lookup, asked)
+}
+
+#[tokio::test]
+async fn s32_a_name_that_mixes_public_and_private_addresses_is_refused_as_a_whole() {
+    let (url, connections) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let port = url.rsplit(':').next().unwrap().trim_end_matches("/x").to_owned();
+    for mixed in [
+        &[&["1.1.1.1", "127.0.0.1"] as &[&str]] as &[&[&str]],
+        &[&["127.0.0.1", "1.1.1.1"]],
+        &[&["2606:4700::1111", "::1", "1.1.1.1"]],
+        &[&["1.1.1.1", "169.254.169.254"]],
+        &[&["1.1.1.1", "64:ff9b::7f00:1"]],
+        &[&["1.1.1.1", "::ffff:10.0.0.1"]],
+    ] {
+        let (lookup, asked) = answering(mixed);
+        let client = Client::resolving(&lookup).unwrap();
+        // Any port is allowed where plain http is; the addresses are judged all the same.
+        let reach = Reach { http: true, private: false };
+        for port in [port.as_str(), "80"] {
+            let answer = client.send(Request { reach, ..post(&format!("http://shop.example.com:{port}/")) }).await;
+            let why = answer.map(|answer| answer.status).unwrap_err();
+            let refused = matches!(&why, WireError::BeforeSend(why) if why.contains("private network"));
+            // A port that cannot be called at all is refused before anybody is asked.
+            assert!(refused || (port != "80" && matches!(why, WireError::Invalid(_))), "{mixed:?}: {why}");
+        }
+        assert!(asked.load(SeqCst) >= 1, "the test's own resolver was asked");
+    }
+    assert_eq!(connections.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn s32_a_name_that_moves_home_is_judged_at_each_connection() {
+    let (lookup, asked) = answering(&[&["1.1.1.1", "2606:4700::1111"], &["10.0.0.1"]]);
+    let resolver = address::PublicOnly(lookup);
+    let name = || "shop.example.com".parse().unwrap();
+    let first: Vec<SocketAddr> = reqwest::dns::Resolve::resolve(&resolver, name()).await.unwrap().collect();
+    assert_eq!(first.iter().map(|at| at.ip().to_string()).collect::<Vec<_>>(), ["1.1.1.1", "2606:4700::1111"]);
+    let Err(why) = reqwest::dns::Resolve::resolve(&resolver, name()).await.map(|_| ()) else { panic!("it went home") };
+    assert!(why.to_string().contains("10.0.0.1, an address of a private network"), "{why}");
+    // Nobody kept the first answer, and nobody asked beside.
+    assert_eq!(asked.load(SeqCst), 2);
 }
 
 #[tokio::test]

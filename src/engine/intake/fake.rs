@@ -161,6 +161,7 @@ impl FakeStore {
             decision: 0,
             deadline: None,
             ghost: false,
+            alone: false,
             put_off: None,
             tried: 0,
             by: 0,

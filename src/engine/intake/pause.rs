@@ -5,7 +5,7 @@ use super::{Intake, IntakeError, Refusal, SOURCE_API, json};
 use crate::event::InputBody;
 use crate::lang::value::{Fields, Value};
 use crate::store::NewInput;
-use crate::store::pause::{Pausable, Pause, Pauses, Under};
+use crate::store::pause::{Pausable, Pause, Under, pauses_of};
 use std::collections::BTreeSet;
 
 /// Longest reason, in characters.
@@ -122,8 +122,7 @@ impl Intake {
 
     /// The pauses that an effect waits for.
     async fn held_up(&self, under: Under) -> Result<Vec<Pause>, IntakeError> {
-        let pauses = self.store.pauses().await?;
-        Ok(pauses.into_iter().filter(|pause| Pauses::new(vec![pause.clone()]).hold(under)).collect())
+        Ok(pauses_of(&self.store.pauses().await?, under))
     }
 
     /// Drops an effect that waits: `{"effect", "why"?}`. Its run goes on as after a refusal.

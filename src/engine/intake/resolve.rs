@@ -44,6 +44,13 @@ impl Intake {
                 )));
             }
         };
+        let points = matches!(&says, Says::Outcome(Outcome::Accepted { data, .. }) if data.contains_key("points"));
+        if points && document.is_some_and(|customer| customer.unsure.iter().any(|unsure| unsure.effect == effect)) {
+            return Err(Refusal::new("this effect is a message, which gives no points")
+                .field("points")
+                .hint("leave `points` out")
+                .into());
+        }
         if matches!(says, Says::Again(_)) && doubt == Doubt::Lost {
             return Err(Refusal::new("these points were asked for by an earlier version of the engine, which did not keep how")
                 .field("outcome")
@@ -91,7 +98,7 @@ pub enum Known<'c> {
 /// What waits for a person's word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Doubt {
-    /// A run is held; tried again, it has another key.
+    /// A run is held, or a message has left its run behind; tried again, it has another key.
     Run,
     /// A parked grant, or points of another's run: they keep their key.
     SameKey,
@@ -108,7 +115,8 @@ pub fn known<'c>(customer: &'c Customer, effect: &str) -> Known<'c> {
     if let Some(asked) = customer.asked.iter().find(|asked| asked.unknown.is_some() && asked.booking == effect) {
         return Known::Unknown(if asked.grant.is_some() { Doubt::SameKey } else { Doubt::Lost });
     }
-    match customer.runs.iter().any(|run| is_held(run) && run.waits_for(effect)) {
+    let unsure = customer.unsure.iter().any(|unsure| unsure.effect == effect);
+    match unsure || customer.runs.iter().any(|run| is_held(run) && run.waits_for(effect)) {
         true => Known::Unknown(Doubt::Run),
         false => Known::Not,
     }

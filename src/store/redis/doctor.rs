@@ -13,6 +13,9 @@ use redis::{Cmd, RedisError, Value};
 const SAMPLE_KEYS: usize = 200;
 /// Work that waits longer than this has nobody who does it, in milliseconds.
 const WAITS_MS_MAX: i64 = 60_000;
+/// A worker without shards that has been silent for longer is taken for dead, in milliseconds: it speaks several times
+/// in a lease of the usual length.
+const SILENT_MS_MAX: i64 = 15_000;
 /// Entries of the fact streams from which on the read side is said to be behind.
 const BEHIND_ENTRIES: u64 = 100_000;
 
@@ -53,6 +56,10 @@ pub struct Report {
     pub memory: (u64, u64),
     /// Workers.
     pub workers: Vec<Worker>,
+    /// Workers that died, or were cut off: they have said nothing for longer than a lease lasts.
+    pub gone: Vec<Worker>,
+    /// Workers that send nothing until somebody has confirmed something, with their reasons.
+    pub stopped: Vec<(String, String)>,
     /// Shards that nobody owns though they have work.
     pub orphaned: usize,
     /// Customers with inputs that no turn has consumed.
@@ -117,16 +124,27 @@ pub async fn examine(address: &str) -> StoreResult<Report> {
     Ok(report)
 }
 
-/// Says that sending may go on though Redis came back older than it was.
+/// Says that sending may go on though Redis came back older than it was. The workers that had stopped, with their reasons.
 ///
 /// # Errors
-/// As [`examine`].
-pub async fn confirm(address: &str) -> StoreResult<()> {
+/// As [`examine`]; and when there is no store that could have come back: engines on an emptied Redis have to be started
+/// again, for nobody else knows what it is to hold.
+pub async fn confirm(address: &str) -> StoreResult<Vec<(String, String)>> {
     let parsed = Address::parse(address)?;
     let shown = parsed.to_string();
     let fatal = |why: RedisError| StoreError::Fatal(format!("cannot reach Redis at {shown}: {why}"));
     let dialer = Dialer::new(parsed, address).map_err(fatal)?;
-    watermark::confirm(&dialer).await.map_err(fatal)
+    let mut connection = dialer.connect().await.map_err(fatal)?;
+    let mut id = redis::cmd("HGET");
+    id.arg(meta("store")).arg("id");
+    if value::text(connection.ask(&id).await.map_err(fatal)?).is_empty() {
+        let workers = value::int(&connection.ask(&command("ZCARD", meta("workers"), &[])).await.map_err(fatal)?);
+        return Err(StoreError::Fatal(match workers {
+            0 => format!("there is no store at {shown}: nothing is to be confirmed"),
+            workers => emptied(workers),
+        }));
+    }
+    watermark::confirm(&mut connection).await.map_err(fatal)
 }
 
 fn first_look(behind: Behind) -> Report {
@@ -206,8 +224,11 @@ async fn look_at_work(connection: &mut Connection, report: &mut Report) -> Resul
             other => value::instant(&value::text(other)).unwrap_or(0),
         };
         let shards = owners.get(&name).copied().unwrap_or(0);
-        report.workers.push(Worker { name, silent_ms: (now - beat).max(0), shards });
+        let worker = Worker { name, silent_ms: (now - beat).max(0), shards };
+        let gone = worker.shards == 0 && worker.silent_ms > SILENT_MS_MAX;
+        if gone { &mut report.gone } else { &mut report.workers }.push(worker);
     }
+    report.stopped = watermark::stopped(connection).await?;
     Ok(())
 }
 
@@ -274,6 +295,11 @@ fn judge(report: &mut Report) {
         say("no worker is at work; start `autofunnel serve --role worker`".to_owned());
     } else if report.orphaned > 0 {
         say(format!("{} shards have work and no owner; a worker takes them within a lease of 15 s, look again", report.orphaned));
+    }
+    for (name, why) in &report.stopped {
+        say(format!(
+            "worker {name} sends nothing: {why}; look at what is missing, then run `autofunnel doctor --store … --confirm`"
+        ));
     }
     for (what, late) in [("a wake", report.waits_ms.0), ("an input", report.waits_ms.1), ("an effect", report.waits_ms.2)] {
         if late > WAITS_MS_MAX {

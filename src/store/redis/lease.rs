@@ -13,8 +13,8 @@ use super::record::accepted_at;
 use super::script::Script;
 use super::{Inner, value};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest time between two looks at who lives, in milliseconds.
@@ -220,6 +220,8 @@ impl Inner {
         self.told.closed.store(true, Ordering::Release);
         self.notify(true, true);
         self.follower.close();
+        // The next worker may have the note.
+        drop(self.note.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     async fn give_all_back(&self) -> StoreResult<()> {
@@ -239,7 +241,9 @@ impl Inner {
         self.end_leases(&shards, &epochs).await?;
         let mut gone = redis::cmd("ZREM");
         gone.arg(meta("workers")).arg(&self.told.me);
-        self.plain(&[gone]).await?;
+        let mut stopped = redis::cmd("HDEL");
+        stopped.arg(meta(super::watermark::STOPPED)).arg(&self.told.me);
+        self.plain(&[gone, stopped]).await?;
         let mut memory = self.memory();
         shards.iter().for_each(|shard| memory.lost(*shard, shard_of));
         Ok(())

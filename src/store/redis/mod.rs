@@ -152,6 +152,8 @@ struct Inner {
     synced: bool,
     /// What was last written into the state file.
     mark: tokio::sync::Mutex<Option<watermark::Mark>>,
+    /// The lock of the file beside it, until the store is closed.
+    note: Mutex<Option<std::fs::File>>,
     /// This store's id, made when it was made.
     id: String,
 }

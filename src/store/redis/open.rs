@@ -10,7 +10,7 @@ use super::link::{Connection, Dialer};
 use super::memory::Memory;
 use super::plain::Plain;
 use super::pump::{Pump, Told};
-use super::{Inner, Options, RedisStore, behind, check, follow, import, value};
+use super::{Inner, Options, RedisStore, behind, check, follow, import, value, watermark};
 use crate::customer::codec::FORMAT;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -44,6 +44,10 @@ impl RedisStore {
         let id = recognise(&mut first, &shown).await?;
         import::refuse_half(&mut first, &shown).await?;
 
+        let note = match &options.state_file {
+            Some(file) if options.works => Some(watermark::lock(file)?),
+            _ => None,
+        };
         let mut connections = Vec::new();
         let count = match options.connections {
             0 if synced => CONNECTIONS_SYNCED,
@@ -62,6 +66,7 @@ impl RedisStore {
             me: name()?,
             closed: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             complained: AtomicI64::new(0),
             dialed: AtomicU64::new(0),
             heard: Heard::new(dialer.address.shape != Shape::Single || options.wait_replicas > 0),
@@ -85,6 +90,7 @@ impl RedisStore {
             recognised: tokio::sync::Mutex::new(0),
             synced,
             mark: tokio::sync::Mutex::new(None),
+            note: Mutex::new(note),
             id,
         });
         inner.set_clock().await?;

@@ -110,6 +110,8 @@ pub struct Told {
     pub closed: AtomicBool,
     /// When Redis was last out of reach, so that this is said once.
     pub silent: AtomicBool,
+    /// It is written in Redis that this process sends nothing.
+    pub stopped: AtomicBool,
     /// When it was last said that a part of a cluster is away, in milliseconds.
     pub complained: AtomicI64,
     /// How often a connection was made again, or may have been.

@@ -13,9 +13,10 @@
 
 use super::super::{StoreError, StoreResult};
 use super::key::{SHARDS, key, meta};
-use super::link::Dialer;
+use super::link::Connection;
 use super::{Inner, value};
 use redis::{Cmd, RedisError};
+use std::fs::TryLockError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,13 @@ const SECOND_LOST_MS: i64 = 3_000;
 pub const CONFIRMED: &str = "confirmed";
 /// Beside it, until when Redis had answered what a process has found it to have lost.
 pub const LOST: &str = "lost";
+/// Where workers that send nothing until somebody has confirmed something say why, each under its name.
+pub const STOPPED: &str = "stopped";
+/// Why nothing is sent from a Redis in which the store's own mark is missing.
+const GONE: &str = "the store is gone, this Redis was emptied under running engines";
+/// Tries to take the lock of a note, for whoever had it may be ending just now, and the pause between them.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Between two marks.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -73,7 +81,9 @@ impl Inner {
         let lost = value::int(&value::next(&mut about));
         self.heed_clock(confirmed);
         let known = answers.map(|score| value::instant(&value::text(score)).unwrap_or(0)).min().unwrap_or(0);
-        match self.doubt(kept.as_ref(), &id, known, confirmed, lost) {
+        let doubt = self.doubt(kept.as_ref(), &id, known, confirmed, lost);
+        self.tell_stopped(doubt.as_deref()).await?;
+        match doubt {
             Some(why) => self.stop_sends(&why),
             None => {
                 if self.paused.swap(false, Ordering::AcqRel) {
@@ -108,6 +118,23 @@ impl Inner {
         Ok(())
     }
 
+    /// Says in Redis why this worker sends nothing, or that it does, for whoever looks from outside.
+    async fn tell_stopped(&self, doubt: Option<&str>) -> StoreResult<()> {
+        let jumped = self.clock.jumps.by().map(|by| format!("the clock of its server jumped by {} s", by / 1_000));
+        let why = doubt.map(str::to_owned).or(jumped);
+        if why.is_none() && !self.told.stopped.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut tell = redis::cmd(if why.is_some() { "HSET" } else { "HDEL" });
+        tell.arg(meta(STOPPED)).arg(&self.told.me);
+        if let Some(why) = &why {
+            tell.arg(why);
+        }
+        self.plain(&[tell]).await?;
+        self.told.stopped.store(why.is_some(), Ordering::Release);
+        Ok(())
+    }
+
     /// A word of an operator that came since the server's clock has jumped says that it is right.
     fn heed_clock(&self, confirmed: i64) {
         let jumps = &self.clock.jumps;
@@ -128,6 +155,9 @@ impl Inner {
 
     /// Why nothing may be sent upon what Redis is now; `None`: it may.
     fn doubt(&self, kept: Option<&Mark>, id: &str, known: i64, confirmed: i64, lost: i64) -> Option<String> {
+        if id.is_empty() {
+            return Some(GONE.to_owned());
+        }
         if let Some(kept) = kept
             && confirmed <= kept.confirmed
         {
@@ -172,9 +202,13 @@ impl Inner {
     /// Nothing is sent from here on.
     pub fn stop_sends(&self, why: &str) {
         if !self.paused.swap(true, Ordering::AcqRel) {
+            let then = match why {
+                GONE => "Stop every engine and restore the back-up, or start them again on the empty Redis",
+                _ => "Look at what is missing",
+            };
             tracing::error!(
                 "NOTHING IS SENT: Redis is not as this worker left it: {why}. What was sent since then could be sent twice. \
-                 Look at what is missing, then run `autofunnel doctor --store … --confirm`"
+                 {then}, then run `autofunnel doctor --store … --confirm`"
             );
         }
     }
@@ -198,6 +232,30 @@ impl Inner {
     }
 }
 
+/// Takes the lock that makes a worker's note its own: two workers that wrote one note would each take the other's for
+/// what it had seen itself.
+pub fn lock(note: &std::path::Path) -> StoreResult<std::fs::File> {
+    let folder = note.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let shown = folder.display();
+    let fail = |why: std::io::Error| StoreError::Fatal(format!("cannot use {shown} (--state): {why}; check the folder"));
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let file =
+        std::fs::File::options().create(true).write(true).truncate(false).open(note.with_extension("lock")).map_err(fail)?;
+    for tries in 1.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(why)) => return Err(fail(why)),
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Fatal(format!(
+                    "the folder {shown} (--state) is in use by another worker; stop that one, or give this one a folder of its own"
+                )));
+            }
+        }
+    }
+    Ok(file)
+}
+
 async fn read(file: &std::path::Path) -> Option<Mark> {
     Mark::parse(&tokio::fs::read_to_string(file).await.ok()?)
 }
@@ -214,12 +272,12 @@ async fn write(file: &std::path::Path, mark: &Mark) -> StoreResult<()> {
     tokio::fs::rename(&new, file).await.map_err(fail)
 }
 
-/// Accepts a Redis that came back older: workers go on sending.
+/// Accepts a Redis that came back older: workers go on sending. The workers that had stopped, with their reasons.
 ///
 /// # Errors
 /// When Redis cannot be reached.
-pub async fn confirm(dialer: &Dialer) -> Result<(), RedisError> {
-    let mut connection = dialer.connect().await?;
+pub async fn confirm(connection: &mut Connection) -> Result<Vec<(String, String)>, RedisError> {
+    let stopped = stopped(connection).await?;
     let parts = value::list(connection.ask(&redis::cmd("TIME")).await?);
     let now = parts.first().map_or(0, value::int) * 1_000 + parts.get(1).map_or(0, value::int) / 1_000;
     let mut known = redis::cmd("HMGET");
@@ -228,7 +286,23 @@ pub async fn confirm(dialer: &Dialer) -> Result<(), RedisError> {
     let mut set = redis::cmd("HSET");
     // Later than what it confirms, whatever the clocks of several nodes say.
     set.arg(meta("store")).arg(CONFIRMED).arg(now.max(known + 1));
-    connection.ask(&set).await.map(|_| ())
+    connection.ask(&set).await?;
+    Ok(stopped)
+}
+
+/// Workers that live and send nothing until somebody has confirmed something, with their reasons.
+///
+/// # Errors
+/// When Redis cannot be reached.
+pub async fn stopped(connection: &mut Connection) -> Result<Vec<(String, String)>, RedisError> {
+    let (mut all, mut live) = (redis::cmd("HGETALL"), redis::cmd("ZRANGE"));
+    all.arg(meta(STOPPED));
+    live.arg(meta("workers")).arg(0).arg(-1);
+    let all = value::pairs(connection.ask(&all).await?);
+    let live: Vec<String> = value::list(connection.ask(&live).await?).into_iter().map(value::text).collect();
+    let told = all.into_iter().map(|(name, why)| (value::text(name), value::text(why)));
+    // Those that died are dropped with their beat, a while later.
+    Ok(told.filter(|(name, _)| live.contains(name)).collect())
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! `/v1/effects`: effects on their way, those whose fate is unknown, and a person's word on them.
 
 use crate::customer::store::Parked;
-use crate::customer::{Asked, Customer, Run, codec};
+use crate::customer::{Asked, Customer, Run, Unsure, codec};
 use crate::effect::{EffectKind, Tell, Word};
 use crate::engine::intake::resolve::is_held;
+use crate::event::address::field_of;
 use crate::lang::value::Value;
+use crate::store::pause::{PAUSED, Under, pauses_of};
 use crate::store::read::{PAGE_ROWS_MAX, PARKED, RunFilter};
 use crate::web::answer::{Answer, Problem, json};
 use crate::web::api::events::one;
+use crate::web::api::pauses::holding;
 use crate::web::call::Call;
 use axum::http::StatusCode;
 use serde_json::{Value as Json, json};
@@ -17,16 +20,19 @@ pub async fn list(call: Call) -> Answer {
     let query = call.query(&["limit"])?;
     let limit = query.limit()?;
     let store = &call.state.store;
-    let waiting: Vec<Json> = store
-        .outbox(limit)
-        .await?
-        .into_iter()
-        .map(|row| {
-            json!({
-                "effect": row.id, "customer": row.customer, "due": row.due.to_string(), "attempts": row.attempts, "why": row.why,
-            })
-        })
-        .collect();
+    let (mut waiting, pauses) = (Vec::new(), store.pauses().await?);
+    for row in store.outbox(limit).await? {
+        let mut shown = json!({
+            "effect": row.id, "customer": row.customer, "due": row.due.to_string(), "attempts": row.attempts, "why": row.why,
+        });
+        if row.why == PAUSED
+            && let Some(effect) = store.waiting(row.id, row.customer).await?
+        {
+            let hold = pauses_of(&pauses, Under::of(&effect.effect));
+            shown["pauses"] = hold.iter().map(holding).collect();
+        }
+        waiting.push(shown);
+    }
     let (mut held, mut customers) = (Vec::new(), Vec::new());
     // Engines of before called them `held`, as what waits for the morning is called.
     for state in ["unresolved", "held"] {
@@ -51,6 +57,7 @@ pub async fn list(call: Call) -> Answer {
         let Ok(customer) = codec::decode::<Customer>(&document) else { continue };
         held.extend(customer.parked.iter().filter(|parked| parked.unknown.is_some()).map(|one| lost(&customer.id, one)));
         held.extend(customer.asked.iter().filter(|asked| asked.unknown.is_some()).map(|one| given(&customer.id, one)));
+        held.extend(customer.unsure.iter().map(|one| unsure(&customer, one)));
         parked.extend(customer.parked.iter().filter(|parked| parked.unknown.is_none()).map(|one| waits(&customer.id, one)));
     }
     held.truncate(limit);
@@ -82,6 +89,15 @@ fn given(customer: &str, asked: &Asked) -> Json {
     })
 }
 
+/// A message of which nobody knows whether it arrived.
+fn unsure(customer: &Customer, unsure: &Unsure) -> Json {
+    json!({
+        "effect": unsure.effect, "customer": customer.id, "funnel": unsure.run.funnel, "run": unsure.run.id, "step": unsure.step,
+        "kind": "message", "channel": unsure.channel, "to": customer.profile.get(field_of(&unsure.channel)).map(Value::to_json),
+        "template": unsure.template, "since": unsure.since.to_string(), "why": unsure.why,
+    })
+}
+
 /// What her document knows of an effect that is in no outbox.
 fn kept(customer: &Customer, effect: &str) -> Option<Json> {
     let (mut shown, state, grant) = if let Some(parked) = customer.parked.iter().find(|parked| parked.grant.id == effect) {
@@ -91,6 +107,8 @@ fn kept(customer: &Customer, effect: &str) -> Option<Json> {
         }
     } else if let Some(asked) = customer.asked.iter().find(|asked| asked.unknown.is_some() && asked.booking == effect) {
         (given(&customer.id, asked), "held", asked.grant.as_deref())
+    } else if let Some(message) = customer.unsure.iter().find(|unsure| unsure.effect == effect) {
+        (unsure(customer, message), "held", None)
     } else {
         let run = customer.runs.iter().find(|run| is_held(run) && run.waits_for(effect))?;
         (self::shown(&customer.id, run), "held", None)
@@ -139,6 +157,7 @@ pub async fn show(call: Call) -> Answer {
         "decided_at": effect.decided_at.to_string(), "valid_until": effect.valid_until.map(|until| until.to_string()),
         "due": waiting.due.to_string(), "attempts": waiting.attempts, "why": waiting.why,
         "doubtful_since": waiting.doubtful_since.map(|since| since.to_string()),
+        "pauses": pauses_of(&store.pauses().await?, Under::of(effect)).iter().map(holding).collect::<Vec<_>>(),
     });
     Ok(json(StatusCode::OK, &shown))
 }
@@ -177,10 +196,7 @@ pub async fn retry(call: Call) -> Answer {
     if paused.is_empty() {
         return Ok(json(StatusCode::OK, &json!({ "status": "due" })));
     }
-    let paused: Vec<Json> = paused
-        .iter()
-        .map(|pause| json!({ "paused": pause.of.name(), "since": pause.since.to_string(), "by": pause.by, "why": pause.why }))
-        .collect();
+    let paused: Vec<Json> = paused.iter().map(holding).collect();
     Ok(json(StatusCode::OK, &json!({ "status": "paused", "pauses": paused })))
 }
 

@@ -1,10 +1,13 @@
 //! Funnels, their runs and their figures.
 
 use super::events::one;
+use super::pauses::holding;
+use crate::customer::{Customer, RunState, codec};
 use crate::engine::intake::{IntakeError, Refusal};
 use crate::lang::time::{DAY_MS, Time, parse_date};
-use crate::store::pause::Pause;
-use crate::store::read::{Figure, RUN_STATES, RunFilter};
+use crate::store::RunRow;
+use crate::store::pause::{Pause, Under, pauses_of};
+use crate::store::read::{Figure, PAGE_ROWS_MAX, PARKED, RUN_STATES, RunFilter};
 use crate::web::WebState;
 use crate::web::answer::{Answer, Problem, json};
 use crate::web::call::{Call, Query};
@@ -42,6 +45,13 @@ pub struct Recent {
     pub quarantined: u64,
     /// What is paused.
     pub pauses: Vec<Pause>,
+    /// Runs that hold a step until a person has released it.
+    pub in_review: u64,
+    /// Runs that wait for a person's word on an effect of unknown fate.
+    pub unresolved: u64,
+    /// Customers with a parked grant, or with an effect of unknown fate that its run has left behind; some more are not
+    /// counted beyond a page of them.
+    pub parked: u64,
 }
 
 /// Reads the recent figures.
@@ -61,9 +71,16 @@ pub async fn recent(state: &WebState) -> Result<Recent, Problem> {
         *sum = (sum.0.saturating_add(figure.count), sum.1.saturating_add(figure.amount));
     }
     let mut live: BTreeMap<String, u64> = BTreeMap::new();
-    for (funnel, _, count) in counts.live_runs {
+    let (mut in_review, mut unresolved) = (0, 0);
+    for (funnel, state, count) in counts.live_runs {
         *live.entry(funnel).or_default() += count;
+        match state.as_str() {
+            "review" => in_review += count,
+            "unresolved" => unresolved += count,
+            _ => {}
+        }
     }
+    let parked = state.store.members(PARKED.to_owned(), PAGE_ROWS_MAX).await?.len();
     Ok(Recent {
         sums,
         live,
@@ -71,6 +88,9 @@ pub async fn recent(state: &WebState) -> Result<Recent, Problem> {
         segments: counts.segments,
         quarantined: counts.quarantined,
         pauses: state.store.pauses().await?,
+        in_review,
+        unresolved,
+        parked: parked as u64,
     })
 }
 
@@ -140,16 +160,43 @@ pub async fn runs(call: Call) -> Answer {
     if rows.is_empty() {
         sensible(&call.state, &filter).await?;
     }
+    let paused = held_up(&call.state, &rows).await?;
     let runs: Vec<Json> = rows
         .iter()
         .map(|run| {
             json!({
                 "customer": run.customer, "run": run.run, "funnel": run.funnel, "version": run.version, "state": run.state,
                 "step": run.step, "entered": run.entered.to_string(), "until": run.until.map(|until| until.to_string()),
+                "paused": paused.get(&(run.customer.as_str(), run.run)).map(|by| by.iter().map(holding).collect::<Vec<_>>()),
             })
         })
         .collect();
     Ok(json(StatusCode::OK, &json!({ "runs": runs })))
+}
+
+/// Runs by customer and number.
+type ByRun<'r, T> = BTreeMap<(&'r str, u64), T>;
+
+/// The pauses that hold up the effects of runs.
+async fn held_up<'r>(state: &WebState, rows: &'r [RunRow]) -> Result<ByRun<'r, Vec<Pause>>, Problem> {
+    let pauses = state.store.pauses().await?;
+    let mut out = BTreeMap::new();
+    if pauses.is_empty() {
+        return Ok(out);
+    }
+    for row in rows.iter().filter(|row| row.state == "sending") {
+        let document = state.store.record(row.customer.clone()).await?.map(|record| record.document).unwrap_or_default();
+        // What cannot be read is complained of where it is worked on.
+        let Ok(customer) = codec::decode::<Customer>(&document) else { continue };
+        let Some(RunState::Effect { id }) = customer.run(row.run).map(|run| &run.state) else { continue };
+        // It may have been sent meanwhile.
+        let Some(waiting) = state.store.waiting(id.clone(), row.customer.clone()).await? else { continue };
+        let hold = pauses_of(&pauses, Under::of(&waiting.effect));
+        if !hold.is_empty() {
+            out.insert((row.customer.as_str(), row.run), hold);
+        }
+    }
+    Ok(out)
 }
 
 /// Figures of some days.

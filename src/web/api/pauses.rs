@@ -21,6 +21,11 @@ fn shown(pause: &Pause) -> Json {
     shown
 }
 
+/// A pause, where it stands beside what it holds up.
+pub fn holding(pause: &Pause) -> Json {
+    json!({ "paused": pause.of.name(), "since": pause.since.to_string(), "by": pause.by, "why": pause.why })
+}
+
 fn named(of: &Pausable) -> Json {
     match of {
         Pausable::Workspace => json!({ "workspace": true }),

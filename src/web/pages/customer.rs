@@ -124,11 +124,21 @@ fn runs(customer: &Customer, zone: Zone) -> Markup {
     let live: Vec<_> = customer.runs.iter().filter(|run| run.is_live()).collect();
     html! {
         p class="soft" { (count_of(live.len(), "live run")) }
+        @for unsure in &customer.unsure {
+            p class="bad" {
+                "Nobody knows whether " (unsure.template) " by " (unsure.channel) " arrived (" (layout::time(unsure.since, zone)) "): " (unsure.why)
+                ". " code { "autofunnel effects list" } " shows it."
+            }
+        }
         dl class="facts" {
             @for run in live {
                 dt { a href={ "/funnels/" (encode(&run.funnel)) } { (run.funnel) } }
                 dd {
-                    @if run.ghost { "held out, watched for the goal" } @else { (state(&run.state)) }
+                    @if run.ghost { "held out, watched for the goal" }
+                    @else if let Some(why) = &run.unknown {
+                        span class="bad" { "waits for a person's word (" code { "autofunnel effects list" } "): " (why) }
+                    }
+                    @else { (state(&run.state)) }
                     @if let Some(until) = run.due() { " until " (layout::time(until, zone)) }
                 }
             }

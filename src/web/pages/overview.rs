@@ -1,6 +1,6 @@
 //! The first page: funnels with their figures, and segments with their sizes.
 
-use super::layout;
+use super::{count_of, layout};
 use crate::lang::time::Zone;
 use crate::store::pause::Pausable;
 use crate::web::WebState;
@@ -24,6 +24,15 @@ pub async fn show(call: Call) -> Answer {
         p class="soft" { "Figures of the last " (FIGURE_DAYS) " days." }
         @if recent.quarantined > 0 {
             p class="bad" role="status" { (recent.quarantined) " inputs were put aside because turns on them failed; " code { "autofunnel quarantine list" } " shows them." }
+        }
+        @if recent.in_review > 0 {
+            p role="status" { (count_of(recent.in_review as usize, "run")) " hold a step until a person has released it; " code { "autofunnel review list" } " shows them." }
+        }
+        @if recent.unresolved > 0 {
+            p class="bad" role="status" { (count_of(recent.unresolved as usize, "run")) " wait for a person's word on what nobody knows; " code { "autofunnel effects list" } " shows it." }
+        }
+        @if recent.parked > 0 {
+            p role="status" { (count_of(recent.parked as usize, "customer")) " with parked grants, or with messages or gifts of which nobody knows whether they arrived; " code { "autofunnel effects list" } " shows them." }
         }
         @for pause in &recent.pauses {
             p class="bad" role="status" {
