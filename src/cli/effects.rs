@@ -148,6 +148,10 @@ impl Effects {
 /// What asking for another try has come to.
 fn tried(answer: &Json) -> String {
     let pauses = pauses(answer, "pauses");
+    if text(answer, "status") == "resting" {
+        let (provider, until, why) = (text(answer, "provider"), text(answer, "until"), text(answer, "why"));
+        return plain(&format!("it goes when `{provider}` is tried again, which rests until {until}: {why}"));
+    }
     if pauses.is_empty() {
         return "it is due now".to_owned();
     }
@@ -361,6 +365,8 @@ mod tests {
     #[test]
     fn what_is_paused_is_not_said_to_be_due() {
         assert_eq!(tried(&json!({ "status": "due" })), "it is due now");
+        let rests = json!({ "status": "resting", "provider": "mail", "until": "2027-03-01T10:00:00Z", "why": "503" });
+        assert_eq!(tried(&rests), "it goes when `mail` is tried again, which rests until 2027-03-01T10:00:00Z: 503");
         let pause = json!({ "paused": "provider mail", "since": "2027-03-01T09:00:00Z", "by": "ops", "why": "wrong price" });
         let said = tried(&json!({ "status": "paused", "pauses": [pause] }));
         assert_eq!(

@@ -80,6 +80,9 @@ impl Engine {
             return self.book(&live, delivery).await;
         }
         if let EffectKind::Tell(tell) = &delivery.effect.kind {
+            if self.holds_word(delivery, tell).await? {
+                return self.put_back(delivery, self.store.now().plus_ms(RECHECK_MS), PAUSED.to_owned(), false).await;
+            }
             return self.tell(&live, delivery, tell).await;
         }
         let (channel, prepared) = match prepare(&live, delivery) {

@@ -9,6 +9,7 @@ use super::{Engine, Live};
 use crate::effect::{Outcome, Tell, Word};
 use crate::event::{Event, InputBody, Told};
 use crate::lang::time::MINUTE_MS;
+use crate::store::pause::{Pauses, Under};
 use crate::store::{Delivery, NewInput, StoreError, failpoint};
 use sha2::{Digest, Sha256};
 
@@ -41,6 +42,16 @@ impl Engine {
             }
             _ => self.settle(live, delivery, accepted).await,
         }
+    }
+
+    /// Whether a pause holds up what another customer is to be told. What answers, confirms or takes back belongs to what
+    /// was told before, and is not held.
+    pub(super) async fn holds_word(&self, delivery: &Delivery, tell: &Tell) -> Result<bool, StoreError> {
+        if !matches!(tell.word, Word::Event { .. } | Word::Grant { .. }) {
+            return Ok(false);
+        }
+        let pauses = self.patiently(|| self.store.pauses()).await?;
+        Ok(Pauses::new(pauses).hold(Under::of(&delivery.effect)))
     }
 
     /// Why a customer is not told anything. What confirms or takes back goes to whoever was asked before.

@@ -188,6 +188,8 @@ impl Turn<'_> {
     /// Sends a run on to a step ([`NEXT`]: the one after `step`).
     pub(super) fn go(&mut self, index: usize, step: &StepAt, to: u32) {
         if self.customer.runs[index].alone {
+            // It waits for nothing any more that could be taken back.
+            self.customer.runs[index].state = RunState::Ready;
             return self.end_run(index, "finished");
         }
         let run = &mut self.customer.runs[index];

@@ -8,9 +8,12 @@ use autofunnel::app::engine::Running;
 use autofunnel::app::store::{Place, Remote, Roles};
 use autofunnel::engine::clock::Clock;
 use autofunnel::fact::What;
-use autofunnel::funnel::Files;
+use autofunnel::funnel::{Files, compile};
+use autofunnel::lang::diag::Faults;
+use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::wire::Method;
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 use std::process::Command;
 
 const SETTINGS: &str = "workspace: Test\nzone: Europe/Berlin\ncurrency: EUR\n";
@@ -228,5 +231,87 @@ async fn a_plan_counts_whom_a_changed_segment_moves() {
     other.insert("welcome.yaml".to_owned(), AFTER.to_owned());
     let (_, plan) = ask(&running, "/v1/workspace/plan", &json!({ "files": other })).await;
     assert_eq!(plan["moved"], Json::Null, "{plan}");
+    running.stop().await;
+}
+
+/// Whoever enters between the plan and the apply is left behind on a version that needs what is gone. That stands against
+/// no later apply; what would be gone only then still does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apply_raced_by_events_locks_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let offering = BEFORE.replace("grant: 5 points", "offer: starter").replace("    reason: x\n", "");
+    let (with, mut without) = (files(&offering), files(BEFORE));
+    without.remove("catalog.yaml");
+    let running = run(&with, Place::File(folder.path().join("engine.db")), Roles::ALL, Clock::system()).await;
+    let (_, plan) = ask(&running, "/v1/workspace/plan", &json!({ "files": without })).await;
+    assert_eq!(plan["refused"], json!([]), "nobody needs the bundle: {plan}");
+    signed_up(&running, "anna").await;
+    // The apply that did not see her: what it did in the store, after its look at who lives.
+    let text = |name: &str| plan[name].as_str().unwrap().to_owned();
+    let applied =
+        Applied { hash: text("hash"), at: running.store.now(), by: "ops".to_owned(), note: String::new(), before: text("base") };
+    let compiled = compile(&without, &mut Faults::default()).unwrap();
+    let funnels = compiled.funnels.values().map(|funnel| (funnel.name.clone(), funnel.version.clone())).collect();
+    let bundle = serde_json::to_vec(&without).unwrap();
+    assert!(running.store.apply(Applying { applied, funnels, bundle }).await.unwrap());
+    // Any other change is taken though her run needs what is gone.
+    let settings = |name: &str| SETTINGS.replace("workspace: Test", &format!("workspace: {name}"));
+    let mut other = without.clone();
+    other.insert("autofunnel.yaml".to_owned(), settings("Other"));
+    let (status, done) = ask(&running, "/v1/workspace/apply", &json!({ "files": other, "base": plan["hash"] })).await;
+    assert_eq!((status, &done["status"], &done["missed"]), (200, &json!("applied"), &json!([])), "{done}");
+    // Where the bundle is back, it cannot be taken from her again.
+    let mut back = with.clone();
+    back.insert("autofunnel.yaml".to_owned(), settings("Back"));
+    let (status, done) = ask(&running, "/v1/workspace/apply", &json!({ "files": back, "base": done["hash"] })).await;
+    assert_eq!((status, &done["status"]), (200, &json!("applied")), "{done}");
+    let (status, refused) = ask(&running, "/v1/workspace/apply", &json!({ "files": without, "base": done["hash"] })).await;
+    assert_eq!(status, 409, "{refused}");
+    assert!(refused["error"].as_str().unwrap().contains("no bundle `starter`"), "{refused}");
+    running.stop().await;
+}
+
+/// A Redis that was emptied under an engine has no workspace in force: `apply` says so, and nothing is sent by what the
+/// engine had, not even when somebody confirms it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_redis_has_nothing_in_force() {
+    let server = Server::start(Disk::EverySecond);
+    let place = || {
+        let (report, state) = (server.folder().join("report.db"), server.folder().join("state"));
+        Place::Redis(Remote { address: server.address(), report, state, accept_loss: false, wait_replicas: 0 })
+    };
+    let running = run(&files(BEFORE), place(), Roles::ALL, Clock::system()).await;
+    signed_up(&running, "anna").await;
+    server.query(&redis::cmd("FLUSHALL")).unwrap();
+    let token = autofunnel::store::TokenRow {
+        digest: Sha256::digest(crate::engine::TOKEN.as_bytes()).to_vec(),
+        name: "ops".to_owned(),
+        scopes: vec!["admin".to_owned()],
+        expires: None,
+    };
+    running.store.put_token(token).await.unwrap();
+    let (status, said) = ask(&running, "/v1/workspace/plan", &json!({ "files": files(AFTER) })).await;
+    assert_eq!(status, 409, "{said}");
+    assert!(said["error"].as_str().unwrap().contains("it was emptied under this engine"), "{said}");
+    assert!(said["hint"].as_str().unwrap().contains("restore the back-up"), "{said}");
+    let begun = std::time::Instant::now();
+    loop {
+        // Workers write down that they live once a second; until then nothing tells that there was a store.
+        let why = autofunnel::store::redis::doctor::confirm(&server.address()).await.unwrap_err().to_string();
+        if why.contains("was emptied under them") {
+            break;
+        }
+        assert!(why.contains("nothing is to be confirmed") && begun.elapsed().as_secs() < 60, "{why}");
+        tokio::task::yield_now().await;
+    }
+    running.stop().await;
+    // Started again it has one, and asks whether it may send.
+    std::fs::remove_file(server.folder().join("report.db")).unwrap();
+    let running = run(&files(BEFORE), place(), Roles::ALL, Clock::system()).await;
+    let (status, plan) = ask(&running, "/v1/workspace/plan", &json!({ "files": files(AFTER) })).await;
+    assert_eq!(status, 200, "{plan}");
+    let stopped = autofunnel::store::redis::doctor::confirm(&server.address()).await.unwrap();
+    assert!(stopped.len() == 1 && stopped[0].1.contains("another store"), "{stopped:?}");
+    signed_up(&running, "ben").await;
     running.stop().await;
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The token of these tests.
-const TOKEN: &str = "a-token-for-tests-only";
+pub const TOKEN: &str = "a-token-for-tests-only";
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -27,4 +27,5 @@ mod suppression;
 mod tells;
 mod time_alone;
 mod undo;
+mod unsure;
 mod waits;

@@ -32,6 +32,7 @@ mod simulate;
 mod smtp;
 mod stats;
 mod tools;
+mod unsure;
 mod web;
 mod workers;
 

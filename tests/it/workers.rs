@@ -343,3 +343,55 @@ async fn a_pause_that_was_broken_off_is_made_good_by_the_next_renewal() {
     let effect = with_claimed_effect(&store, "bert").await;
     assert_eq!(begin(&store, &effect).await, Begin::Paused);
 }
+
+/// Two workers cannot have one note: each would take what the other has seen for its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_note_has_one_worker() {
+    let server = Server::start(Disk::Never);
+    let state = server.folder().join("state/watermark");
+    let noting = |name: &str| Options { state_file: Some(server.folder().join(name)), ..options(&server) };
+    let store: Arc<dyn Store> = RedisStore::open(noting("state/watermark")).await.unwrap();
+    let why = RedisStore::open(noting("state/watermark")).await.err().unwrap().to_string();
+    assert!(why.contains("is in use by another worker") && why.contains("--state"), "{why}");
+    // Beside it there is room, and after it the note is free.
+    let beside: Arc<dyn Store> = RedisStore::open(noting("beside/watermark")).await.unwrap();
+    beside.close().await;
+    store.close().await;
+    let next: Arc<dyn Store> = RedisStore::open(noting("state/watermark")).await.unwrap();
+    assert!(state.exists());
+    next.close().await;
+}
+
+/// The doctor tells who sends nothing, and a confirmation says whom it has helped: nobody, where nobody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_says_who_waited_for_it() {
+    use autofunnel::store::redis::doctor::{confirm, examine};
+    let server = Server::start(Disk::Never);
+    let state = server.folder().join("state/watermark");
+    let noting = || Options { state_file: Some(state.clone()), ..options(&server) };
+    let nothing = confirm(&server.address()).await.unwrap_err().to_string();
+    assert!(nothing.contains("nothing is to be confirmed"), "{nothing}");
+    let store: Arc<dyn Store> = RedisStore::open(noting()).await.unwrap();
+    assert_eq!(confirm(&server.address()).await.unwrap(), []);
+    until("the confirmation is noted", async || {
+        let noted = std::fs::read_to_string(&state).unwrap_or_default();
+        noted.split_whitespace().nth(2).is_some_and(|confirmed| confirmed != "0")
+    })
+    .await;
+    store.close().await;
+    drop(store);
+    let noted = std::fs::read_to_string(&state).unwrap();
+    let parts: Vec<&str> = noted.split_whitespace().collect();
+    let ms: i64 = parts[1].parse().unwrap();
+    std::fs::write(&state, format!("{} {} {}\n", parts[0], ms + 60_000, parts[2])).unwrap();
+    let store: Arc<dyn Store> = RedisStore::open(noting()).await.unwrap();
+    let found = examine(&server.address()).await.unwrap();
+    assert!(
+        found.problems.iter().any(|problem| problem.contains("sends nothing") && problem.contains("older than it was")),
+        "{found:?}"
+    );
+    let stopped = confirm(&server.address()).await.unwrap();
+    assert!(stopped.len() == 1 && stopped[0].1.contains("older than it was"), "{stopped:?}");
+    until("the worker goes on, and says so", async || examine(&server.address()).await.unwrap().stopped.is_empty()).await;
+    store.close().await;
+}

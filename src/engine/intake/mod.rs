@@ -31,7 +31,7 @@ pub mod import;
 pub mod json;
 pub mod link;
 pub mod names;
-mod pause;
+pub mod pause;
 mod refusal;
 pub mod resolve;
 pub mod review;

@@ -2,6 +2,7 @@
 
 use super::resolve::{Known, known};
 use super::{Intake, IntakeError, Refusal, SOURCE_API, json};
+use crate::effect::Effect;
 use crate::event::InputBody;
 use crate::lang::value::{Fields, Value};
 use crate::store::NewInput;
@@ -12,6 +13,15 @@ use std::collections::BTreeSet;
 const WHY_CHARS_MAX: usize = 500;
 /// The provider of every channel that the settings do not name.
 const INBOX: &str = "inbox";
+
+/// What a person's wish to have an effect tried at once has come to.
+#[derive(Default)]
+pub struct Hastened {
+    /// The pauses that hold it up all the same.
+    pub pauses: Vec<Pause>,
+    /// Whom it calls, if anybody: a provider that rests is not called sooner for it.
+    pub provider: Option<String>,
+}
 
 impl Intake {
     /// Pauses what the body names: `{"funnel"}`, `{"provider"}`, `{"marketing"}` (a provider's) or `{"workspace": true}`, each with `"why"?`.
@@ -90,27 +100,27 @@ impl Intake {
     ///
     /// # Errors
     /// When something is wrong, it does not wait, or the store fails.
-    pub async fn hasten(&self, by: &str, customer: &str, body: &[u8]) -> Result<Vec<Pause>, IntakeError> {
+    pub async fn hasten(&self, by: &str, customer: &str, body: &[u8]) -> Result<Hastened, IntakeError> {
         let mut sent = json::read_map(body)?;
         let effect = effect(&mut sent)?;
         nothing_else(&sent, &["effect"])?;
         let waiting = self.store.waiting(effect.clone(), customer.to_owned()).await?;
         if self.store.hasten(effect.clone(), customer.to_owned()).await? {
             return match waiting {
-                Some(waiting) => self.held_up(Under::of(&waiting.effect)).await,
+                Some(waiting) => self.held_up(&waiting.effect).await,
                 // It came back to wait at this very moment.
-                None => Ok(Vec::new()),
+                None => Ok(Hastened::default()),
             };
         }
         let (document, _) = self.document(customer).await?;
         match document.as_ref().map_or(Known::Not, |customer| known(customer, &effect)) {
             Known::Parked(parked) => {
-                let (under, why) = (Under::of(&parked.grant), format!("{by} asked for it"));
+                let (grant, why) = (parked.grant.clone(), format!("{by} asked for it"));
                 let (source, body) = (SOURCE_API.to_owned(), InputBody::Again { effect, why });
                 // Said twice it does no harm: what is on its way is left alone.
                 let input = NewInput { customer: customer.to_owned(), source, id: None, digest: 0, body };
                 self.accept_one(input).await?;
-                self.held_up(under).await
+                self.held_up(&grant).await
             }
             Known::Unknown(_) => Err(IntakeError::NoSuch(
                 Refusal::new("nobody knows whether this effect happened, so it is not tried again before you have said so")
@@ -120,9 +130,10 @@ impl Intake {
         }
     }
 
-    /// The pauses that an effect waits for.
-    async fn held_up(&self, under: Under) -> Result<Vec<Pause>, IntakeError> {
-        Ok(pauses_of(&self.store.pauses().await?, under))
+    /// What an effect waits for that is due now.
+    async fn held_up(&self, effect: &Effect) -> Result<Hastened, IntakeError> {
+        let pauses = pauses_of(&self.store.pauses().await?, Under::of(effect));
+        Ok(Hastened { pauses, provider: effect.provider().map(str::to_owned) })
     }
 
     /// Drops an effect that waits: `{"effect", "why"?}`. Its run goes on as after a refusal.

@@ -3,6 +3,7 @@
 use crate::customer::store::Parked;
 use crate::customer::{Asked, Customer, Run, Unsure, codec};
 use crate::effect::{EffectKind, Tell, Word};
+use crate::engine::intake::pause::Hastened;
 use crate::engine::intake::resolve::is_held;
 use crate::event::address::field_of;
 use crate::lang::value::Value;
@@ -189,15 +190,27 @@ fn told(tell: &Tell) -> Json {
     json!({ "to": tell.to, "word": what, "about": about })
 }
 
-/// Tries an effect that waits at once, and asks for a parked grant; or says which pauses hold it up.
+/// Tries an effect that waits at once, and asks for a parked grant; or says which pauses hold it up, or that its provider
+/// rests (as far as this process calls it).
 pub async fn retry(call: Call) -> Answer {
     call.query(&[])?;
-    let paused = call.state.intake.hasten(&call.who(), call.param("id"), &call.body).await?;
-    if paused.is_empty() {
-        return Ok(json(StatusCode::OK, &json!({ "status": "due" })));
+    let Hastened { pauses, provider } = call.state.intake.hasten(&call.who(), call.param("id"), &call.body).await?;
+    if !pauses.is_empty() {
+        let pauses: Vec<Json> = pauses.iter().map(holding).collect();
+        return Ok(json(StatusCode::OK, &json!({ "status": "paused", "pauses": pauses })));
     }
-    let paused: Vec<Json> = paused.iter().map(holding).collect();
-    Ok(json(StatusCode::OK, &json!({ "status": "paused", "pauses": paused })))
+    let health = call.state.traffic.as_ref().map(|traffic| traffic.health(call.state.store.now())).unwrap_or_default();
+    let rests = health.iter().filter(|one| Some(&one.provider) == provider.as_ref());
+    let rests = rests.filter_map(|one| Some((one, one.rests_until?))).next();
+    Ok(json(
+        StatusCode::OK,
+        &match rests {
+            None => json!({ "status": "due" }),
+            Some((one, until)) => {
+                json!({ "status": "resting", "provider": one.provider, "until": until.to_string(), "why": one.trouble })
+            }
+        },
+    ))
 }
 
 /// Drops an effect that waits.
