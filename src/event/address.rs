@@ -188,6 +188,7 @@ const START_WORDS: &[&str] = &["start", "yes", "unstop"];
 
 /// The keyword that a message is, if it is nothing else: ` Stop. ` is one, `please stop` is not.
 pub fn keyword(message: &str) -> Option<Keyword> {
+    let message: &str = &plain_width(message);
     let trimmed = message.trim_matches(|c: char| !c.is_alphanumeric());
     // A keyword is short: nothing is made of what a person has written at length.
     if trimmed.is_empty() || trimmed.len() > 32 {
@@ -199,6 +200,16 @@ pub fn keyword(message: &str) -> Option<Keyword> {
         () if START_WORDS.contains(&word.as_str()) => Some(Keyword::Start),
         () => None,
     }
+}
+
+/// A text with the wide letters of East Asian keyboards as plain ones: `ＳＴＯＰ` is STOP.
+fn plain_width(text: &str) -> String {
+    let plain = |c: char| match u32::from(c) {
+        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(c),
+        0x3000 => ' ',
+        _ => c,
+    };
+    text.chars().map(plain).collect()
 }
 
 /// What asks to be left alone in free words, as single words or as words in a row.
@@ -230,8 +241,12 @@ const ASKING: &[&str] = &[
 /// Whether a message that is no keyword seems to ask that nothing more is sent. It is for a person to say; until then it
 /// counts as such.
 pub fn asks_to_stop(message: &str) -> bool {
-    let words: Vec<String> =
-        message.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let words: Vec<String> = plain_width(message)
+        .to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
     ASKING.iter().any(|asking| {
         let asking: Vec<&str> = asking.split(' ').collect();
         words.windows(asking.len()).any(|row| row.iter().map(String::as_str).eq(asking.iter().copied()))
@@ -276,6 +291,8 @@ mod tests {
             "OPTOUT",
             "revoke",
             "ARRET",
+            "ＳＴＯＰ",
+            "\u{3000}ｓｔｏｐ。",
             "stop  all",
         ] {
             assert_eq!(keyword(text), Some(Keyword::Stop), "{text}");

@@ -1,6 +1,8 @@
 //! A webhook's delivery: verified on its raw bytes, then turned into events by its source's map.
 //!
-//! All events of a delivery are taken in or none, because its sender repeats it as a whole.
+//! All events of a delivery are taken in or none, because its sender repeats it as a whole. Of a batch each item stands for
+//! itself: one that can never be used must not keep a thousand others out for as long as it is repeated. Its sender is told
+//! all the same, and what was taken in is known when it comes again.
 
 use super::about::About;
 use super::{BATCH_EVENTS_MAX, Intake, IntakeError, Refusal, World, digest, event, json, names};
@@ -35,18 +37,52 @@ impl Intake {
     /// When there is no such source, the delivery is not verified or cannot be used, or the store fails.
     pub async fn hook(&self, delivery: Delivery<'_>) -> Result<Vec<Accepted>, IntakeError> {
         let (world, now) = (self.world(), self.store.now());
-        let found = mapped(&world, delivery, now)?;
-        let (mut inputs, mut meant) = (Vec::new(), false);
-        for one in found {
-            meant = true;
-            inputs.extend(self.inputs_of(&world, delivery.source, one, now).await?);
+        let items = mapped(&world, delivery, now)?;
+        let (of, mut inputs, mut meant, mut bad) = (items.len(), Vec::new(), false, None);
+        for (n, item) in items.into_iter().enumerate() {
+            match self.inputs_of_item(&world, delivery.source, item, now).await {
+                Ok(None) => {}
+                Ok(Some(more)) => {
+                    meant = true;
+                    inputs.extend(more);
+                }
+                Err(IntakeError::Refused(why) | IntakeError::NoSuch(why)) if of > 1 => {
+                    tracing::warn!(source = delivery.source, item = n + 1, of, %why, "an item of a batch cannot be used; the others are taken in");
+                    bad.get_or_insert((n + 1, why));
+                }
+                Err(why) => return Err(why),
+            }
         }
-        match inputs.is_empty() {
+        let accepted = match inputs.is_empty() {
             // What was said about an address that nobody has is kept all the same.
-            true if meant => Ok(vec![Accepted::New]),
-            true => Ok(Vec::new()),
-            false => Ok(self.store.accept(inputs).await?),
+            true if meant => vec![Accepted::New],
+            true => Vec::new(),
+            false => self.store.accept(inputs).await?,
+        };
+        match bad {
+            None => Ok(accepted),
+            Some((n, why)) => {
+                Err(Refusal { error: format!("item {n} of {of}: {}; the sound ones were taken in", why.error), ..why }.into())
+            }
         }
+    }
+
+    /// The inputs that one item of a delivery means; `None`: it means nothing here.
+    async fn inputs_of_item(
+        &self,
+        world: &World,
+        source: &str,
+        item: Result<Vec<Found>, Refusal>,
+        now: Time,
+    ) -> Result<Option<Vec<NewInput>>, IntakeError> {
+        let (found, mut inputs) = (item?, Vec::new());
+        if found.is_empty() {
+            return Ok(None);
+        }
+        for one in found {
+            inputs.extend(self.inputs_of(world, source, one, now).await?);
+        }
+        Ok(Some(inputs))
     }
 
     /// The inputs that one event of a delivery means.
@@ -77,7 +113,8 @@ struct Found {
     digest: u32,
 }
 
-fn mapped(world: &World, delivery: Delivery<'_>, now: Time) -> Result<Vec<Found>, IntakeError> {
+/// What each item of a delivery means; a body that is no list is one item.
+fn mapped(world: &World, delivery: Delivery<'_>, now: Time) -> Result<Vec<Result<Vec<Found>, Refusal>>, IntakeError> {
     let Some(source) = world.sources.get(delivery.source) else {
         return Err(IntakeError::NoSuch(Refusal::new("there is no source of that name")));
     };
@@ -105,15 +142,14 @@ fn mapped(world: &World, delivery: Delivery<'_>, now: Time) -> Result<Vec<Found>
         Value::List(items) => items.into_iter().map(|item| (digest::of_value(&item).0, item)).collect(),
         other => vec![(digest::of_bytes(delivery.body), other)],
     };
-    let mut found = Vec::new();
-    for (digest, item) in items {
+    let found = |(digest, item): (u32, Value)| {
         let events = source.events(&item, &shown, now).map_err(|why| {
             Refusal::new(format!("the map of the source `{}` cannot use this delivery: {why}", source.name()))
                 .hint("correct the map in autofunnel.yaml")
         })?;
-        found.extend(events.into_iter().map(|mapped| Found { mapped, digest }));
-    }
-    Ok(found)
+        Ok(events.into_iter().map(|mapped| Found { mapped, digest }).collect())
+    };
+    Ok(items.into_iter().map(found).collect())
 }
 
 fn one_event(world: &World, source: &str, mapped: MappedEvent, now: Time) -> Result<Event, IntakeError> {
@@ -182,6 +218,15 @@ mod tests {
             assert!(matches!(deliver(&intake, "shop", SHOP_TOKEN, bad, true).await, Err(IntakeError::Refused(_))), "{bad}");
         }
         assert!(store.inputs().is_empty(), "of two events the sound one is not taken in alone");
+        // Of a batch the sound ones are, and its sender hears of the other.
+        let batch = format!("[{},{},{}]", ORDER.replace("1001", "1"), ORDER.replace("42.50", "many"), ORDER.replace("1001", "2"));
+        for _ in 0..2 {
+            let Err(IntakeError::Refused(why)) = deliver(&intake, "shop", SHOP_TOKEN, &batch, true).await else {
+                panic!("taken")
+            };
+            assert!(why.error.starts_with("item 2 of 3: ") && why.error.ends_with("the sound ones were taken in"), "{why}");
+            assert_eq!(store.inputs().len(), 2, "each once");
+        }
         assert_eq!(deliver(&intake, "open", "", ORDER, true).await.unwrap(), [Accepted::New]);
     }
 }

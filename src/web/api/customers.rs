@@ -83,6 +83,13 @@ fn shown(customer: &Customer) -> Json {
         .iter()
         .map(|p| json!({ "effect": p.grant.id, "since": time(p.since), "next": p.next.map(time), "why": p.why, "unknown": p.unknown }))
         .collect();
+    let unsure: Vec<Json> = customer
+        .unsure
+        .iter()
+        .map(
+            |u| json!({ "effect": u.effect, "channel": u.channel, "template": u.template, "since": time(u.since), "why": u.why }),
+        )
+        .collect();
     let segments: serde_json::Map<String, Json> =
         customer.segments.iter().map(|(name, since)| (name.clone(), time(*since))).collect();
     let runs: Vec<Json> = customer
@@ -93,7 +100,7 @@ fn shown(customer: &Customer) -> Json {
         .collect();
     json!({
         "id": customer.id, "created": time(customer.created), "profile": fields(&customer.profile), "consent": consent,
-        "suppressed": suppressed, "membership": membership,
+        "suppressed": suppressed, "unsure": unsure, "membership": membership,
         "loyalty": {
             "balance": loyalty.balance, "pending": loyalty.pending, "tier": loyalty.tier,
             "next_expiry": loyalty.next_expiry.map(time), "offers": offers,
