@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Reasons of bonuses that a customer is to get from one funnel only.
 const SINGLE_BONUSES: &[&str] = &["welcome", "birthday"];
 
+/// Of fewer customers of each variant the difference is mostly chance.
+const SAMPLE_MIN: i64 = 100;
+
 /// What can come of a grant.
 const GRANT_RESULTS: &[&str] =
     &["active", "pending", "parked", "refused", "unknown", "dead", "skipped", "expired", "rejected", "shadowed"];
@@ -38,6 +41,7 @@ impl Linted<'_> {
             unreachable_steps(funnel, faults);
             offers_of_nobody(funnel, faults);
             words_of_grants(funnel, faults);
+            winners(funnel, faults);
             self.way_out(funnel, faults);
         }
         self.enters(faults);
@@ -229,6 +233,44 @@ impl<'a> Graph<'a> {
         }
         self.way.pop();
         self.seen[node] = Some(true);
+    }
+}
+
+/// A winner is chosen by the goal, so there must be one; by its worth, so there must be that.
+fn winners(funnel: &Funnel, faults: &mut Faults) {
+    for at in &funnel.steps.list {
+        let Some((rule, _)) = at.step.test() else { continue };
+        let by = rule.by.name();
+        match &funnel.goal {
+            None => {
+                faults
+                    .error(
+                        "winner-without-goal",
+                        &rule.place,
+                        format!("the winner of `{}` is chosen by a goal, and the funnel has none", at.id),
+                    )
+                    .hint("for example `goal: { event: purchase, within: 14 days, value: event.amount }`");
+            }
+            Some(goal) if by == "value" && goal.value.is_none() => {
+                faults
+                    .error(
+                        "winner-without-value",
+                        &rule.place,
+                        format!("the winner of `{}` is chosen by what goals are worth, and the goal says nothing of that", at.id),
+                    )
+                    .hint("add for example `value: event.amount` to the goal, or write `by: goal`");
+            }
+            Some(_) if rule.at_least < SAMPLE_MIN => {
+                faults
+                    .warning(
+                        "small-sample",
+                        &rule.place,
+                        format!("of {} customers a variant, the better one is mostly better by chance", rule.at_least),
+                    )
+                    .hint(format!("wait for a few hundred: at least {SAMPLE_MIN}"));
+            }
+            Some(_) => {}
+        }
     }
 }
 

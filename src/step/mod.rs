@@ -31,6 +31,7 @@ pub mod wait;
 pub mod wait_for;
 pub mod wait_until;
 pub mod window;
+pub mod winner;
 
 pub use compile::{Below, COMMON, Compiled, Compiler, EXPIRES, IF_EXPIRED, StepNames, StepResults, steps};
 
@@ -171,6 +172,8 @@ pub struct StepCx<'a> {
     pub scope: &'a dyn Scope,
     /// The trigger's clock time, for date steps that name none.
     pub clock: Option<chrono::NaiveTime>,
+    /// The variant of this split that was chosen, if one was.
+    pub winner: Option<&'a winner::Winner>,
 }
 
 /// What a step wants.
@@ -188,6 +191,8 @@ pub enum Flow {
         seen: Vec<(String, Value)>,
         /// Whether it is a variant of a split (recorded) or a branch.
         variant: bool,
+        /// Why this one; empty where it was drawn or what was looked at says it.
+        why: String,
     },
     /// Wait until an instant, then go on with the next step.
     Wait {
@@ -421,6 +426,14 @@ pub trait Step: Debug + Send + Sync {
     }
     /// Expressions inside.
     fn expressions(&self) -> Vec<&Expr> {
+        Vec::new()
+    }
+    /// How the engine chooses among its variants, and the names of those that are drawn.
+    fn test(&self) -> Option<(&winner::Rule, Vec<&str>)> {
+        None
+    }
+    /// The names of its variants, if it is a split.
+    fn variants(&self) -> Vec<&str> {
         Vec::new()
     }
     /// What its conditions and expressions need to be kept in the history.

@@ -36,6 +36,7 @@ mod mjml;
 mod part;
 mod plain;
 mod scan;
+mod syntax;
 mod text;
 
 pub use engine::{Context, OUTPUT_BYTES_MAX};
