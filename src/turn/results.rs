@@ -3,14 +3,16 @@
 use super::Turn;
 use super::advance::Next;
 use super::caps::BUDGET;
+use super::goals::{origin, short};
 use super::saga::Part;
 use super::sending::set_variant;
 use super::store::is_question;
 use super::tell::points_of;
+use crate::account::LotState;
 use crate::customer::RunState;
 use crate::effect::call::UNREAD;
-use crate::effect::{Outcome, is_errand};
-use crate::fact::What;
+use crate::effect::{self, Outcome, is_errand};
+use crate::fact::{RunRef, What};
 use crate::funnel::Funnel;
 use crate::lang::value::{Fields, Value};
 use crate::step::{Flow, NEXT, OnError, StepAt};
@@ -36,6 +38,9 @@ impl Turn<'_> {
                 return self.keep_parked(*grant, why, alert);
             }
             if is_errand(effect) || is_question(effect) {
+                return;
+            }
+            if self.granted_late(effect, &outcome) {
                 return;
             }
             // The run ended, or the answer is a second one: what happened is recorded, nothing follows.
@@ -71,6 +76,28 @@ impl Turn<'_> {
             }
             outcome => self.failed(index, funnel, step, outcome),
         }
+    }
+
+    /// Points that were booked when their run was over already: they are hers, and of the funnel that gave them. The
+    /// read side knows of which run it was, where the document does not any more.
+    fn granted_late(&mut self, effect: &str, outcome: &Outcome) -> bool {
+        let Outcome::Accepted { data, .. } = outcome else { return false };
+        let (Some(points), Some(number)) = (points_of(data), effect::run_of(effect)) else { return false };
+        let held = data.get("state").and_then(Value::as_text) == Some(LotState::Held.name());
+        let step = effect.rsplit('/').nth(1).unwrap_or_default().to_owned();
+        let run = self.customer.run(number);
+        if held || run.is_some_and(|run| run.results.contains_key(&step)) {
+            return false;
+        }
+        let known = run.and_then(|run| Some((run, self.definitions.funnel(&run.version)?)));
+        let (funnel, version, origin) = match known {
+            Some((run, funnel)) => (run.funnel.clone(), short(&run.version), origin(run, funnel, What::Granted)),
+            None => (String::new(), String::new(), None),
+        };
+        let fact = self.fact(What::Granted, format!("{points} points"), "the run was over already");
+        fact.amount = Some(points);
+        fact.run = Some(RunRef { funnel, version, run: number, step, variant: String::new(), origin });
+        true
     }
 
     fn hold(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: String) {
