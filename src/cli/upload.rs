@@ -110,7 +110,11 @@ impl Upload<'_> {
     /// # Errors
     /// When the file cannot be read, or the engine does not take a batch.
     pub async fn run(&self, file: &Path) -> Done {
-        let (reader, bytes) = open(file)?;
+        let (mut reader, bytes) = open(file)?;
+        if self.form == Form::Json && is_list(&mut reader)? {
+            let shown = file.display();
+            bail!("{shown} is one JSON list, and rows stand on lines of their own; `jq -c '.[]' FILE` writes them so");
+        }
         let bar = if std::io::stderr().is_terminal() && !self.json { bar(bytes) } else { ProgressBar::hidden() };
         let mut tally = Tally::default();
         let mut rows = Rows::new(reader, self.form)?;
@@ -238,6 +242,12 @@ fn open(file: &Path) -> anyhow::Result<(Source, Option<u64>)> {
     let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let bytes = opened.metadata().ok().filter(|data| data.is_file()).map(|data| data.len());
     Ok((Box::new(BufReader::new(opened)), bytes))
+}
+
+/// Rows stand on lines of their own: a file that is one list is told how it becomes that.
+fn is_list(reader: &mut Source) -> anyhow::Result<bool> {
+    let begin = reader.fill_buf().context("the file cannot be read")?;
+    Ok(begin.trim_ascii_start().starts_with(b"["))
 }
 
 fn bar(bytes: Option<u64>) -> ProgressBar {

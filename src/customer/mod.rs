@@ -289,6 +289,12 @@ pub struct Gift {
     /// Until when; `None`: they are on their way.
     #[serde(default, skip_serializing_if = "is_default")]
     pub until: Option<Time>,
+    /// What was given back of the order, in minor units.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub returned: i64,
+    /// Points that were asked back for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub taken: i64,
 }
 
 /// What a run is doing.

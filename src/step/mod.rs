@@ -24,6 +24,7 @@ pub mod grant;
 pub mod membership;
 pub mod message;
 pub mod offer;
+pub mod rate;
 pub mod set;
 pub mod split;
 pub mod stop;
@@ -275,6 +276,11 @@ pub enum Flow {
         /// What.
         what: String,
     },
+    /// There is nothing to be done: the step is skipped.
+    Nothing {
+        /// Why.
+        why: String,
+    },
     /// What the step wants cannot be done.
     Impossible {
         /// Why, as a sentence without a full stop.
@@ -451,6 +457,10 @@ pub trait Step: Debug + Send + Sync {
     /// What takes back what it gave, and how long after.
     fn undo(&self) -> Option<(&Watch, Span)> {
         None
+    }
+    /// Whether only a share is taken back, in proportion to what was given back.
+    fn undo_shares(&self) -> bool {
+        false
     }
     /// The reason under which it grants points.
     fn grants(&self) -> Option<&str> {

@@ -349,7 +349,7 @@ fn a_test_chooses_the_variant_of_a_split() {
         ("stop_1: letter", "unknown-step", (2, 46), "there is: pick"),
     ] {
         let (found, faults) = play_of("split", &test(&format!(", variants: {{ {given} }}"), "finished"));
-        let fault = faults.first().unwrap();
+        let fault = faults.list().first().unwrap();
         let at = (fault.place.line, fault.place.column);
         assert!(found.is_none() && (fault.code, at, fault.hint.as_deref()) == (code, place, Some(hint)), "{fault:?}");
     }
@@ -358,7 +358,7 @@ fn a_test_chooses_the_variant_of_a_split() {
 #[test]
 fn a_step_that_is_not_there_is_told_with_those_that_are() {
     let (found, faults) = play_with(&test("email: a@example.com", "  - { at: 2027-03-02 10:00, fail: letter }\n", ALL));
-    let hint = faults.first().and_then(|fault| fault.hint.clone()).unwrap();
+    let hint = faults.list().first().and_then(|fault| fault.hint.clone()).unwrap();
     assert!(found.is_none() && hint == "there is: grant_1, email_1, wait_1, again, stop_1", "{hint}");
 }
 

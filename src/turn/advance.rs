@@ -135,6 +135,10 @@ impl Turn<'_> {
                 self.end_run(index, "stopped");
                 return Next::Rest;
             }
+            Flow::Nothing { why } => {
+                self.skip(index, funnel, step, why);
+                self.go(index, step, NEXT);
+            }
             Flow::Missing { what } => {
                 let why = format!("{what} is not known");
                 return self.fail(index, funnel, step, why, step.on_error);

@@ -142,7 +142,11 @@ fn time_runs_while_a_message_waits_for_its_window_or_for_room() {
 
 #[test]
 fn a_message_without_a_deadline_of_its_own_has_a_day_from_the_morning_on() {
-    let stage = Stage::new(&HELD.replace("    expires: 90m\n", "").replace("    if_expired:\n      - chat: { text: You missed it }\n        quiet_hours: ignore\n", ""));
+    let stage = Stage::new(
+        &HELD
+            .replace("    expires: 90m\n", "")
+            .replace("    if_expired:\n      - chat: { text: You missed it }\n        quiet_hours: ignore\n", ""),
+    );
     let mut her = stage.customer("2027-03-01 08:00");
     her.at("2027-03-01 22:00", "go").until("2027-03-02 12:00");
     assert_eq!(her.player.effects[0].valid_until, Some(time("2027-03-02 21:00")));
