@@ -143,7 +143,8 @@ pub fn compile_partly(files: &Files, mut documents: Documents, faults: &mut Faul
     budgets_of_funnels(&settings, &nodes, faults);
     let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
-    linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)).report(faults);
+    Linted { quiet: settings.quiet_hours, ..linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)) }
+        .report(faults);
     let keeps = keeps::keeps(&settings, &segments, &catalog, &funnels);
     let (hash, index) = (hash(files), Index::new(&funnels));
     let Index { by_event, by_segment, by_time, by_points } = index;
@@ -194,7 +195,7 @@ fn linted<'a>(
 ) -> Linted<'a> {
     let places = nodes.iter().filter_map(|(name, _, node)| Some((*name, node.as_ref()?.place.clone()))).collect();
     let templates = sorted.templates.iter().filter_map(|(name, (html, txt))| Some((*name, html.or(*txt)?))).collect();
-    Linted { funnels, places, templates, address, whole }
+    Linted { funnels, places, templates, quiet: None, address, whole }
 }
 
 /// SHA-256 over everything that decides what happens to customers: all files but those in `tests/`.

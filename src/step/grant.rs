@@ -242,6 +242,10 @@ impl Step for GrantStep {
         self.undo_shares
     }
 
+    fn may_be_nothing(&self) -> bool {
+        self.rate.is_some()
+    }
+
     fn tells(&self) -> Option<String> {
         self.to.as_ref().map(|_| self.how_many())
     }

@@ -232,6 +232,10 @@ impl Step for MessageStep {
         &self.plan.channels
     }
 
+    fn message(&self) -> Option<&MessagePlan> {
+        Some(&self.plan)
+    }
+
     fn transactional(&self) -> Option<bool> {
         self.plan.transactional
     }

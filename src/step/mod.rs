@@ -454,6 +454,18 @@ pub trait Step: Debug + Send + Sync {
     fn enters(&self) -> Option<&str> {
         None
     }
+    /// The message that it sends.
+    fn message(&self) -> Option<&MessagePlan> {
+        None
+    }
+    /// The clock time at which its wait ends, where that is always the same one.
+    fn clock(&self) -> Option<chrono::NaiveTime> {
+        None
+    }
+    /// Whether it can turn out that there is nothing to be done.
+    fn may_be_nothing(&self) -> bool {
+        false
+    }
     /// What takes back what it gave, and how long after.
     fn undo(&self) -> Option<(&Watch, Span)> {
         None
