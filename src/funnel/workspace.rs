@@ -51,6 +51,8 @@ struct Sorted<'a> {
 struct Broken {
     segments: bool,
     catalog: bool,
+    /// What the catalog describes, right or wrong: the code of the fault that its name is unknown, and the name.
+    described: BTreeSet<(&'static str, String)>,
     templates: BTreeSet<String>,
 }
 
@@ -118,6 +120,7 @@ pub fn compile_partly(files: &Files, mut documents: Documents, faults: &mut Faul
     let mut found = Faults::default();
     let plain = Names::new(&base);
     let segments = Segments::compile(segments_node.as_ref(), &plain, &mut found);
+    broken.described = described(catalog_node.as_ref());
     let catalog = match &catalog_node {
         Some(node) => Catalog::compile(node, &plain, settings.currency, &mut found),
         None => Catalog::default(),
@@ -150,6 +153,16 @@ pub fn compile_partly(files: &Files, mut documents: Documents, faults: &mut Faul
     let Index { by_event, by_segment, by_time, by_points } = index;
     let files = files.clone();
     Workspace { hash, settings, segments, catalog, funnels, keeps, by_event, by_segment, by_time, by_points, tests, files }
+}
+
+/// What stands in the catalog under its names.
+fn described(catalog: Option<&Node>) -> BTreeSet<(&'static str, String)> {
+    let kinds = [("bundles", "unknown-bundle"), ("memberships", "unknown-membership"), ("tiers", "unknown-tier")];
+    let names = kinds.into_iter().flat_map(|(section, code)| {
+        let entries = catalog.and_then(|node| node.get(section)).and_then(Node::map).unwrap_or_default();
+        entries.iter().map(move |(key, _)| (code, key.text.clone()))
+    });
+    names.collect()
 }
 
 /// Puts blocks in the place of the steps that use them; returns, by funnel, what else its version is made of.
@@ -344,7 +357,9 @@ impl Broken {
     fn without_consequences(&self, faults: Faults) -> Faults {
         let follows = |code: &str, message: &str| match code {
             "unknown-segment" => self.segments,
-            "unknown-bundle" | "unknown-membership" | "unknown-tier" => self.catalog,
+            "unknown-bundle" | "unknown-membership" | "unknown-tier" => {
+                self.catalog || self.described.iter().any(|(of, name)| *of == code && message.contains(&format!("`{name}`")))
+            }
             "unknown-template" => self.templates.iter().any(|name| message.contains(&format!("`{name}`"))),
             _ => false,
         };

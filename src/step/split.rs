@@ -66,6 +66,7 @@ fn compile(object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mu
         faults.error("split-form", &node.place, "`split` takes a map of variants").hint(KIND.example);
         return None;
     };
+    below.announce(id, &[("variant".to_owned(), Type::Text)]);
     let mut variants = Vec::new();
     for (key, node) in entries {
         let Some(variant) = Object::read(node, &[VARIANT], &format!("the variant `{}`", key.text), faults) else { continue };

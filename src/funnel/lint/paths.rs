@@ -18,7 +18,7 @@ pub fn missing_results(funnel: &Funnel, faults: &mut Faults) {
                 continue;
             }
             let Some(from) = list.iter().position(|step| step.id == *id) else { continue };
-            let Some(why) = may_miss(list, from, to).filter(|_| !asked_before(list, id, to)) else { continue };
+            let Some(why) = may_miss(funnel, from, to).filter(|_| !asked_before(list, id, to)) else { continue };
             let Some(place) = template.bare(&path) else { continue };
             told.push(id.clone());
             // A template of the workspace is right for another funnel, perhaps: the step is what is to be mended.
@@ -32,7 +32,8 @@ pub fn missing_results(funnel: &Funnel, faults: &mut Faults) {
 }
 
 /// Why there may be nothing of a step at another one.
-fn may_miss(list: &[StepAt], from: usize, to: usize) -> Option<String> {
+fn may_miss(funnel: &Funnel, from: usize, to: usize) -> Option<String> {
+    let list = &funnel.steps.list;
     let step = &list[from];
     let id = &step.id;
     if from == to || reaches(list, to, from) {
@@ -47,10 +48,16 @@ fn may_miss(list: &[StepAt], from: usize, to: usize) -> Option<String> {
     }
     match () {
         () if step.step.offers().is_some() => Some(format!("`{id}` is not offered: she is not eligible, or had another offer")),
-        () if step.step.may_be_nothing() => Some(format!("`{id}` is worth no point")),
+        () if step.step.may_be_nothing() && !let_in_by(funnel, step) => Some(format!("`{id}` is worth no point")),
         () if step.if_expired.is_some() || fails => Some(format!("the step `{id}` was not done")),
         () => None,
     }
+}
+
+/// Whether the entry filter asks for the amount that points are given for: then it is taken to keep out what is too little.
+fn let_in_by(funnel: &Funnel, step: &StepAt) -> bool {
+    let amounts = step.step.expressions();
+    funnel.only_if.as_ref().is_some_and(|entry| amounts.iter().all(|amount| entry.text.text.contains(&amount.text.text)))
 }
 
 /// Whether the step `to` can be come to without the step `past`.

@@ -185,3 +185,28 @@ fn a_part_that_is_given_back_before_the_points_are_booked_is_taken_when_they_are
     assert_eq!((third.customer.loyalty.balance, third.customer.loyalty.pending), (0, 30));
     assert!(third.facts.iter().any(|fact| fact.what == autofunnel::fact::What::Undone && fact.amount == Some(10)));
 }
+
+#[test]
+fn points_that_come_when_their_run_is_over_are_of_its_funnel_all_the_same() {
+    let funnel = |goal: &str| format!("--- gift.yaml\nfunnel: Gift\ntrigger: joined\nexit_on: [ left ]\n{goal}steps:\n  - grant: 50 points\n    id: gift\n");
+    for (goal, named) in [("goal: { event: purchase, within: 30 days }\n", "gift"), ("", "")] {
+        let stage = Stage::new(&funnel(goal));
+        let mut her = stage.customer("2027-03-01 08:00");
+        let (joined, left) = (time("2027-03-01 10:00"), time("2027-03-01 10:01"));
+        let input = |text: &str, at| vec![Input { accepted_at: at, body: act(text, text, at) }];
+        let player = &mut her.player;
+        let first = turn(&stage.definitions, "ada", player.customer.take(), player.account.clone(), input("joined", joined), joined);
+        let effect = first.effects[0].clone();
+        let second = turn(&stage.definitions, "ada", Some(first.customer), player.account.clone(), input("left", left), left);
+        assert_eq!(second.withdrawn, std::slice::from_ref(&effect.id));
+        // It had begun all the same.
+        let (account, outcome) = book::book(&stage.definitions.current, &second.customer, &player.account, &effect, left).unwrap();
+        let answer = |outcome| vec![Input { accepted_at: left, body: InputBody::Result { effect: effect.id.clone(), outcome } }];
+        let third = turn(&stage.definitions, "ada", Some(second.customer), account, answer(outcome), left);
+        let granted = third.facts.iter().find(|fact| fact.what == autofunnel::fact::What::Granted).unwrap();
+        let run = granted.run.as_ref().unwrap();
+        // A run that the document has forgotten is named by its number: the read side knows which funnel it was.
+        assert_eq!((granted.amount, run.funnel.as_str(), run.run, run.step.as_str()), (Some(50), named, 1, "gift"), "{goal}");
+        assert_eq!(third.customer.loyalty.balance, 50);
+    }
+}
