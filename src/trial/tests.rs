@@ -344,9 +344,9 @@ fn a_test_chooses_the_variant_of_a_split() {
         assert!(found.passed, "{name}: {:#?}", found.diff);
     }
     for (given, code, place, hint) in [
-        ("pick: leter", "unknown-variant", (2, 51), "did you mean `letter`?"),
-        ("pik: letter", "unknown-step", (2, 46), "did you mean `pick`?"),
-        ("stop_1: letter", "unknown-step", (2, 46), "there is: pick"),
+        ("pick: leter", "unknown-variant", (2, 50), "did you mean `letter`?"),
+        ("pik: letter", "unknown-step", (2, 44), "did you mean `pick`?"),
+        ("stop_1: letter", "unknown-step", (2, 44), "there is: pick"),
     ] {
         let (found, faults) = play_of("split", &test(&format!(", variants: {{ {given} }}"), "finished"));
         let fault = faults.list().first().unwrap();

@@ -307,7 +307,7 @@ async fn the_past_is_imported_row_by_row() {
     assert_eq!((got.status, body["accepted"].as_u64(), body["items"][0]["line"].as_u64()), (200, Some(1), Some(2)));
     let csv = server.send("POST", "/v1/import", import, "content-type: text/csv\r\n", "customer,name\nc2,Bob\n").await;
     assert_eq!(csv.json()["accepted"], 1);
-    let list = format!("[{},\n 7]", rows.trim().replace('\n', ",\n"));
+    let list = format!("[{},\n 7]", rows.trim().replace('\n', ",\n").replace("c1", "c9"));
     let got = server.post("/v1/import", import, &list).await.json();
     let lines: Vec<u64> = got["items"].as_array().unwrap().iter().filter_map(|item| item["line"].as_u64()).collect();
     assert_eq!((got["accepted"].as_u64(), lines), (Some(1), vec![2, 3]), "{got}");
