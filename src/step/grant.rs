@@ -80,13 +80,16 @@ struct GrantStep {
     to: Option<Expr>,
     undo: Option<(Watch, Span)>,
     undo_shares: bool,
+    /// Another store keeps the points, and may say more of them.
+    elsewhere: bool,
 }
 
 fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
     let (plan, rate, to) = read(object, below, faults)?;
     let undo = undo(object, to.is_some(), below, faults);
     let undo_shares = object.word("undo", UNDO_WORDS, faults) == Some("share");
-    Some(Box::new(GrantStep { plan, rate, to, undo, undo_shares }))
+    let elsewhere = below.names().points_elsewhere;
+    Some(Box::new(GrantStep { plan, rate, to, undo, undo_shares, elsewhere }))
 }
 
 fn undo(object: &Object<'_>, for_another: bool, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<(Watch, Span)> {
@@ -240,6 +243,10 @@ impl Step for GrantStep {
 
     fn undo_shares(&self) -> bool {
         self.undo_shares
+    }
+
+    fn never_leaves(&self, field: &str) -> bool {
+        field == "expires_at" && self.plan.expires_after.is_none() && !self.elsewhere
     }
 
     fn may_be_nothing(&self) -> bool {

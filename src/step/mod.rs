@@ -462,6 +462,10 @@ pub trait Step: Debug + Send + Sync {
     fn clock(&self) -> Option<chrono::NaiveTime> {
         None
     }
+    /// Whether one of its results is never there.
+    fn never_leaves(&self, _field: &str) -> bool {
+        false
+    }
     /// Whether it can turn out that there is nothing to be done.
     fn may_be_nothing(&self) -> bool {
         false

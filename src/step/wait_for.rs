@@ -23,7 +23,11 @@ pub static KIND: StepKind = StepKind {
             "an event, a segment or a condition; or a list of them, each with its own `then`",
         ),
         Field::required("up_to", Shape::Duration, "how long to wait at most"),
-        Field::optional("then", Shape::Ref("steps"), "steps when it happened; they read the event as `steps.<id>.event`, such as `steps.wait_for_1.event.amount`"),
+        Field::optional(
+            "then",
+            Shape::Ref("steps"),
+            "steps when it happened; they read the event as `steps.<id>.event`, such as `steps.wait_for_1.event.amount`",
+        ),
         Field::optional("otherwise", Shape::Ref("steps"), "steps when the time is up"),
         Field::optional(
             "choose",

@@ -18,7 +18,9 @@ pub fn missing_results(funnel: &Funnel, faults: &mut Faults) {
                 continue;
             }
             let Some(from) = list.iter().position(|step| step.id == *id) else { continue };
-            let Some(why) = may_miss(funnel, from, to).filter(|_| !asked_before(list, id, to)) else { continue };
+            let never = list[from].step.never_leaves(field).then(|| format!("the points of `{id}` never run out"));
+            let may = || may_miss(funnel, from, to).filter(|_| !asked_before(list, id, to));
+            let Some(why) = never.or_else(may) else { continue };
             let Some(place) = template.bare(&path) else { continue };
             told.push(id.clone());
             // A template of the workspace is right for another funnel, perhaps: the step is what is to be mended.

@@ -72,10 +72,12 @@ fn what_a_message_names_may_be_missing_on_some_way_to_it() {
     let named = "Your {{ steps.gift.points }} points";
     found(&gift("    if: purchases() > 3\n", named, ""), &[], "may-be-missing", "f.yaml", 8, "default");
     found(&gift("    expires: 1h\n    if_expired: []\n", named, ""), &[], "may-be-missing", "f.yaml", 9, "default");
+    found(&gift("", "until {{ steps.gift.expires_at | date }}", ""), &[], "may-be-missing", "f.yaml", 7, "default");
     let branch = "  - branch:\n      - if: purchases() > 3\n        then: [ { grant: 20 points, id: gift } ]\n  - email: { subject: Hi, text: \"{{ steps.gift.points }}\" }\n";
     found(&steps(branch), &[], "may-be-missing", "f.yaml", 8, "default");
     let sound = [
         gift("", named, ""),
+        gift("    expires_after: 1 year\n", "until {{ steps.gift.expires_at | date }}", ""),
         gift("    if: purchases() > 3\n", "{{ steps.gift.points | default(0) }}", ""),
         gift("    if: purchases() > 3\n", "{% if steps.gift.points %}{{ steps.gift.points }}{% endif %}", ""),
         gift("    if: purchases() > 3\n", named, "    if: steps.gift.result == \"active\"\n"),

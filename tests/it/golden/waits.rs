@@ -221,5 +221,13 @@ steps:
     );
     let mut her = stage.customer("2027-03-01 08:00");
     her.at("2027-03-01 10:00", "signed_up").at("2027-03-02 10:00", "purchase order_id=A amount=20.90").until("2027-03-04");
-    assert_snapshot!(her.story(), @"");
+    assert_snapshot!(her.story(), @"
+    2027-03-01 10:00 entered first#1 | signed_up
+    2027-03-02 10:00 goal first#1 purchase
+    2027-03-02 10:00 resumed first#1 matched | purchase
+    2027-03-02 10:00 granted first#1 20 points | first
+    2027-03-02 10:00 skipped first#1 stop_1 | if: steps.order.event.amount > 100
+    2027-03-02 10:00 sent first#1 email inline:email_1
+    2027-03-02 10:00 finished first#1
+    ");
 }
