@@ -113,7 +113,9 @@ impl Upload<'_> {
         let (mut reader, bytes) = open(file)?;
         if self.form == Form::Json && is_list(&mut reader)? {
             let shown = file.display();
-            bail!("{shown} is one JSON list, and rows stand on lines of their own; `jq -c '.[]' FILE` writes them so");
+            bail!(
+                "{shown} is a JSON list over several lines, and rows stand on lines of their own; `jq -c '.[]' FILE` writes them so"
+            );
         }
         let bar = if std::io::stderr().is_terminal() && !self.json { bar(bytes) } else { ProgressBar::hidden() };
         let mut tally = Tally::default();
@@ -244,10 +246,11 @@ fn open(file: &Path) -> anyhow::Result<(Source, Option<u64>)> {
     Ok((Box::new(BufReader::new(opened)), bytes))
 }
 
-/// Rows stand on lines of their own: a file that is one list is told how it becomes that.
+/// Whether the file is one list over several lines: rows stand on lines of their own, and a list on one line is one row.
 fn is_list(reader: &mut Source) -> anyhow::Result<bool> {
-    let begin = reader.fill_buf().context("the file cannot be read")?;
-    Ok(begin.trim_ascii_start().starts_with(b"["))
+    let begin = reader.fill_buf().context("the file cannot be read")?.trim_ascii_start();
+    let first = begin.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    Ok(first.starts_with(b"[") && !first.ends_with(b"]") && first.len() < begin.trim_ascii_end().len())
 }
 
 fn bar(bytes: Option<u64>) -> ProgressBar {
