@@ -65,7 +65,10 @@ impl Exchange {
     /// Takes the workspace that is current in the store, if it is another one. One that this process cannot use (a
     /// secret is missing, say) is left, with an error in the log: what it has goes on.
     async fn follow_once(&self, seen: &mut String) -> Result<(), Unfit> {
-        self.engine.hear_of_winners().await?;
+        {
+            let _one = self.one.lock().await;
+            self.engine.hear_of_winners().await?;
+        }
         let Some(newest) = self.engine.store.applied().await?.into_iter().next() else { return Ok(()) };
         let key = format!("{} {}", newest.hash, newest.at);
         if key == *seen {

@@ -60,13 +60,15 @@ impl Engine {
     async fn keep_winner(&self, test: &Test<'_>, winner: Winner) -> Result<(), StoreError> {
         let (why, from): (String, Time) = (winner.why(), winner.from);
         let variant = winner.variant.clone();
+        // Whoever follows what is applied hears of it, here as elsewhere.
         if self.store.choose(winner).await? {
             tracing::warn!(funnel = %test.funnel, split = %test.step, %variant, %from, %why, "the winner of a split was chosen");
         }
-        self.hear_of_winners().await
+        Ok(())
     }
 
-    /// Takes the winners that the store has, if they are others than are known here.
+    /// Takes the winners that the store has, if they are others than are known here. Nobody else may exchange the
+    /// definitions meanwhile.
     ///
     /// # Errors
     /// When the store fails.
