@@ -10,6 +10,7 @@
 //! tally    facts → figures                   text     a report as tables
 //! order    who is due next
 //! report   figures, merged and as JSON       html     a report as a page with charts
+//! winners  what a split's test would have decided, and when
 //! record   turns that were recorded live, and the proof that they are done the same again
 //! ```
 
@@ -22,6 +23,7 @@ use order::Order;
 use record::Chain;
 use std::collections::HashMap;
 use tally::Tally;
+use winners::Drawn;
 
 pub mod against;
 pub mod html;
@@ -32,6 +34,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod winners;
 
 pub use report::Report;
 
@@ -65,7 +68,7 @@ impl<'a> Simulation<'a> {
         Simulation {
             definitions,
             players: HashMap::new(),
-            report: Report::new(&definitions.current),
+            report: Report { drawn: Drawn::of(definitions), ..Report::new(&definitions.current) },
             purse: Purse::new(&definitions.current.settings),
             order: Order::default(),
             chains: HashMap::new(),

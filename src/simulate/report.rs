@@ -2,12 +2,14 @@
 
 use super::MODEL;
 use super::record::Proof;
+use super::winners::Drawn;
 use crate::event::InputBody;
 use crate::fact::Fact;
 use crate::funnel::Workspace;
 use crate::lang::time::{Time, Zone};
 use crate::money::Currency;
 use crate::play::purse::UsedUp;
+use crate::step::winner::Winner;
 use chrono::NaiveDate;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -45,6 +47,10 @@ pub struct Report {
     pub used_up: BTreeMap<String, UsedUp>,
     /// What a record that was played has proved.
     pub proof: Proof,
+    /// What was drawn where the engine chooses a winner.
+    pub drawn: Drawn,
+    /// The winners that were chosen on the way.
+    pub winners: Vec<Winner>,
     /// By customer and funnel, to compare.
     pub outcomes: BTreeMap<String, BTreeMap<String, Outcome>>,
 }
@@ -240,6 +246,8 @@ impl Report {
             days: BTreeMap::new(),
             used_up: BTreeMap::new(),
             proof: Proof::default(),
+            drawn: Drawn::default(),
+            winners: Vec::new(),
             outcomes: BTreeMap::new(),
         }
     }
@@ -276,6 +284,7 @@ impl Report {
         self.events += other.events;
         self.given += other.given;
         self.proof.merge(other.proof);
+        self.drawn.merge(other.drawn);
         self.customers += other.customers;
         self.points_expired += other.points_expired;
         self.points_left += other.points_left;
@@ -359,6 +368,10 @@ impl Report {
         if !self.used_up.is_empty() {
             let used_up = |(funnel, used): (&String, &UsedUp)| json!({ "funnel": funnel, "since": used.since.to_string(), "budget": used.sentence, "waiting": used.waiting });
             out["used_up"] = self.used_up.iter().map(used_up).collect();
+        }
+        if !self.winners.is_empty() {
+            let shown = |won: &Winner| json!({ "funnel": won.funnel, "split": won.step, "variant": won.variant, "from": won.from.to_string(), "why": won.why() });
+            out["winners"] = self.winners.iter().map(shown).collect();
         }
         let proof = &self.proof;
         if *proof != Proof::default() {

@@ -34,6 +34,7 @@ mod stats;
 mod tools;
 mod unsure;
 mod web;
+mod winner;
 mod workers;
 
 /// The one of the program itself; the simulation spends a good part of its time in it.
