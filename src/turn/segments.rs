@@ -1,4 +1,4 @@
-//! Segments and tier: judged until stable, entered and left at the exact instant.
+//! Segments and tier: judged when something that they can depend on has changed, entered and left at the exact instant.
 
 use super::view::View;
 use super::{HOPS_MAX, Pass, Pending, Turn};
@@ -8,10 +8,7 @@ use crate::lang::cel::Verdict;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 
-/// Rounds until segments and tier must have settled: each may name the other once.
-const ROUNDS_MAX: usize = 4;
-
-/// What changed in one round.
+/// A segment that she entered or left.
 struct Change {
     segment: String,
     entered: bool,
@@ -63,21 +60,14 @@ impl Turn<'_> {
         changes
     }
 
+    /// Judges the tier, which sees no segments, then every segment in the order in which they name each other: so each
+    /// is judged once, and what it depends on is final by then.
     fn judge(&mut self, facts: bool, silent: bool, depth: u8) -> Vec<Change> {
-        let mut changes = Vec::new();
         let mut until: Option<Time> = None;
-        for _ in 0..ROUNDS_MAX {
-            until = None;
-            let tier_changed = self.judge_tier(&mut until, facts, silent, depth);
-            let round = self.judge_round(&mut until);
-            let stable = round.is_empty() && !tier_changed;
-            for change in &round {
-                self.flip(change, facts, silent);
-            }
-            changes.extend(round);
-            if stable {
-                break;
-            }
+        self.judge_tier(&mut until, facts, silent, depth);
+        let changes = self.judge_all(&mut until);
+        for change in &changes {
+            self.flip(change, facts, silent);
         }
         // Conditions read `customer.membership.active`, which time changes, as a plain field.
         let ends = self.customer.membership.as_ref().and_then(|membership| membership.ends);
@@ -86,16 +76,16 @@ impl Turn<'_> {
         changes
     }
 
-    /// One look at every segment, in the order in which they depend on each other.
-    fn judge_round(&mut self, until: &mut Option<Time>) -> Vec<Change> {
+    fn judge_all(&mut self, until: &mut Option<Time>) -> Vec<Change> {
         let mut changes = Vec::new();
         for segment in self.workspace.segments.list() {
-            let verdict = segment.when.judge(&self.view());
-            earlier(until, verdict.until);
-            let (is, was) = (verdict.value == Some(true), self.customer.segments.contains_key(&segment.name));
-            if is == was {
+            let (is, holds_until) = segment.when.holds(&self.view(), *until);
+            *until = holds_until;
+            if is == self.customer.segments.contains_key(&segment.name) {
                 continue;
             }
+            // Only of what changes it is told what it depended on.
+            let verdict = segment.when.judge(&self.view());
             if is {
                 self.customer.segments.insert(segment.name.clone(), self.now);
             } else {
@@ -122,21 +112,24 @@ impl Turn<'_> {
     }
 
     /// The highest tier whose condition holds.
-    fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool, depth: u8) -> bool {
+    fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool, depth: u8) {
         // Where a remote store says what tier she has, the catalog does not.
         if self.workspace.settings.loyalty_store.as_ref().is_some_and(|store| store.says("tier")) {
-            return false;
+            return;
         }
-        let verdict = self.workspace.catalog.judge_tier(&self.view());
-        earlier(until, verdict.until);
-        let (tier, seen) = (verdict.tier.map(|tier| tier.name.clone()).unwrap_or_default(), verdict.seen);
-        self.tier_is(tier, seen, (facts, silent), depth)
+        let (tier, holds_until) = self.workspace.catalog.tier_of(&self.view());
+        earlier(until, holds_until);
+        let name = tier.map_or("", |tier| &tier.name);
+        if name != self.customer.loyalty.tier {
+            let seen = self.workspace.catalog.judge_tier(&self.view()).seen;
+            self.tier_is(name.to_owned(), seen, (facts, silent), depth);
+        }
     }
 
-    /// Her tier is this one now; false: it was before.
-    pub(super) fn tier_is(&mut self, tier: String, seen: Vec<(String, Value)>, (facts, silent): (bool, bool), depth: u8) -> bool {
+    /// Her tier is this one now.
+    pub(super) fn tier_is(&mut self, tier: String, seen: Vec<(String, Value)>, (facts, silent): (bool, bool), depth: u8) {
         if tier == self.customer.loyalty.tier {
-            return false;
+            return;
         }
         let from = std::mem::replace(&mut self.customer.loyalty.tier, tier.clone());
         if facts {
@@ -160,7 +153,6 @@ impl Turn<'_> {
                 depth: depth.saturating_add(1),
             });
         }
-        true
     }
 
     /// What conditions without event or run see.
