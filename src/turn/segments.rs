@@ -177,3 +177,87 @@ pub(super) fn earlier(until: &mut Option<Time>, other: Option<Time>) {
         *until = Some(until.map_or(other, |until| until.min(other)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{Event, InputBody};
+    use crate::fact::What;
+    use crate::funnel::{self, Definitions, Files};
+    use crate::lang::diag::Faults;
+    use crate::lang::time::{DAY_MS, Time};
+    use crate::lang::value::Fields;
+    use crate::play::Player;
+    use std::sync::Arc;
+
+    fn definitions(segments: &str) -> Definitions {
+        let settings = "workspace: Shop\nzone: UTC\ncurrency: EUR\n";
+        let files: Files = [("autofunnel.yaml", settings), ("segments.yaml", segments)]
+            .map(|(path, text)| (path.to_owned(), text.to_owned()))
+            .into();
+        let mut faults = Faults::default();
+        Definitions::new(Arc::new(funnel::compile(&files, &mut faults).unwrap_or_else(|| panic!("{:?}", faults.list()))))
+    }
+
+    fn day(n: i64) -> Time {
+        Time::parse("2027-03-01T09:00:00Z").unwrap().plus_ms(n * DAY_MS)
+    }
+
+    fn player<'a>(definitions: &'a Definitions, purchases: &[i64]) -> Player<'a> {
+        let mut player = Player::new(definitions, "c", day(purchases[0]));
+        for n in purchases {
+            let (id, name, time) = (format!("p{n}"), "purchase".to_owned(), day(*n));
+            let event = Event { id, name, time, properties: Fields::new(), minor: Some(1_000), depth: 0 };
+            player.input(time, InputBody::Event(event));
+        }
+        player
+    }
+
+    #[test]
+    fn a_count_that_changes_without_changing_the_answer_needs_no_turn() {
+        for (when, wake) in [
+            ("count(\"purchase\", \"90 days\") >= 1", 110),
+            ("1 <= count(\"purchase\", \"90 days\")", 110),
+            ("count(\"purchase\", \"90 days\") > 1", 100),
+            ("count(\"purchase\", \"90 days\") == 0", 110),
+            ("count(\"purchase\", \"90 days\") == 2", 90),
+            ("count(\"purchase\", \"90 days\") < 3", 90),
+        ] {
+            let definitions = definitions(&format!("s: {{ when: {when:?} }}\n"));
+            let mut player = player(&definitions, &[0, 10, 20]);
+            assert_eq!(player.wake, Some(day(wake)), "{when}");
+            let was = player.customer.as_ref().unwrap().segments.contains_key("s");
+            player.run_until(day(200));
+            let flips: Vec<(What, Time)> = player
+                .facts
+                .iter()
+                .filter(|fact| matches!(fact.what, What::SegmentEntered | What::SegmentLeft) && fact.at > day(20))
+                .map(|fact| (fact.what, fact.at))
+                .collect();
+            let first = if was { What::SegmentLeft } else { What::SegmentEntered };
+            assert_eq!(flips.first().copied(), Some((first, day(wake.max(90)))), "{when}");
+        }
+    }
+
+    #[test]
+    fn segments_that_name_each_other_settle_in_one_look_and_say_why() {
+        let segments = "\
+all: { when: in_segment(\"many\") && in_segment(\"spender\") }
+many: { when: purchases() >= 2 }
+spender: { when: spent(\"30 days\") >= 20 }
+";
+        let definitions = definitions(segments);
+        let player = player(&definitions, &[0, 10]);
+        let entered: Vec<&str> =
+            player.facts.iter().filter(|fact| fact.what == What::SegmentEntered).map(|fact| fact.about.as_str()).collect();
+        assert_eq!(entered, ["many", "spender", "all"]);
+        assert!(
+            player
+                .facts
+                .iter()
+                .filter(|fact| fact.what == What::SegmentEntered)
+                .all(|fact| fact.at == day(10) && !fact.seen.is_empty())
+        );
+        // Twenty euros until the first purchase is 30 days old.
+        assert_eq!(player.wake, Some(day(30)));
+    }
+}
