@@ -47,7 +47,7 @@ impl Engine {
             match turn_claim(&live, claim) {
                 Ok(commit) => {
                     if let Some(recorder) = &self.recorder {
-                        recorder.decided((&commit.customer, commit.base), &commit.facts, commit.erase);
+                        recorder.decided((&commit.customer, commit.base), &commit.facts, &live.definitions.winners, commit.erase);
                     }
                     commits.push(commit);
                 }
