@@ -188,6 +188,17 @@ impl Catalog {
         self.memberships.get(name)
     }
 
+    /// The highest tier whose condition holds, and until when; as [`Catalog::judge_tier`] without what was looked at.
+    pub fn tier_of(&self, scope: &dyn Scope) -> (Option<&Tier>, Option<Time>) {
+        let mut until: Option<Time> = None;
+        let tier = self.tiers.iter().rev().find(|tier| {
+            let (holds, holds_until) = tier.when.holds(scope, until);
+            until = holds_until;
+            holds
+        });
+        (tier, until)
+    }
+
     /// The highest tier whose condition holds. Conditions of tiers see neither tier nor segments, which are
     /// judged after it.
     pub fn judge_tier(&self, scope: &dyn Scope) -> TierVerdict<'_> {

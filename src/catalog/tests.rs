@@ -1,7 +1,7 @@
 //! The catalog: what is read, what is refused, and what is judged.
 
 use super::*;
-use crate::lang::cel::{Aggregate, Schema, Type};
+use crate::lang::cel::{Aggregate, Care, Schema, Type};
 use crate::lang::diag::{Fault, Faults, Severity};
 use crate::lang::node;
 use crate::lang::time::{Zone, parse_date};
@@ -75,7 +75,7 @@ impl Scope for Her {
         None
     }
 
-    fn aggregate(&self, _query: &Aggregate, _keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+    fn aggregate(&self, _query: &Aggregate, _care: Care, _keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
         (Value::Int(0), None)
     }
 }

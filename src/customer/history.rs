@@ -16,7 +16,7 @@
 
 use crate::event::{Event, words};
 use crate::lang::cel::flip::Moving;
-use crate::lang::cel::{Aggregate, Measure, Need};
+use crate::lang::cel::{Aggregate, Care, Measure, Need};
 use crate::lang::time::{DAY_MS, Span, Time, Zone};
 use crate::lang::value::{Fields, Value};
 use crate::money::{Currency, Dec};
@@ -110,6 +110,12 @@ impl Keep {
     }
 }
 
+/// A span is longer than this in every calendar: no month is shorter than 28 days, no day by more than one.
+fn shortest_ms(span: Span) -> i64 {
+    let days = i64::from(span.months) * 28 + i64::from(span.days);
+    days.saturating_sub(1).saturating_mul(DAY_MS).saturating_add(span.ms)
+}
+
 /// About how long a span is. The average month has 30.436875 days (146,097 days in 4,800 months).
 fn length_ms(span: Span) -> i64 {
     let months = i64::from(span.months) * (DAY_MS * 146_097 / 4_800);
@@ -200,7 +206,7 @@ impl History {
         zone: Zone,
         query: &Aggregate,
         currency: Currency,
-        keep: &mut dyn FnMut(&Fields) -> bool,
+        (care, keep): (Care, &mut dyn FnMut(&Fields) -> bool),
     ) -> (Value, Option<Time>) {
         let future = self.singles.partition_point(|single| single.time <= now);
         let mut until = self.singles.get(future).map(|single| single.time);
@@ -214,26 +220,40 @@ impl History {
         let mut bounds: Vec<Time> = Vec::new();
         // A window start that steps back would take the last one that left in again.
         bounds.extend(first.checked_sub(1).and_then(|i| Some(self.singles.get(i)?.time)));
-        let mut oldest = None;
+        // Of what is folded it is not known when each of it leaves.
+        let least = care.least.filter(|_| query.what == Measure::Count && (self.days.is_empty() || query.filter.is_some()));
+        let mut counted_at: Vec<Time> = Vec::new();
         for single in self.singles.get(first..future).unwrap_or_default() {
             let counted = match &query.filter {
                 None => true,
                 Some(reads) => keep(&single.readable(&query.event, reads, currency)),
             };
             if counted {
-                oldest = oldest.or(Some(single.time));
+                if counted_at.is_empty() || least.is_some() {
+                    counted_at.push(single.time);
+                }
                 tally.single(single.minor, &single.properties);
             }
         }
-        bounds.extend(oldest);
+        // Only when this one has left is the count below the least that is cared for.
+        let last = least.map_or(Some(0), |least| counted_at.len().checked_sub(usize::try_from(least).unwrap_or(usize::MAX)));
+        bounds.extend(last.and_then(|last| counted_at.get(last).copied()));
         if query.filter.is_none() {
             self.folded(start, zone, &mut tally, &mut bounds);
         }
         for bound in bounds {
-            let flip = moving.flip(now, zone, bound);
+            let earliest = [until, care.before].into_iter().flatten().min();
+            let flip = moving.flip_before(now, zone, bound, earliest);
             until = [until, flip].into_iter().flatten().min();
         }
         (tally.value(), until)
+    }
+
+    /// An instant that is not later than the oldest of what is kept singly or in buckets; `None`: there is nothing.
+    fn oldest(&self) -> Option<Time> {
+        let single = self.singles.first().map(|single| single.time);
+        let day = self.days.keys().next().map(|_| self.first);
+        single.into_iter().chain(day).min()
     }
 
     /// Counts the days that end after `start`, and adds the midnights at which one leaves or comes back.
@@ -274,6 +294,11 @@ impl History {
 
     /// Drops what has left the longest window.
     pub fn prune(&mut self, keep: &Keep, now: Time, zone: Zone) {
+        let Some(oldest) = self.oldest() else { return };
+        // As old as that nothing can be: no look at the calendar is needed.
+        if keep.window.is_some_and(|window| oldest.since_ms(now) > -shortest_ms(window)) {
+            return;
+        }
         let Some(horizon) = horizon(keep, now, zone) else {
             self.singles.clear();
             self.days.clear();

@@ -67,6 +67,9 @@ impl Offset {
     }
 
     fn moved(&self, date: NaiveDate, before: bool) -> NaiveDate {
+        if self.span.months == 0 && self.span.days == 0 {
+            return date;
+        }
         let midnight = instant(chrono_tz::UTC, date.and_time(NaiveTime::MIN));
         let calendar = Span { ms: 0, ..self.span };
         let moved = if before { midnight.minus(calendar, chrono_tz::UTC) } else { midnight.plus(calendar, chrono_tz::UTC) };

@@ -283,8 +283,15 @@ pub fn parse_clock(text: &str) -> Option<NaiveTime> {
 
 /// Reads a calendar date, `1990-02-29`; a day that does not exist is refused.
 pub fn parse_date(text: &str) -> Option<NaiveDate> {
-    let date = (text.len() == 10).then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten()?;
-    (1900..=2999).contains(&date.year()).then_some(date)
+    // Digit by digit: birthdays are text and read in every turn, and chrono reads its pattern each time.
+    let bytes = text.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let number =
+        |digits: &[u8]| digits.iter().try_fold(0u32, |n, digit| digit.is_ascii_digit().then(|| n * 10 + u32::from(digit - b'0')));
+    let year = i32::try_from(number(&bytes[..4])?).ok().filter(|year| (1900..=2999).contains(year))?;
+    NaiveDate::from_ymd_opt(year, number(&bytes[5..7])?, number(&bytes[8..])?)
 }
 
 #[cfg(test)]
@@ -373,6 +380,19 @@ mod tests {
             assert_eq!(Time::parse(text), None, "{text}");
         }
         assert_eq!(parse_clock("24:00"), None);
-        assert_eq!(parse_date("2027-02-29"), None);
+        assert_eq!(parse_date("2028-02-29"), NaiveDate::from_ymd_opt(2028, 2, 29));
+        for text in [
+            "2027-02-29",
+            "1899-12-31",
+            "3000-01-01",
+            "2027-1-011",
+            "2027-01-1 ",
+            "+027-01-01",
+            "2027/01/01",
+            "2027-01-01Z",
+            "２0270101",
+        ] {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ID_BYTES_MAX, MappedEvent};
 use crate::event::address::{Address, field_of};
-use crate::lang::cel::{Aggregate, Cond, Expr, Schema, Scope, Type};
+use crate::lang::cel::{Aggregate, Care, Cond, Expr, Schema, Scope, Type};
 use crate::lang::time::{SECOND_MS, TIME_MAX, TIME_MIN, Time, Zone};
 use crate::lang::value::{Fields, Value};
 
@@ -196,7 +196,7 @@ impl Scope for Delivery<'_> {
         None
     }
 
-    fn aggregate(&self, _query: &Aggregate, _keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+    fn aggregate(&self, _query: &Aggregate, _care: Care, _keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
         // The schema knows no events, so no checked expression asks.
         (Value::Int(0), None)
     }

@@ -106,6 +106,14 @@ impl Trigger for Birthday {
             .find(|occurrence| occurrence.at > after)
     }
 
+    fn next_at(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Time> {
+        let born = born(cx)?;
+        self.years(cx, after.max(instant(cx.zone, born.and_time(NaiveTime::MIN))))
+            .filter(|year| *year > born.year())
+            .filter_map(|year| Some(self.offset.apply(in_year(born, year, self.march)?, self.at, cx.zone)))
+            .find(|at| *at > after)
+    }
+
     fn under_way(&self, cx: &TriggerCx<'_>) -> Option<Occurrence> {
         let born = born(cx)?;
         self.years(cx, cx.now)

@@ -97,6 +97,11 @@ impl Trigger for OnDate {
         self.occurrence(cx).filter(|occurrence| occurrence.at > after)
     }
 
+    fn next_at(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Time> {
+        let (date, _) = civil(cx.customer.profile.get(&self.field)?, cx.zone)?;
+        Some(self.offset.apply(date, self.at, cx.zone)).filter(|at| *at > after)
+    }
+
     fn under_way(&self, cx: &TriggerCx<'_>) -> Option<Occurrence> {
         self.occurrence(cx).filter(|occurrence| occurrence.at <= cx.now && cx.now < occurrence.firing.anchor)
     }

@@ -59,16 +59,21 @@ impl Trigger for BonusExpiring {
     }
 
     fn next(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Occurrence> {
-        let loyalty = &cx.customer.loyalty;
-        let expiry = loyalty.next_expiry.filter(|_| self.at_least.is_none_or(|least| loyalty.expiring >= least))?;
-        let day = expiry.date(cx.zone);
-        let at = self.offset.apply(day, self.at, cx.zone);
+        let (loyalty, at) = (&cx.customer.loyalty, self.next_at(cx, after)?);
+        let expiry = loyalty.next_expiry?;
         let properties =
             Fields::from([("points".to_owned(), Value::Int(loyalty.expiring)), ("expires".to_owned(), Value::Time(expiry))]);
         // The day is the workspace's: who moves to another zone is not told twice.
         let key = format!("bonus:{}", expiry.date(cx.workspace_zone));
         let firing = Firing { key, anchor: expiry, mark: None, properties };
-        (at > after && at < expiry).then_some(Occurrence { at, firing, expires: None })
+        Some(Occurrence { at, firing, expires: None })
+    }
+
+    fn next_at(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Time> {
+        let loyalty = &cx.customer.loyalty;
+        let expiry = loyalty.next_expiry.filter(|_| self.at_least.is_none_or(|least| loyalty.expiring >= least))?;
+        let at = self.offset.apply(expiry.date(cx.zone), self.at, cx.zone);
+        (at > after && at < expiry).then_some(at)
     }
 
     fn clock(&self) -> Option<NaiveTime> {

@@ -58,11 +58,16 @@ impl Trigger for InactiveFor {
     }
 
     fn next(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Occurrence> {
-        let history = cx.customer.history.get(&self.of).filter(|history| history.count > 0)?;
-        let at = history.last.plus(self.span, cx.zone);
+        let at = self.next_at(cx, after)?;
+        let history = cx.customer.history.get(&self.of)?;
         let properties = Fields::from([("last".to_owned(), Value::Time(history.last))]);
         let firing = Firing { key: format!("inactive:{}", history.last.0), anchor: at, mark: None, properties };
-        (at > after).then_some(Occurrence { at, firing, expires: None })
+        Some(Occurrence { at, firing, expires: None })
+    }
+
+    fn next_at(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Time> {
+        let history = cx.customer.history.get(&self.of).filter(|history| history.count > 0)?;
+        Some(history.last.plus(self.span, cx.zone)).filter(|at| *at > after)
     }
 
     fn properties(&self) -> Vec<(String, Type)> {

@@ -6,7 +6,7 @@
 use super::{DefaultReEntry, Firing, Interest, LATE_MS, Trigger, TriggerCx, TriggerKind, TriggerNames};
 use crate::event::Event;
 use crate::event::words::{PURCHASE, REFUND};
-use crate::lang::cel::{Aggregate, Measure, Need, Text, Type};
+use crate::lang::cel::{Aggregate, Care, Measure, Need, Text, Type};
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
 use crate::lang::shape::{self, Field, Object, Shape};
@@ -124,7 +124,7 @@ impl Milestone {
     fn value(&self, cx: &TriggerCx<'_>) -> i64 {
         let ask = |event: &str, what: Measure| {
             let query = Aggregate { event: event.to_owned(), window: self.within, what, filter: None };
-            millionths(&cx.scope.aggregate(&query, &mut |_| true).0)
+            millionths(&cx.scope.aggregate(&query, Care { before: Some(cx.now), least: None }, &mut |_| true).0)
         };
         match &self.what {
             What::Count(event) => ask(event, Measure::Count),

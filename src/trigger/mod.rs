@@ -160,6 +160,10 @@ pub trait Trigger: Debug + Send + Sync {
     fn next(&self, _cx: &TriggerCx<'_>, _after: Time) -> Option<Occurrence> {
         None
     }
+    /// The instant of [`Trigger::next`] alone: every turn asks for it, and nearly always it lies ahead.
+    fn next_at(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Time> {
+        self.next(cx, after).map(|occurrence| occurrence.at)
+    }
     /// The mark with which a customer starts who is seen for the first time under this definition.
     fn first_mark(&self, _cx: &TriggerCx<'_>) -> Option<i64> {
         None

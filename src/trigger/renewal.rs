@@ -58,10 +58,15 @@ fn compile(object: &Object<'_>, names: &TriggerNames<'_>, faults: &mut Faults) -
 }
 
 impl RenewalDue {
-    fn occurrence(&self, cx: &TriggerCx<'_>) -> Option<Occurrence> {
+    /// The membership that is to be renewed, and when it ends.
+    fn due<'c>(&self, cx: &TriggerCx<'c>) -> Option<(&'c Membership, Time)> {
         let membership = cx.customer.membership.as_ref()?;
         let wanted = self.memberships.is_empty() || self.memberships.contains(&membership.name);
-        let ends = membership.ends.filter(|_| wanted && !membership.cancelled)?;
+        Some((membership, membership.ends.filter(|_| wanted && !membership.cancelled)?))
+    }
+
+    fn occurrence(&self, cx: &TriggerCx<'_>) -> Option<Occurrence> {
+        let (membership, ends) = self.due(cx)?;
         let properties = Fields::from([
             ("membership".to_owned(), Value::from(membership.name.as_str())),
             ("ends".to_owned(), Value::Time(ends)),
@@ -82,6 +87,11 @@ impl Trigger for RenewalDue {
 
     fn next(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Occurrence> {
         self.occurrence(cx).filter(|occurrence| occurrence.at > after)
+    }
+
+    fn next_at(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Time> {
+        let (_, ends) = self.due(cx)?;
+        Some(self.offset.apply(ends.date(cx.zone), self.at, cx.zone)).filter(|at| *at > after)
     }
 
     fn under_way(&self, cx: &TriggerCx<'_>) -> Option<Occurrence> {

@@ -11,9 +11,11 @@ use crate::lang::diag::Faults;
 use crate::lang::shape::{Field, Object, Shape};
 use crate::lang::time::{DAY_MS, MINUTE_MS, TIME_MAX, Time, Zone, instant};
 use crate::lang::value::{Fields, Value};
-use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
+use chrono::{NaiveDateTime, TimeDelta};
 use croner::parser::{CronParser, Seconds, Year};
-use croner::{Cron, YEAR_UPPER_LIMIT};
+use times::Times;
+
+mod times;
 
 const ZONES: &[&str] = &["workspace", "customer"];
 const CATCH_UP: &[&str] = &["once", "skip"];
@@ -21,8 +23,8 @@ const CATCH_UP: &[&str] = &["once", "skip"];
 pub const GRACE_MS: i64 = 5 * MINUTE_MS;
 /// Longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 200;
-/// Years after which weekdays and leap days come in the same order again (146,097 days are 20,871 weeks).
-const CALENDAR_YEARS: i32 = 400;
+/// The last year of times that can be written; a customer's clock may be ahead of UTC.
+const YEAR_MAX: i32 = 3_000;
 /// Candidates looked at around a change of the clock: a day has so many minutes, and a gap is shorter.
 const CANDIDATES_MAX: usize = 2 * 24 * 60;
 
@@ -52,7 +54,7 @@ pub const KIND: TriggerKind = TriggerKind {
 #[derive(Debug)]
 struct Schedule {
     text: String,
-    cron: Cron,
+    times: Times,
     segment: String,
     customer_zone: bool,
     catch_up: bool,
@@ -66,11 +68,11 @@ fn compile(object: &Object<'_>, names: &TriggerNames<'_>, faults: &mut Faults) -
         names.names.know_segment(segment, faults);
     }
     let text = object.text("schedule", faults)?;
-    let cron = expression(&text, faults)?;
-    Some(Box::new(Schedule { text: text.text, cron, segment: segment?.text, customer_zone, catch_up }))
+    let times = expression(&text, faults)?;
+    Some(Box::new(Schedule { text: text.text, times, segment: segment?.text, customer_zone, catch_up }))
 }
 
-fn expression(text: &Text, faults: &mut Faults) -> Option<Cron> {
+fn expression(text: &Text, faults: &mut Faults) -> Option<Times> {
     let mut refuse = |why: String| {
         faults
             .error("bad-schedule", &text.place, why)
@@ -93,27 +95,23 @@ fn expression(text: &Text, faults: &mut Faults) -> Option<Cron> {
             return None;
         }
     };
-    // The calendar repeats itself every 400 years, so this is all that there is to look at before the search ends.
-    let from = NaiveDate::from_ymd_opt(YEAR_UPPER_LIMIT - CALENDAR_YEARS, 1, 1).unwrap_or_default();
-    if cron.find_next_occurrence(&from.and_time(chrono::NaiveTime::MIN), true).is_err() {
+    let times = Times::of(&cron);
+    if times.is_none() {
         refuse("this cron expression never fires".to_owned());
-        return None;
     }
-    Some(cron)
+    times
 }
 
 /// The first occurrence on the wall clock of `zone` that is strictly after `after`.
-fn next_after(cron: &Cron, after: Time, zone: Zone) -> Option<Time> {
+fn next_after(times: &Times, after: Time, zone: Zone) -> Option<Time> {
     let local = after.local(zone);
     // Where the clock went forward within the last day, times of the gap have been moved to after it.
     let yesterday = Time(after.0 - DAY_MS).local(zone) + TimeDelta::days(1);
     let mut from: NaiveDateTime = local.min(local - (local - yesterday).max(TimeDelta::zero()));
     let mut best: Option<(Time, NaiveDateTime)> = None;
     for _ in 0..CANDIDATES_MAX {
-        let candidate = cron.find_next_occurrence(&from, false).ok()?;
-        if best.is_some_and(|(_, shown)| candidate >= shown) {
-            break;
-        }
+        let candidate = times.after(from, YEAR_MAX);
+        let Some(candidate) = candidate.filter(|candidate| best.is_none_or(|(_, shown)| *candidate < shown)) else { break };
         let at = instant(zone, candidate);
         if at > after && best.is_none_or(|(found, _)| at < found) {
             best = Some((at, at.local(zone)));
@@ -122,6 +120,12 @@ fn next_after(cron: &Cron, after: Time, zone: Zone) -> Option<Time> {
     }
     // Behind the last instant that can be written there is none.
     best.map(|(at, _)| at).filter(|at| *at <= TIME_MAX)
+}
+
+impl Schedule {
+    fn zone(&self, cx: &TriggerCx<'_>) -> Zone {
+        if self.customer_zone { cx.zone } else { cx.workspace_zone }
+    }
 }
 
 impl Trigger for Schedule {
@@ -134,13 +138,8 @@ impl Trigger for Schedule {
     }
 
     fn next(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Occurrence> {
-        if !cx.scope.in_segment(&self.segment) {
-            return None;
-        }
-        let zone = if self.customer_zone { cx.zone } else { cx.workspace_zone };
-        // Times from before she was in the segment are not hers.
-        let since = cx.customer.segments.get(&self.segment).map_or(after, |since| since.plus_ms(-1));
-        let at = next_after(&self.cron, after.max(since), zone)?;
+        let zone = self.zone(cx);
+        let at = self.next_at(cx, after)?;
         let expires = if self.catch_up { at.next_midnight(zone) } else { at.plus_ms(GRACE_MS) };
         let firing = Firing {
             key: format!("schedule:{}", at.local(zone).format("%Y-%m-%dT%H:%M")),
@@ -149,6 +148,15 @@ impl Trigger for Schedule {
             properties: Fields::from([("at".to_owned(), Value::Time(at))]),
         };
         Some(Occurrence { at, firing, expires: Some(expires) })
+    }
+
+    fn next_at(&self, cx: &TriggerCx<'_>, after: Time) -> Option<Time> {
+        if !cx.scope.in_segment(&self.segment) {
+            return None;
+        }
+        // Times from before she was in the segment are not hers.
+        let since = cx.customer.segments.get(&self.segment).map_or(after, |since| since.plus_ms(-1));
+        next_after(&self.times, after.max(since), self.zone(cx))
     }
 
     fn properties(&self) -> Vec<(String, Type)> {

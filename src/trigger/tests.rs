@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::customer::history::Keep;
-use crate::lang::cel::{Aggregate, Schema, Text};
+use crate::lang::cel::{Aggregate, Care, Schema, Text};
 use crate::lang::node;
 use crate::lang::time::{instant, parse_date};
 use crate::lang::value::{Fields, Value};
@@ -160,9 +160,9 @@ impl Scope for World {
     fn last(&self, event: &str) -> Option<Time> {
         self.customer.history.get(event).map(|history| history.last)
     }
-    fn aggregate(&self, query: &Aggregate, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+    fn aggregate(&self, query: &Aggregate, care: Care, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
         match self.customer.history.get(&query.event) {
-            Some(history) => history.aggregate(self.now, self.zone, query, eur(), keep),
+            Some(history) => history.aggregate(self.now, self.zone, query, eur(), (care, keep)),
             None => (Value::Int(0), None),
         }
     }

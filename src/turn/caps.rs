@@ -186,6 +186,9 @@ impl Turn<'_> {
     /// Forgets messages that no cap counts any more. One that has lost its place because nothing was heard of it
     /// is remembered all the same: after a long outage its answer may still come, and then it counts.
     pub(super) fn prune_sends(&mut self) {
+        if self.customer.sends.is_empty() {
+            return;
+        }
         let from = self.now.minus(longest_memory(self.workspace), self.zone);
         let sends = std::mem::take(&mut self.customer.sends);
         let awaited = |send: &Send| send.effect.as_ref().is_some_and(|id| self.customer.runs.iter().any(|run| run.waits_for(id)));

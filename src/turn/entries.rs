@@ -136,7 +136,10 @@ impl Turn<'_> {
         let under_way = if pass.profile { self.under_way() } else { UnderWay::new() };
         for (place, funnel) in self.workspace.by_time.iter().enumerate() {
             for _ in 0..OCCURRENCES_MAX {
-                let Some(occurrence) = self.occurrence(funnel).filter(|occurrence| occurrence.at <= self.now) else { break };
+                if self.occurs(funnel).is_none_or(|at| at > self.now) {
+                    break;
+                }
+                let Some(occurrence) = self.occurrence(funnel) else { break };
                 if let Some(watched) = self.customer.watched.get_mut(&funnel.name) {
                     watched.until = occurrence.at;
                 }

@@ -152,8 +152,8 @@ pub fn turn_until(
     if turn.move_runs() {
         turn.instant(turn.now, None);
     }
-    turn.walk(inputs.into());
-    turn.finish()
+    let next_due = turn.walk(inputs.into());
+    turn.finish(next_due)
 }
 
 /// The state of one turn.
@@ -282,11 +282,13 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn walk(&mut self, mut inputs: VecDeque<Input>) {
+    /// Walks all inputs and what is due; returns what is due next where nothing has happened since that was asked.
+    fn walk(&mut self, mut inputs: VecDeque<Input>) -> Option<Option<Time>> {
         let (mut walked, mut last, mut repeats) = (0, None, 0);
         while !self.erase {
             let walks = |due: &Time| *due <= self.real_now && self.more_from.is_none_or(|from| *due < from);
-            let due = self.next_due().filter(walks).filter(|_| self.stuck.is_none());
+            let next_due = self.next_due();
+            let due = next_due.filter(walks).filter(|_| self.stuck.is_none());
             let next = inputs.front().map(|input| input.accepted_at);
             let at = match (next, due) {
                 (Some(at), due) if due.is_none_or(|due| at <= due) => {
@@ -297,7 +299,7 @@ impl<'a> Turn<'a> {
                     continue;
                 }
                 (_, Some(due)) => due,
-                (_, None) => return,
+                (_, None) => return Some(next_due),
             };
             walked += 1;
             repeats = if last == Some(at) { repeats + 1 } else { 0 };
@@ -315,6 +317,7 @@ impl<'a> Turn<'a> {
         while let Some(input) = inputs.pop_front().filter(|_| !self.erase) {
             self.instant(input.accepted_at, Some(input.body));
         }
+        None
     }
 
     /// A due instant does not go away. That must not happen; if it does, nobody may turn on the spot.
@@ -391,8 +394,9 @@ impl<'a> Turn<'a> {
         self.mirror_store();
     }
 
-    fn finish(mut self) -> Turned {
-        let wake = self.next_due().filter(|_| !self.erase).map(|due| self.stuck.map_or(due, |until| due.max(until)));
+    fn finish(mut self, next_due: Option<Option<Time>>) -> Turned {
+        let next_due = next_due.unwrap_or_else(|| self.next_due());
+        let wake = next_due.filter(|_| !self.erase).map(|due| self.stuck.map_or(due, |until| due.max(until)));
         self.prune();
         let (taken, left) = self.settle_addresses();
         Turned {

@@ -1,4 +1,4 @@
-//! Segments and tier: judged until stable, entered and left at the exact instant.
+//! Segments and tier: judged when something that they can depend on has changed, entered and left at the exact instant.
 
 use super::view::View;
 use super::{HOPS_MAX, Pass, Pending, Turn};
@@ -8,10 +8,7 @@ use crate::lang::cel::Verdict;
 use crate::lang::time::Time;
 use crate::lang::value::{Fields, Value};
 
-/// Rounds until segments and tier must have settled: each may name the other once.
-const ROUNDS_MAX: usize = 4;
-
-/// What changed in one round.
+/// A segment that she entered or left.
 struct Change {
     segment: String,
     entered: bool,
@@ -63,21 +60,14 @@ impl Turn<'_> {
         changes
     }
 
+    /// Judges the tier, which sees no segments, then every segment in the order in which they name each other: so each
+    /// is judged once, and what it depends on is final by then.
     fn judge(&mut self, facts: bool, silent: bool, depth: u8) -> Vec<Change> {
-        let mut changes = Vec::new();
         let mut until: Option<Time> = None;
-        for _ in 0..ROUNDS_MAX {
-            until = None;
-            let tier_changed = self.judge_tier(&mut until, facts, silent, depth);
-            let round = self.judge_round(&mut until);
-            let stable = round.is_empty() && !tier_changed;
-            for change in &round {
-                self.flip(change, facts, silent);
-            }
-            changes.extend(round);
-            if stable {
-                break;
-            }
+        self.judge_tier(&mut until, facts, silent, depth);
+        let changes = self.judge_all(&mut until);
+        for change in &changes {
+            self.flip(change, facts, silent);
         }
         // Conditions read `customer.membership.active`, which time changes, as a plain field.
         let ends = self.customer.membership.as_ref().and_then(|membership| membership.ends);
@@ -86,16 +76,16 @@ impl Turn<'_> {
         changes
     }
 
-    /// One look at every segment, in the order in which they depend on each other.
-    fn judge_round(&mut self, until: &mut Option<Time>) -> Vec<Change> {
+    fn judge_all(&mut self, until: &mut Option<Time>) -> Vec<Change> {
         let mut changes = Vec::new();
         for segment in self.workspace.segments.list() {
-            let verdict = segment.when.judge(&self.view());
-            earlier(until, verdict.until);
-            let (is, was) = (verdict.value == Some(true), self.customer.segments.contains_key(&segment.name));
-            if is == was {
+            let (is, holds_until) = segment.when.holds(&self.view(), *until);
+            *until = holds_until;
+            if is == self.customer.segments.contains_key(&segment.name) {
                 continue;
             }
+            // Only of what changes it is told what it depended on.
+            let verdict = segment.when.judge(&self.view());
             if is {
                 self.customer.segments.insert(segment.name.clone(), self.now);
             } else {
@@ -122,21 +112,24 @@ impl Turn<'_> {
     }
 
     /// The highest tier whose condition holds.
-    fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool, depth: u8) -> bool {
+    fn judge_tier(&mut self, until: &mut Option<Time>, facts: bool, silent: bool, depth: u8) {
         // Where a remote store says what tier she has, the catalog does not.
         if self.workspace.settings.loyalty_store.as_ref().is_some_and(|store| store.says("tier")) {
-            return false;
+            return;
         }
-        let verdict = self.workspace.catalog.judge_tier(&self.view());
-        earlier(until, verdict.until);
-        let (tier, seen) = (verdict.tier.map(|tier| tier.name.clone()).unwrap_or_default(), verdict.seen);
-        self.tier_is(tier, seen, (facts, silent), depth)
+        let (tier, holds_until) = self.workspace.catalog.tier_of(&self.view());
+        earlier(until, holds_until);
+        let name = tier.map_or("", |tier| &tier.name);
+        if name != self.customer.loyalty.tier {
+            let seen = self.workspace.catalog.judge_tier(&self.view()).seen;
+            self.tier_is(name.to_owned(), seen, (facts, silent), depth);
+        }
     }
 
-    /// Her tier is this one now; false: it was before.
-    pub(super) fn tier_is(&mut self, tier: String, seen: Vec<(String, Value)>, (facts, silent): (bool, bool), depth: u8) -> bool {
+    /// Her tier is this one now.
+    pub(super) fn tier_is(&mut self, tier: String, seen: Vec<(String, Value)>, (facts, silent): (bool, bool), depth: u8) {
         if tier == self.customer.loyalty.tier {
-            return false;
+            return;
         }
         let from = std::mem::replace(&mut self.customer.loyalty.tier, tier.clone());
         if facts {
@@ -160,7 +153,6 @@ impl Turn<'_> {
                 depth: depth.saturating_add(1),
             });
         }
-        true
     }
 
     /// What conditions without event or run see.
@@ -183,5 +175,89 @@ impl Turn<'_> {
 pub(super) fn earlier(until: &mut Option<Time>, other: Option<Time>) {
     if let Some(other) = other {
         *until = Some(until.map_or(other, |until| until.min(other)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{Event, InputBody};
+    use crate::fact::What;
+    use crate::funnel::{self, Definitions, Files};
+    use crate::lang::diag::Faults;
+    use crate::lang::time::{DAY_MS, Time};
+    use crate::lang::value::Fields;
+    use crate::play::Player;
+    use std::sync::Arc;
+
+    fn definitions(segments: &str) -> Definitions {
+        let settings = "workspace: Shop\nzone: UTC\ncurrency: EUR\n";
+        let files: Files = [("autofunnel.yaml", settings), ("segments.yaml", segments)]
+            .map(|(path, text)| (path.to_owned(), text.to_owned()))
+            .into();
+        let mut faults = Faults::default();
+        Definitions::new(Arc::new(funnel::compile(&files, &mut faults).unwrap_or_else(|| panic!("{:?}", faults.list()))))
+    }
+
+    fn day(n: i64) -> Time {
+        Time::parse("2027-03-01T09:00:00Z").unwrap().plus_ms(n * DAY_MS)
+    }
+
+    fn player<'a>(definitions: &'a Definitions, purchases: &[i64]) -> Player<'a> {
+        let mut player = Player::new(definitions, "c", day(purchases[0]));
+        for n in purchases {
+            let (id, name, time) = (format!("p{n}"), "purchase".to_owned(), day(*n));
+            let event = Event { id, name, time, properties: Fields::new(), minor: Some(1_000), depth: 0 };
+            player.input(time, InputBody::Event(event));
+        }
+        player
+    }
+
+    #[test]
+    fn a_count_that_changes_without_changing_the_answer_needs_no_turn() {
+        for (when, wake) in [
+            ("count(\"purchase\", \"90 days\") >= 1", 110),
+            ("1 <= count(\"purchase\", \"90 days\")", 110),
+            ("count(\"purchase\", \"90 days\") > 1", 100),
+            ("count(\"purchase\", \"90 days\") == 0", 110),
+            ("count(\"purchase\", \"90 days\") == 2", 90),
+            ("count(\"purchase\", \"90 days\") < 3", 90),
+        ] {
+            let definitions = definitions(&format!("s: {{ when: {when:?} }}\n"));
+            let mut player = player(&definitions, &[0, 10, 20]);
+            assert_eq!(player.wake, Some(day(wake)), "{when}");
+            let was = player.customer.as_ref().unwrap().segments.contains_key("s");
+            player.run_until(day(200));
+            let flips: Vec<(What, Time)> = player
+                .facts
+                .iter()
+                .filter(|fact| matches!(fact.what, What::SegmentEntered | What::SegmentLeft) && fact.at > day(20))
+                .map(|fact| (fact.what, fact.at))
+                .collect();
+            let first = if was { What::SegmentLeft } else { What::SegmentEntered };
+            assert_eq!(flips.first().copied(), Some((first, day(wake.max(90)))), "{when}");
+        }
+    }
+
+    #[test]
+    fn segments_that_name_each_other_settle_in_one_look_and_say_why() {
+        let segments = "\
+all: { when: in_segment(\"many\") && in_segment(\"spender\") }
+many: { when: purchases() >= 2 }
+spender: { when: spent(\"30 days\") >= 20 }
+";
+        let definitions = definitions(segments);
+        let player = player(&definitions, &[0, 10]);
+        let entered: Vec<&str> =
+            player.facts.iter().filter(|fact| fact.what == What::SegmentEntered).map(|fact| fact.about.as_str()).collect();
+        assert_eq!(entered, ["many", "spender", "all"]);
+        assert!(
+            player
+                .facts
+                .iter()
+                .filter(|fact| fact.what == What::SegmentEntered)
+                .all(|fact| fact.at == day(10) && !fact.seen.is_empty())
+        );
+        // Twenty euros until the first purchase is 30 days old.
+        assert_eq!(player.wake, Some(day(30)));
     }
 }

@@ -3,7 +3,7 @@
 use crate::customer::{Customer, Run};
 use crate::event::Event;
 use crate::funnel::Workspace;
-use crate::lang::cel::{Aggregate, Scope};
+use crate::lang::cel::{Aggregate, Care, Scope};
 use crate::lang::time::{Time, Zone};
 use crate::lang::value::{Fields, Value, put};
 
@@ -42,7 +42,7 @@ impl View<'_> {
             [name, below @ ..] => (name.as_str(), below),
         };
         if self.workspace.settings.loyalty_store.as_ref().is_some_and(|store| store.says(name)) {
-            return descend(customer.loyalty.store.data.get(name)?.clone(), below);
+            return follow(customer.loyalty.store.data.get(name)?, below);
         }
         let value = match name {
             "id" => Value::Text(customer.id.clone()),
@@ -53,9 +53,12 @@ impl View<'_> {
             "balance" => Value::Int(customer.loyalty.balance),
             "pending" => Value::Int(customer.loyalty.pending),
             "next_expiry" => Value::Time(customer.loyalty.next_expiry?),
-            "membership" => self.membership()?,
+            "membership" => match below {
+                [] => self.membership()?,
+                [name, deeper @ ..] => return descend(self.membership_field(name)?, deeper),
+            },
             "consent" => consent(customer),
-            name => customer.profile.get(name)?.clone(),
+            name => return follow(customer.profile.get(name)?, below),
         };
         descend(value, below)
     }
@@ -72,23 +75,28 @@ impl View<'_> {
     }
 
     fn membership(&self) -> Option<Value> {
+        self.customer.membership.as_ref()?;
+        let known = MEMBERSHIP.iter().filter_map(|name| Some(((*name).to_owned(), self.membership_field(name)?)));
+        Some(Value::Map(known.collect()))
+    }
+
+    /// One of [`MEMBERSHIP`].
+    fn membership_field(&self, name: &str) -> Option<Value> {
         let membership = self.customer.membership.as_ref()?;
-        let mut fields = Fields::from([
-            ("name".to_owned(), Value::Text(membership.name.clone())),
-            ("since".to_owned(), Value::Time(membership.since)),
-            ("started".to_owned(), Value::Time(membership.started)),
-            ("auto_renew".to_owned(), Value::Bool(membership.auto_renew)),
-            ("cancelled".to_owned(), Value::Bool(membership.cancelled)),
-            ("active".to_owned(), Value::Bool(membership.ends.is_none_or(|ends| ends > self.now))),
-        ]);
-        if let Some(product) = self.workspace.catalog.membership(&membership.name) {
-            let told = product.values(self.workspace.settings.currency);
-            fields.extend(told.into_iter().filter(|(name, _)| matches!(name.as_str(), "title" | "benefits")));
-        }
-        if let Some(ends) = membership.ends {
-            fields.insert("ends".to_owned(), Value::Time(ends));
-        }
-        Some(Value::Map(fields))
+        Some(match name {
+            "name" => Value::Text(membership.name.clone()),
+            "since" => Value::Time(membership.since),
+            "started" => Value::Time(membership.started),
+            "auto_renew" => Value::Bool(membership.auto_renew),
+            "cancelled" => Value::Bool(membership.cancelled),
+            "active" => Value::Bool(membership.ends.is_none_or(|ends| ends > self.now)),
+            "ends" => Value::Time(membership.ends?),
+            "title" | "benefits" => {
+                let product = self.workspace.catalog.membership(&membership.name)?;
+                product.values(self.workspace.settings.currency).remove(name)?
+            }
+            _ => return None,
+        })
     }
 
     fn offer_field(&self, rest: &[String]) -> Option<Value> {
@@ -119,7 +127,7 @@ impl View<'_> {
             [name, below @ ..] => (name.as_str(), below),
         };
         match event.properties.get(name) {
-            Some(value) => descend(value.clone(), below),
+            Some(value) => follow(value, below),
             None => match name {
                 "id" => Some(Value::Text(event.id.clone())),
                 "name" => Some(Value::Text(event.name.clone())),
@@ -133,6 +141,9 @@ impl View<'_> {
 /// The name under which a run keeps its latest offer among its results; no step id can be this.
 pub const OFFER: &str = "$offer";
 
+/// What is known of a membership.
+const MEMBERSHIP: &[&str] = &["name", "since", "started", "auto_renew", "cancelled", "active", "ends", "title", "benefits"];
+
 fn some_text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -140,6 +151,11 @@ fn some_text(text: &str) -> Option<String> {
 fn consent(customer: &Customer) -> Value {
     let whole = customer.consent.iter().filter(|(channel, _)| !channel.contains(':'));
     Value::Map(whole.map(|(channel, consent)| (channel.clone(), Value::Bool(consent.granted))).collect())
+}
+
+/// A copy of what stands at a path below a value.
+fn follow(value: &Value, path: &[String]) -> Option<Value> {
+    path.iter().try_fold(value, |value, name| value.get(name)).cloned()
 }
 
 fn descend(value: Value, path: &[String]) -> Option<Value> {
@@ -165,7 +181,7 @@ impl Scope for View<'_> {
             "event" => self.event_field(rest),
             "steps" => {
                 let (step, below) = rest.split_first()?;
-                descend(self.run?.results.get(step)?.clone(), below)
+                follow(self.run?.results.get(step)?, below)
             }
             "run" => self.run_field(rest),
             "offer" => self.offer_field(rest),
@@ -189,9 +205,9 @@ impl Scope for View<'_> {
         self.customer.history.get(event).map(|history| history.last)
     }
 
-    fn aggregate(&self, query: &Aggregate, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+    fn aggregate(&self, query: &Aggregate, care: Care, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
         match self.customer.history.get(&query.event) {
-            Some(history) => history.aggregate(self.now, self.zone, query, self.workspace.settings.currency, keep),
+            Some(history) => history.aggregate(self.now, self.zone, query, self.workspace.settings.currency, (care, keep)),
             None => (Value::Int(0), None),
         }
     }

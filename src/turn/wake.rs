@@ -29,7 +29,7 @@ impl Turn<'_> {
             }
         }
         for funnel in &self.workspace.by_time {
-            earlier(&mut due, self.occurrence(funnel).map(|occurrence| occurrence.at));
+            earlier(&mut due, self.occurs(funnel));
         }
         due
     }
@@ -52,7 +52,15 @@ impl Turn<'_> {
     /// The next occurrence of a funnel's time trigger that has not been judged yet.
     pub(super) fn occurrence(&self, funnel: &Arc<Funnel>) -> Option<Occurrence> {
         let after = self.customer.watched.get(&funnel.name)?.until;
-        self.with_trigger(funnel, |cx| funnel.trigger.next(cx, after))
+        let next = self.with_trigger(funnel, |cx| funnel.trigger.next(cx, after));
+        debug_assert_eq!(next.as_ref().map(|next| next.at), self.occurs(funnel), "{}", funnel.name);
+        next
+    }
+
+    /// When that is.
+    pub(super) fn occurs(&self, funnel: &Funnel) -> Option<Time> {
+        let after = self.customer.watched.get(&funnel.name)?.until;
+        self.with_trigger(funnel, |cx| funnel.trigger.next_at(cx, after))
     }
 
     /// Asks a trigger with everything that it may look at.

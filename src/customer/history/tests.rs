@@ -23,7 +23,7 @@ fn keep(window: &str) -> Keep {
 
 fn ask(history: &History, now: Time, zone: Zone, window: Option<Span>, what: Measure) -> (Value, Option<Time>) {
     let query = Aggregate { event: "purchase".to_owned(), window, what, filter: None };
-    history.aggregate(now, zone, &query, eur(), &mut |_| panic!("there is no filter"))
+    history.aggregate(now, zone, &query, eur(), (Care::default(), &mut |_| panic!("there is no filter")))
 }
 
 #[test]
@@ -88,10 +88,16 @@ fn a_filter_reads_the_amount_and_what_is_kept() {
         filter: Some(vec!["amount".to_owned(), "category".to_owned()]),
     };
     let mut seen = Vec::new();
-    let (count, until) = history.aggregate(now, zone, &query, eur(), &mut |fields| {
-        seen.push((fields["amount"].to_string(), fields["category"].to_string()));
-        fields["category"] == Value::from("beans")
-    });
+    let (count, until) = history.aggregate(
+        now,
+        zone,
+        &query,
+        eur(),
+        (Care::default(), &mut |fields| {
+            seen.push((fields["amount"].to_string(), fields["category"].to_string()));
+            fields["category"] == Value::from("beans")
+        }),
+    );
     assert_eq!((count, until), (Value::Int(2), Some(now.plus_ms(58 * DAY_MS))));
     assert_eq!(seen[2], ("10.5".to_owned(), "\"beans\"".to_owned()));
     assert_eq!(ask(&history, now, zone, Some(Span::days(60)), Measure::Distinct("category".into())).0, Value::Int(2));
@@ -202,7 +208,7 @@ proptest! {
     #[test]
     fn until_is_never_late(
         events in prop::collection::vec((-300i64..90 * 86_400, 0usize..3), 1..60), fold in 0usize..60,
-        months in 0u32..3, days in 0u32..32, hours in 0i64..20, zone in zones(), start in 0i64..400, filtered: bool,
+        months in 0u32..3, days in 0u32..32, hours in 0i64..20, zone in zones(), start in 0i64..400, filtered: bool, least in 0u64..8,
     ) {
         prop_assume!(months + days > 0 || hours > 0);
         let now = at("2027-01-20T00:30:00Z").plus_ms(start * 7 * 3_600_000);
@@ -213,17 +219,29 @@ proptest! {
         }
         history.fold(fold, zone);
         let query = Aggregate { event: "purchase".to_owned(), window: Some(window), what: Measure::Count, filter: filtered.then(|| vec!["category".to_owned()]) };
-        let count = |t: Time| history.aggregate(t, zone, &query, eur(), &mut |fields| fields["category"] != Value::from("a"));
+        let count = |t: Time| history.aggregate(t, zone, &query, eur(), (Care::default(), &mut |fields| fields["category"] != Value::from("a")));
         let (value, until) = count(now);
         if let Some(until) = until {
             prop_assert!(until > now);
             prop_assert_eq!(&count(Time(until.0 - 1)).0, &value);
         }
+        // Who asks less is not told more often, and never too late.
+        let care = Care { before: until.map(|until| until.plus_ms(1)), least: Some(least) };
+        let (_, soon) = history.aggregate(now, zone, &query, eur(), (care, &mut |fields| fields["category"] != Value::from("a")));
+        prop_assert!(soon.is_none_or(|soon| Some(soon) >= until), "{:?} and {:?}", soon, until);
+        let care = Care { before: None, least: Some(least) };
+        let (same, later) = history.aggregate(now, zone, &query, eur(), (care, &mut |fields| fields["category"] != Value::from("a")));
+        prop_assert_eq!(&same, &value);
+        prop_assert!(until.is_some() || later.is_none());
+        let reached = |value: &Value| value.order(&Value::Int(least as i64)).is_some_and(std::cmp::Ordering::is_ge);
         let mut t = now;
         for _ in 0..200 {
             t = t.plus_ms(5 * 3_600_000 + 17 * 60_000 + 1);
-            if until.is_some_and(|until| t >= until) { break; }
-            prop_assert_eq!(&count(t).0, &value, "at {:?}, until {:?}", t, until);
+            if later.is_some_and(|later| t >= later) { break; }
+            prop_assert_eq!(reached(&count(t).0), reached(&value), "at {:?}, {} or more until {:?}", t, least, later);
+            if until.is_none_or(|until| t < until) {
+                prop_assert_eq!(&count(t).0, &value, "at {:?}, until {:?}", t, until);
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 use super::ast::Order;
 use super::code::{Code, Op};
 use super::flip::{Moving, next_date, next_hour};
-use super::judge::{Judge, Outcome, at, missing, odd};
+use super::judge::{Env, Judge, Outcome, at, missing, odd};
 use crate::lang::time::{Time, Zone, instant, parse_date};
-use crate::lang::value::{Fields, Value};
+use crate::lang::value::Value;
 use chrono::{Datelike, NaiveDate, NaiveTime};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,24 +17,26 @@ impl Judge<'_> {
         let strict = matches!(order, Order::Lt | Order::Ge);
         let bound = if strict { Time(fixed.0.saturating_add(1)) } else { fixed };
         let place = moving.at(self.now, self.zone);
-        self.until(moving.flip(self.now, self.zone, bound));
-        self.see(label, &Ok(at(place)));
+        self.holds_until(moving.flip_before(self.now, self.zone, bound, self.until));
+        if self.shows {
+            self.see(label, &Ok(at(place)));
+        }
         (place >= bound) == matches!(order, Order::Lt | Order::Le)
     }
 
-    pub fn calendar<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Outcome<'c> {
+    pub fn calendar<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Outcome<'c> {
         let (now, zone) = (self.now, self.zone);
         let number = |n: i64| Ok(Cow::Owned(Value::Int(n)));
         match &code.op {
-            Op::ToTime(of) => self.time(of, item).map(at),
+            Op::ToTime(of) => self.time(of, env).map(at),
             Op::Midnight(date) => Ok(at(instant(zone, date.and_time(NaiveTime::MIN)))),
             Op::DaysSince(of) | Op::DaysUntil(of) => {
-                let days = (now.date(zone) - self.time(of, item)?.date(zone)).num_days();
-                self.until(Some(next_date(now, zone)));
+                let days = (now.date(zone) - self.time(of, env)?.date(zone)).num_days();
+                self.holds_until(Some(next_date(now, zone)));
                 number(if matches!(code.op, Op::DaysSince(_)) { days } else { -days })
             }
             Op::Age(of) => {
-                let value = self.run(of, item)?;
+                let value = self.run(of, env)?;
                 let date = match &*value {
                     Value::Time(t) => Some(t.date(zone)),
                     Value::Text(text) => parse_date(text).or_else(|| Time::parse(text).map(|t| t.date(zone))),
@@ -42,15 +44,15 @@ impl Judge<'_> {
                 };
                 let date = date.ok_or_else(|| odd(of, &value, "a date such as \"1990-05-17\""))?;
                 let (years, next) = age(date, now, zone);
-                self.until(Some(next));
+                self.holds_until(Some(next));
                 number(years)
             }
             Op::Hour => {
-                self.until(Some(next_hour(now, zone)));
+                self.holds_until(Some(next_hour(now, zone)));
                 number(i64::from(chrono::Timelike::hour(&now.local(zone))))
             }
             Op::Weekday => {
-                self.until(Some(next_date(now, zone)));
+                self.holds_until(Some(next_date(now, zone)));
                 number(i64::from(now.date(zone).weekday().number_from_monday()))
             }
             _ => Err(missing(code)),

@@ -5,7 +5,7 @@
 //! 28, 29, 30 and 31 March). So the flip is not found by adding the span to the fixed instant. That only
 //! says where to look; there the calendar is walked in stretches on which the movement is even.
 
-use crate::lang::time::{DAY_MS, HOUR_MS, MINUTE_MS, Span, Time, Zone};
+use crate::lang::time::{DAY_MS, HOUR_MS, MINUTE_MS, Span, TIME_MAX, TIME_MIN, Time, Zone};
 use chrono::{Offset, TimeZone, Timelike};
 
 /// How far a calendar span may miss its own inverse: clock changes, and whole days that a zone skipped.
@@ -14,6 +14,9 @@ const DAYS_SLACK_MS: i64 = 2 * DAY_MS;
 const MONTHS_SLACK_MS: i64 = 12 * DAY_MS;
 /// Within a stretch this short an even movement is believed though a clock changes in it.
 const STRETCH_MS: i64 = 15 * MINUTE_MS;
+/// A clock that is the same before and after so long a time was not changed within it: no zone has taken a change back
+/// in less than 3.9 days (Freetown in 1939) since 1900.
+const QUIET_MS: i64 = 3 * DAY_MS;
 /// Looks at the calendar for one flip; what is then still open is answered too early, which is allowed.
 const LOOKS_MAX: u32 = 10_000;
 
@@ -40,21 +43,27 @@ impl Moving {
     /// The first instant after `now` at which "has this moving instant come to `bound`?" has another answer
     /// than at `now`; `None`: it keeps its answer for ever.
     pub fn flip(self, now: Time, zone: Zone, bound: Time) -> Option<Time> {
+        self.flip_before(now, zone, bound, None)
+    }
+
+    /// As [`Moving::flip`], for who does not care about what comes only at an instant `before` or after it.
+    pub fn flip_before(self, now: Time, zone: Zone, bound: Time, before: Option<Time>) -> Option<Time> {
+        let slack = self.slack_ms();
+        let (earliest, latest) = self.reach(bound, slack);
+        if now.0 >= latest || before.is_some_and(|before| earliest >= before.0) {
+            return None;
+        }
         let back = Moving { past: !self.past, ..self }.at(bound, zone);
-        let slack = match self.span {
-            Span { months: 0, days: 0, .. } => 0,
-            Span { months: 0, .. } => DAYS_SLACK_MS,
-            _ => MONTHS_SLACK_MS,
-        };
         // Before the window the answer is no, after it yes; both hold for every calendar.
         let (from, to) = (Time(back.0.saturating_sub(slack)), Time(back.0.saturating_add(slack).saturating_add(1)));
         let mut at = Time(now.0.saturating_add(1)).max(from);
+        if at >= to {
+            return None;
+        }
         let reached = self.at(now, zone) >= bound;
         let mut looks = LOOKS_MAX;
         while at < to {
-            let midnight = at.next_midnight(zone);
-            // A zone that skipped a whole day can name a midnight in the past: then go by hours.
-            let end = if midnight > at { midnight } else { at.plus_ms(HOUR_MS) }.min(to);
+            let end = self.stretch(at, zone).min(to);
             if end <= at {
                 return None;
             }
@@ -64,6 +73,38 @@ impl Moving {
             at = end;
         }
         None
+    }
+
+    fn slack_ms(self) -> i64 {
+        match self.span {
+            Span { months: 0, days: 0, .. } => 0,
+            Span { months: 0, .. } => DAYS_SLACK_MS,
+            _ => MONTHS_SLACK_MS,
+        }
+    }
+
+    /// Before the first of these instants there is no flip, whatever the calendar, nor from the second on.
+    fn reach(self, bound: Time, slack: i64) -> (i64, i64) {
+        let length = |month_days: i64| {
+            let days = i64::from(self.span.months) * month_days + i64::from(self.span.days);
+            days.saturating_mul(DAY_MS).saturating_add(self.span.ms)
+        };
+        let (short, long) = (length(28), length(31));
+        let (first, last) = if self.past { (short, long) } else { (-long, -short) };
+        // Behind the ends of what can be written an instant stands still.
+        let inside = |ms: i64| bound.0.saturating_add(ms).clamp(TIME_MIN.0, TIME_MAX.0);
+        (inside(first) - 2 * slack, inside(last) + 2 * slack + 1)
+    }
+
+    /// Where a stretch ends that begins at `at` and on which the movement can be even.
+    fn stretch(self, at: Time, zone: Zone) -> Time {
+        if self.span.months == 0 {
+            // Months alone are uneven where no clock changes.
+            return at.plus_ms(QUIET_MS);
+        }
+        let midnight = at.next_midnight(zone);
+        // A zone that skipped a whole day can name a midnight in the past: then go by hours.
+        if midnight > at { midnight } else { at.plus_ms(HOUR_MS) }
     }
 
     /// Looks in `[from, to)`: directly where the movement is even, else in its halves.
@@ -186,6 +227,10 @@ mod tests {
             let now = Moving { past: !past, ..moving }.at(bound, zone).plus_ms(near * 3 * MINUTE_MS);
             let reached = |t: Time| moving.at(t, zone) >= bound;
             let flip = moving.flip(now, zone, bound);
+            for before in [now.plus_ms(1), flip.unwrap_or(bound), flip.map_or(bound, |flip| flip.plus_ms(1))] {
+                let found = moving.flip_before(now, zone, bound, Some(before)).filter(|found| *found < before);
+                prop_assert_eq!(found, flip.filter(|flip| *flip < before), "before {}", before);
+            }
             if let Some(flip) = flip {
                 prop_assert!(flip > now && reached(flip) != reached(now) && reached(Time(flip.0 - 1)) == reached(now));
             }

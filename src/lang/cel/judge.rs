@@ -8,7 +8,7 @@ use super::ast::Order;
 use super::calendar::read_time;
 use super::code::{Cast, Code, Each, Op, Question, TextTest};
 use super::number::{negate, reckon};
-use super::{Scope, Verdict};
+use super::{Care, Scope, Verdict};
 use crate::lang::time::{Time, Zone};
 use crate::lang::value::{Fields, Value};
 use std::borrow::Cow;
@@ -20,6 +20,20 @@ pub const SEEN_MAX: usize = 24;
 pub const STEPS_MAX: usize = 100_000;
 /// Larger lists and maps are shown by their size only.
 const SHOWN_ENTRIES_MAX: usize = 60;
+
+impl Order {
+    /// The least count from which on a comparison with what stands on its other side has another answer, where there
+    /// is one such.
+    fn least(self, other: &Code) -> Option<u64> {
+        let Op::Const(Value::Int(n)) = other.op else { return None };
+        let n = u64::try_from(n).ok()?;
+        match self {
+            Order::Lt | Order::Ge => Some(n),
+            Order::Le | Order::Gt => n.checked_add(1),
+            Order::Eq | Order::Ne => (n == 0).then_some(1),
+        }
+    }
+}
 
 /// Why there is no value.
 #[derive(Clone, Debug)]
@@ -41,15 +55,49 @@ impl std::fmt::Display for Unknown {
 
 pub(super) type Outcome<'c> = Result<Cow<'c, Value>, Unknown>;
 
+/// What the names of an expression stand for beside what the scope knows.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Env<'e> {
+    /// The event that a filter looks at.
+    event: Option<&'e Fields>,
+    /// The items of the macros around it, the innermost first.
+    item: Option<&'e Item<'e>>,
+}
+
+/// The item that a macro over a list has come to.
+struct Item<'e> {
+    value: &'e Value,
+    /// How many macros stand around it.
+    level: usize,
+    outer: Option<&'e Item<'e>>,
+}
+
+impl<'e> Env<'e> {
+    fn item(self, level: usize) -> Option<&'e Value> {
+        let mut item = self.item;
+        while let Some(found) = item.filter(|item| item.level != level) {
+            item = found.outer;
+        }
+        item.map(|item| item.value)
+    }
+}
+
 /// An expression's value, or which operand is missing or failed; until when that holds; the operands.
 pub type Evaluated = (Result<Value, String>, Option<Time>, Vec<(String, Value)>);
 
 /// Evaluates an expression.
 pub(super) fn evaluate(code: &Code, scope: &dyn Scope) -> Evaluated {
-    let mut judge = Judge::new(scope);
-    let result = judge.run(code, None).map(Cow::into_owned).map_err(|unknown| unknown.to_string());
+    let mut judge = Judge::new(scope, true);
+    let result = judge.run(code, Env::default()).map(Cow::into_owned).map_err(|unknown| unknown.to_string());
     let seen = judge.seen.into_iter().map(|(label, value)| (label.to_string(), value)).collect();
     (result, judge.until, seen)
+}
+
+/// Whether a condition holds, and until when; nothing is kept of what it looked at.
+pub(super) fn holds(code: &Code, scope: &dyn Scope, before: Option<Time>) -> (bool, Option<Time>) {
+    let mut judge = Judge { until: before, ..Judge::new(scope, false) };
+    let holds = matches!(judge.run(code, Env::default()).as_deref(), Ok(Value::Bool(true)));
+    (holds, judge.until)
 }
 
 /// Judges a condition.
@@ -67,69 +115,69 @@ pub(super) struct Judge<'a> {
     scope: &'a dyn Scope,
     pub now: Time,
     pub zone: Zone,
-    until: Option<Time>,
+    pub until: Option<Time>,
+    /// Whether anybody will look at what was seen.
+    pub shows: bool,
     seen: Vec<(Arc<str>, Value)>,
-    locals: Vec<Value>,
     steps: usize,
 }
 
 impl<'a> Judge<'a> {
-    fn new(scope: &'a dyn Scope) -> Self {
-        Judge { scope, now: scope.now(), zone: scope.zone(), until: None, seen: Vec::new(), locals: Vec::new(), steps: 0 }
+    fn new(scope: &'a dyn Scope, shows: bool) -> Self {
+        Judge { scope, now: scope.now(), zone: scope.zone(), until: None, shows, seen: Vec::new(), steps: 0 }
     }
 
-    /// Evaluates; `item` is the event that a filter looks at.
-    pub fn run<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Outcome<'c> {
+    /// Evaluates.
+    pub fn run<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Outcome<'c> {
         self.pay(1)?;
-        let result = self.step(code, item);
-        if code.seen {
+        let result = self.step(code, env);
+        if code.seen && self.shows {
             self.see(&code.label, &result);
         }
         result
     }
 
-    fn step<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Outcome<'c> {
+    fn step<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Outcome<'c> {
         match &code.op {
             Op::Const(value) => Ok(Cow::Borrowed(value)),
             Op::Field(path, cast) => self.field(code, path, *cast),
             Op::Local(level, path, cast) => {
-                let found = self.locals.get(*level).and_then(|value| follow(value, path)).cloned();
-                let value = found.ok_or_else(|| missing(code))?;
-                self.pay(weight(&value))?;
-                self.cast(code, Cow::Owned(value), *cast)
+                let value = env.item(*level).and_then(|value| follow(value, path)).ok_or_else(|| missing(code))?;
+                self.pay(weight(value))?;
+                self.cast(code, Cow::Borrowed(value), *cast)
             }
             Op::Item(path, cast) => {
-                let found = path.split_first().and_then(|(first, rest)| follow(item?.get(first)?, rest));
+                let found = path.split_first().and_then(|(first, rest)| follow(env.event?.get(first)?, rest));
                 self.cast(code, Cow::Borrowed(found.ok_or_else(|| missing(code))?), *cast)
             }
             Op::Get(of, name, cast) => {
-                let of = self.run(of, item)?;
+                let of = self.run(of, env)?;
                 let found = of.get(name).cloned().ok_or_else(|| missing(code))?;
                 self.cast(code, Cow::Owned(found), *cast)
             }
-            Op::Index(of, index, cast) => self.index(code, of, index, *cast, item),
-            Op::Has(of) => Ok(truth(matches!(self.run(of, item), Ok(value) if *value != Value::Null))),
+            Op::Index(of, index, cast) => self.index(code, of, index, *cast, env),
+            Op::Has(of) => Ok(truth(matches!(self.run(of, env), Ok(value) if *value != Value::Null))),
             Op::List(items) => {
-                let values = items.iter().map(|code| self.run(code, item).map(Cow::into_owned)).collect::<Result<_, _>>()?;
+                let values = items.iter().map(|code| self.run(code, env).map(Cow::into_owned)).collect::<Result<_, _>>()?;
                 Ok(Cow::Owned(Value::List(values)))
             }
-            Op::Not(of) => Ok(truth(!self.truth(of, item)?)),
-            Op::And(items) => self.chain(items, false, item),
-            Op::Or(items) => self.chain(items, true, item),
+            Op::Not(of) => Ok(truth(!self.truth(of, env)?)),
+            Op::And(items) => self.chain(items, false, env),
+            Op::Or(items) => self.chain(items, true, env),
             Op::Choose(parts) => {
                 let [condition, then, otherwise] = &**parts;
-                if self.truth(condition, item)? { self.run(then, item) } else { self.run(otherwise, item) }
+                if self.truth(condition, env)? { self.run(then, env) } else { self.run(otherwise, env) }
             }
-            Op::Compare(..) | Op::Moving(..) | Op::In(..) | Op::Arith(..) | Op::Negate(_) => self.operator(code, item),
-            Op::Each(each, list, body) => self.each(*each, list, body, item),
-            Op::Size(_) | Op::Test(..) | Op::Lower(_) => self.text(code, item),
-            Op::Ask(question) => self.ask(code, question),
+            Op::Compare(..) | Op::Moving(..) | Op::In(..) | Op::Arith(..) | Op::Negate(_) => self.operator(code, env),
+            Op::Each(each, list, body) => self.each(*each, list, body, env),
+            Op::Size(_) | Op::Test(..) | Op::Lower(_) => self.text(code, env),
+            Op::Ask(question) => self.ask(code, question, None, env),
             Op::Spent(queries) => self.spent(code, queries),
             Op::First(event) => self.scope.first(event).map(at).ok_or_else(|| missing(code)),
             Op::Last(event) => self.scope.last(event).map(at).ok_or_else(|| missing(code)),
             Op::Done(event) => Ok(truth(self.scope.first(event).is_some())),
             Op::Segment(name) => Ok(truth(self.scope.in_segment(name))),
-            _ => self.calendar(code, item),
+            _ => self.calendar(code, env),
         }
     }
 
@@ -142,7 +190,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    pub fn until(&mut self, flip: Option<Time>) {
+    pub fn holds_until(&mut self, flip: Option<Time>) {
         let flip = flip.filter(|flip| *flip > self.now);
         self.until = match (self.until, flip) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -183,21 +231,21 @@ impl<'a> Judge<'a> {
         read.map(Cow::Owned).ok_or_else(|| Unknown::Failed(format!("`{}` is text, not a {wanted}", code.label)))
     }
 
-    fn truth<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Result<bool, Unknown> {
-        match &*self.run(code, item)? {
+    fn truth<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Result<bool, Unknown> {
+        match &*self.run(code, env)? {
             Value::Bool(b) => Ok(*b),
             other => Err(odd(code, other, "true/false")),
         }
     }
 
-    fn list<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Result<Cow<'c, Value>, Unknown> {
-        let value = self.run(code, item)?;
+    fn list<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Result<Cow<'c, Value>, Unknown> {
+        let value = self.run(code, env)?;
         if matches!(*value, Value::List(_)) { Ok(value) } else { Err(odd(code, &value, "a list")) }
     }
 
     /// The instant that a value is, also when it came as text.
-    pub fn time<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Result<Time, Unknown> {
-        let value = self.run(code, item)?;
+    pub fn time<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Result<Time, Unknown> {
+        let value = self.run(code, env)?;
         match &*value {
             Value::Time(t) => Some(*t),
             Value::Text(text) => read_time(text, self.zone),
@@ -207,10 +255,10 @@ impl<'a> Judge<'a> {
     }
 
     /// `&&` ends at the first false, `||` at the first true; an unknown one counts only if none ends it.
-    fn chain<'c>(&mut self, items: &'c [Code], end: bool, item: Option<&'c Fields>) -> Outcome<'c> {
+    fn chain<'c>(&mut self, items: &'c [Code], end: bool, env: Env<'c>) -> Outcome<'c> {
         let mut unknown = None;
         for code in items {
-            match self.truth(code, item) {
+            match self.truth(code, env) {
                 Ok(b) if b == end => return Ok(truth(end)),
                 Ok(_) => {}
                 Err(why) => unknown = unknown.or(Some(why)),
@@ -219,8 +267,8 @@ impl<'a> Judge<'a> {
         unknown.map_or(Ok(truth(!end)), Err)
     }
 
-    fn index<'c>(&mut self, code: &'c Code, of: &'c Code, index: &'c Code, cast: Cast, item: Option<&'c Fields>) -> Outcome<'c> {
-        let (list, key) = (self.run(of, item)?, self.run(index, item)?);
+    fn index<'c>(&mut self, code: &'c Code, of: &'c Code, index: &'c Code, cast: Cast, env: Env<'c>) -> Outcome<'c> {
+        let (list, key) = (self.run(of, env)?, self.run(index, env)?);
         let found = match (&*list, &*key) {
             (Value::List(items), Value::Int(n)) => usize::try_from(*n).ok().and_then(|n| items.get(n)),
             (Value::Map(fields), Value::Text(name)) => fields.get(name),
@@ -232,19 +280,19 @@ impl<'a> Judge<'a> {
         self.cast(code, Cow::Owned(value), cast)
     }
 
-    fn operator<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Outcome<'c> {
+    fn operator<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Outcome<'c> {
         match &code.op {
             Op::Compare(order, left, right) => {
-                let (a, b) = (self.run(left, item)?, self.run(right, item)?);
+                let (a, b) = (self.side(left, order.least(right), env)?, self.side(right, order.mirrored().least(left), env)?);
                 self.pay(weight(&a).min(weight(&b)))?;
                 self.compare(*order, (left, &a), (right, &b)).map(truth)
             }
             Op::Moving(order, fixed, moving, label) => {
-                let fixed = self.time(fixed, item)?;
+                let fixed = self.time(fixed, env)?;
                 Ok(truth(self.passed(*order, fixed, *moving, label)))
             }
             Op::In(left, right) => {
-                let (wanted, list) = (self.run(left, item)?, self.run(right, item)?);
+                let (wanted, list) = (self.run(left, env)?, self.run(right, env)?);
                 self.pay(weight(&list))?;
                 match &*list {
                     Value::List(items) => Ok(truth(items.iter().any(|one| one.same(&wanted)))),
@@ -253,7 +301,7 @@ impl<'a> Judge<'a> {
                 }
             }
             Op::Arith(arith, left, right) => {
-                let (a, b) = (self.run(left, item)?, self.run(right, item)?);
+                let (a, b) = (self.run(left, env)?, self.run(right, env)?);
                 if let (super::ast::Arith::Add, Value::Text(a), Value::Text(b)) = (arith, &*a, &*b) {
                     let joined = Value::Text(format!("{a}{b}"));
                     self.pay(weight(&joined))?;
@@ -261,8 +309,24 @@ impl<'a> Judge<'a> {
                 }
                 failed(reckon(*arith, &a, &b), code)
             }
-            Op::Negate(of) => failed(negate(&*self.run(of, item)?), code),
+            Op::Negate(of) => failed(negate(&*self.run(of, env)?), code),
             _ => Err(missing(code)),
+        }
+    }
+
+    /// A side of a comparison. Of a count compared with a number it only matters on which side of that it is: it
+    /// may change often and the comparison seldom.
+    fn side<'c>(&mut self, code: &'c Code, least: Option<u64>, env: Env<'c>) -> Outcome<'c> {
+        match &code.op {
+            Op::Ask(question) if least.is_some() => {
+                self.pay(1)?;
+                let result = self.ask(code, question, least, env);
+                if code.seen && self.shows {
+                    self.see(&code.label, &result);
+                }
+                result
+            }
+            _ => self.run(code, env),
         }
     }
 
@@ -301,18 +365,19 @@ impl<'a> Judge<'a> {
         read_time(text, self.zone).map(at).ok_or_else(why)
     }
 
-    fn each<'c>(&mut self, each: Each, list: &'c Code, body: &'c Code, item: Option<&'c Fields>) -> Outcome<'c> {
-        let list = self.list(list, item)?;
+    fn each<'c>(&mut self, each: Each, list: &'c Code, body: &'c Code, env: Env<'c>) -> Outcome<'c> {
+        let list = self.list(list, env)?;
         let Value::List(items) = &*list else { return Ok(list) };
         let (mut kept, mut unknown) = (Vec::new(), None);
+        let level = env.item.map_or(0, |outer| outer.level + 1);
         for value in items {
             self.pay(weight(value))?;
-            self.locals.push(value.clone());
+            let item = Item { value, level, outer: env.item };
+            let inner = Env { item: Some(&item), ..env };
             let result = match each {
-                Each::Map => self.run(body, item).map(Cow::into_owned),
-                _ => self.truth(body, item).map(Value::Bool),
+                Each::Map => self.run(body, inner).map(Cow::into_owned),
+                _ => self.truth(body, inner).map(Value::Bool),
             };
-            self.locals.pop();
             match (each, result) {
                 (Each::Exists, Ok(Value::Bool(true))) => return Ok(truth(true)),
                 (Each::All, Ok(Value::Bool(false))) => return Ok(truth(false)),
@@ -333,17 +398,17 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn text<'c>(&mut self, code: &'c Code, item: Option<&'c Fields>) -> Outcome<'c> {
+    fn text<'c>(&mut self, code: &'c Code, env: Env<'c>) -> Outcome<'c> {
         let whole = |n: usize| Ok(Cow::Owned(Value::Int(i64::try_from(n).unwrap_or(i64::MAX))));
         match &code.op {
-            Op::Size(of) => match &*self.run(of, item)? {
+            Op::Size(of) => match &*self.run(of, env)? {
                 Value::Text(text) => whole(text.chars().count()),
                 Value::List(items) => whole(items.len()),
                 Value::Map(fields) => whole(fields.len()),
                 other => Err(odd(of, other, "a text or a list")),
             },
             Op::Test(test, of, part) => {
-                let (text, part_value) = (self.run(of, item)?, self.run(part, item)?);
+                let (text, part_value) = (self.run(of, env)?, self.run(part, env)?);
                 let text = text.as_text().ok_or_else(|| odd(of, &text, "a text"))?;
                 let part = part_value.as_text().ok_or_else(|| odd(part, &part_value, "a text"))?;
                 self.pay(text.len() / 64)?;
@@ -354,7 +419,7 @@ impl<'a> Judge<'a> {
                 }))
             }
             Op::Lower(of) => {
-                let text = self.run(of, item)?;
+                let text = self.run(of, env)?;
                 let lower = text.as_text().map(str::to_ascii_lowercase).ok_or_else(|| odd(of, &text, "a text"))?;
                 Ok(Cow::Owned(Value::Text(lower)))
             }
@@ -362,12 +427,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn ask<'c>(&mut self, code: &'c Code, question: &'c Question) -> Outcome<'c> {
-        let scope = self.scope;
+    fn ask<'c>(&mut self, code: &'c Code, question: &'c Question, least: Option<u64>, env: Env<'c>) -> Outcome<'c> {
+        let (scope, care) = (self.scope, Care { before: self.until, least });
         let mut over = None;
-        let (value, until) = scope.aggregate(&question.query, &mut |fields| match &question.filter {
+        let (value, until) = scope.aggregate(&question.query, care, &mut |fields| match &question.filter {
             None => true,
-            Some(filter) => match self.truth_of(filter, fields) {
+            Some(filter) => match self.truth(filter, Env { event: Some(fields), ..env }) {
                 Ok(kept) => kept,
                 Err(_) if self.steps > STEPS_MAX => {
                     over = Some(());
@@ -380,20 +445,16 @@ impl<'a> Judge<'a> {
         if over.is_some() {
             self.pay(0)?;
         }
-        self.until(until);
+        self.holds_until(until);
         if value == Value::Null { Err(missing(code)) } else { Ok(Cow::Owned(value)) }
-    }
-
-    /// A filter's answer for one event.
-    fn truth_of(&mut self, filter: &Code, fields: &Fields) -> Result<bool, Unknown> {
-        self.truth(filter, Some(fields))
     }
 
     fn spent<'c>(&mut self, code: &'c Code, queries: &[super::Aggregate; 2]) -> Outcome<'c> {
         let scope = self.scope;
-        let [purchases, refunds] = queries.each_ref().map(|query| scope.aggregate(query, &mut |_| true));
-        self.until(purchases.1);
-        self.until(refunds.1);
+        let care = Care { before: self.until, least: None };
+        let [purchases, refunds] = queries.each_ref().map(|query| scope.aggregate(query, care, &mut |_| true));
+        self.holds_until(purchases.1);
+        self.holds_until(refunds.1);
         failed(reckon(super::ast::Arith::Sub, &purchases.0, &refunds.0), code)
     }
 }

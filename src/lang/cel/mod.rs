@@ -123,7 +123,16 @@ pub trait Scope {
     /// Counts or sums events. `keep` decides by the event's properties; the answer holds until the
     /// instant beside it, if no event comes. `Null` is an answer that is unknown: an average of nothing, a
     /// sum that cannot be held.
-    fn aggregate(&self, query: &Aggregate, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>);
+    fn aggregate(&self, query: &Aggregate, care: Care, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>);
+}
+
+/// Which changes of an answer matter to who asks; others need not be looked for.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Care {
+    /// Those before this instant; `None`: all.
+    pub before: Option<Time>,
+    /// Of a count: whether it is at least this; `None`: every change.
+    pub least: Option<u64>,
 }
 
 /// A question to the history.
@@ -228,6 +237,12 @@ impl Cond {
     /// Judges it. An unknown verdict (`value` is `None`) counts as false.
     pub fn judge(&self, scope: &dyn Scope) -> Verdict {
         judge::judge(&self.code, scope)
+    }
+
+    /// Whether it holds, and until when that is so if nothing happens, or `before`, whichever is earlier: as
+    /// [`Cond::judge`], for where nobody will ask what it looked at.
+    pub fn holds(&self, scope: &dyn Scope, before: Option<Time>) -> (bool, Option<Time>) {
+        judge::holds(&self.code, scope, before)
     }
 
     /// What it needs to be kept in the history.

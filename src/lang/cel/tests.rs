@@ -101,7 +101,7 @@ impl Scope for Her {
     fn last(&self, event: &str) -> Option<Time> {
         (event == "purchase").then(|| at(BOUGHT))
     }
-    fn aggregate(&self, query: &Aggregate, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+    fn aggregate(&self, query: &Aggregate, _care: Care, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
         let beans = Fields::from([("category".into(), Value::from("beans")), ("amount".into(), Value::Int(40))]);
         let cups = Fields::from([("category".into(), Value::from("cups")), ("amount".into(), Value::Int(8))]);
         let kept = i64::try_from([beans, cups].iter().filter(|fields| keep(fields)).count()).unwrap();

@@ -4,7 +4,7 @@ use super::chance::Chance;
 use super::{mutate, sample};
 use autofunnel::customer::history::{History, Keep};
 use autofunnel::event::Event;
-use autofunnel::lang::cel::{Aggregate, Scope};
+use autofunnel::lang::cel::{Aggregate, Care, Scope};
 use autofunnel::lang::time::{DAY_MS, Span, TIME_MAX, TIME_MIN, Time, Zone};
 use autofunnel::lang::value::{Fields, Value};
 use autofunnel::money::{Currency, Dec};
@@ -134,10 +134,10 @@ impl Scope for Odd {
         self.history.get(event).map(|history| history.last)
     }
 
-    fn aggregate(&self, query: &Aggregate, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+    fn aggregate(&self, query: &Aggregate, care: Care, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
         let euro = Currency::parse("EUR").expect("it is a currency");
         match self.history.get(&query.event) {
-            Some(history) => history.aggregate(self.now, self.zone, query, euro, keep),
+            Some(history) => history.aggregate(self.now, self.zone, query, euro, (care, keep)),
             None => (Value::Int(0), None),
         }
     }

@@ -6,7 +6,7 @@ use super::{Case, Kind, Verdict, laws, mutate, sample};
 use autofunnel::customer::Customer;
 use autofunnel::engine::intake::fit;
 use autofunnel::funnel::names::{Base, Names};
-use autofunnel::lang::cel::{Aggregate, Scope};
+use autofunnel::lang::cel::{Aggregate, Care, Scope};
 use autofunnel::lang::diag::Faults;
 use autofunnel::lang::node::{Key, Node, NodeKind};
 use autofunnel::lang::phrase::Offset;
@@ -129,8 +129,8 @@ impl Scope for Member {
         self.0.last(event)
     }
 
-    fn aggregate(&self, query: &Aggregate, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
-        self.0.aggregate(query, keep)
+    fn aggregate(&self, query: &Aggregate, care: Care, keep: &mut dyn FnMut(&Fields) -> bool) -> (Value, Option<Time>) {
+        self.0.aggregate(query, care, keep)
     }
 }
 
