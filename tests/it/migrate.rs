@@ -551,7 +551,7 @@ async fn a_newer_engines_store_is_refused_by_name() {
     stand.old().close().await;
     whole(&stand.migrate().await.unwrap());
     stand.new_store().await.close().await;
-    for (name, number, known) in [("layout", "3", "2"), ("format", "2", "1")] {
+    for (name, number, known) in [("layout", "4", "3"), ("format", "2", "1")] {
         stand.ask(&["HSET", "af:{meta}:store", name, number]);
         let refused = stand.open_new().await.err().unwrap().to_string();
         assert!(refused.contains(&format!("newer engine ({name} {number}, this engine knows {known})")), "{refused}");
