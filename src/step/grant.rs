@@ -1,7 +1,6 @@
 //! `grant`: bonus points, booked under the effect's own key, so never twice.
 
 use super::compile::expires;
-use super::rate::{self, Rate};
 use super::{Below, EXPIRES, Flow, GrantPlan, IF_EXPIRED, Step, StepCx, StepKind};
 use crate::lang::cel::{Expr, Need, Type};
 use crate::lang::diag::Faults;
@@ -10,6 +9,10 @@ use crate::lang::shape::{self, Field, Object, Shape};
 use crate::lang::time::Span;
 use crate::lang::value::Value;
 use crate::watch::Watch;
+
+use rate::Rate;
+
+pub mod rate;
 
 /// Most points of one grant.
 pub const GRANT_POINTS_MAX: i64 = 1_000_000_000;

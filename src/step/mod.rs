@@ -24,7 +24,6 @@ pub mod grant;
 pub mod membership;
 pub mod message;
 pub mod offer;
-pub mod rate;
 pub mod set;
 pub mod split;
 pub mod stop;
@@ -32,7 +31,8 @@ pub mod wait;
 pub mod wait_for;
 pub mod wait_until;
 pub mod window;
-pub mod winner;
+
+pub use split::winner;
 
 pub use compile::{Below, COMMON, Compiled, Compiler, EXPIRES, IF_EXPIRED, StepNames, StepResults, steps};
 

@@ -5,7 +5,6 @@
 //! customer always gets the same variant, and when a weight changes, only customers who move towards the
 //! variant that grew change theirs (Thaler & Ravishankar, "A name-based mapping scheme for rendezvous").
 
-use super::winner::{self, FIELDS, Rule, Written};
 use super::{Below, Flow, NEXT, Step, StepCx, StepKind};
 use crate::lang::cel::Type;
 use crate::lang::diag::Faults;
@@ -13,6 +12,9 @@ use crate::lang::shape::{Field, Object, Shape};
 use crate::lang::value::Value;
 use crate::money::Dec;
 use sha2::{Digest, Sha256};
+use winner::{FIELDS, Rule, Written};
+
+pub mod winner;
 
 /// Largest weight of a variant.
 pub const WEIGHT_MAX: i64 = 10_000;

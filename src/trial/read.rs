@@ -239,7 +239,7 @@ impl Reader<'_> {
             if !split.step.variants().contains(&variant.text.as_str()) {
                 faults
                     .error("unknown-variant", &variant.place, format!("the split has no variant `{}`", variant.text))
-                    .did_you_mean(&variant.text, split.step.variants().into_iter());
+                    .did_you_mean(&variant.text, split.step.variants());
                 continue;
             }
             let (funnel, step, variant) = (self.funnel.to_owned(), split.id.clone(), variant.text);

@@ -1,13 +1,13 @@
 //! Points in proportion to an amount of money: `2 points per EUR` of an order.
 
-use super::{Below, Flow, StepCx};
+use super::GRANT_POINTS_MAX;
 use crate::lang::cel::{Expr, Type};
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
 use crate::lang::shape::Object;
 use crate::lang::value::Value;
 use crate::money::Dec;
-use crate::step::grant::GRANT_POINTS_MAX;
+use crate::step::{Below, Flow, StepCx};
 
 /// What such a rate looks like, for hints.
 pub const EXAMPLE: &str = "for example `grant: 2 points per EUR` with `of: event.amount`";
