@@ -54,6 +54,7 @@ mod flight;
 mod follow;
 mod inbox;
 mod keep;
+mod kept;
 mod lists;
 mod memory;
 mod mirror;

@@ -120,7 +120,7 @@ impl RawDelivery {
     }
 }
 
-impl Core {
+impl Core<'_> {
     /// Finds an effect of the outbox.
     pub fn locate(&self, effect: &str) -> Done<Option<EffectFlight>> {
         if self.batch.gone.contains(effect) {
