@@ -174,7 +174,7 @@ impl Api {
             // Whoever names the engine knows where it is.
             reach: Reach { http: true, private: true },
         };
-        match self.client.send_reading(request, ANSWER_BYTES_MAX).await {
+        match self.client.send_reading(&request, ANSWER_BYTES_MAX).await {
             Ok(answer) => read(answer),
             Err(WireError::BeforeSend(why)) => {
                 bail!("no engine answers at {}: {why}; start one with `autofunnel serve`, or name another with --url", self.url)

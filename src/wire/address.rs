@@ -6,11 +6,17 @@
 //! private answer refuses the whole name.
 
 use super::Reach;
-use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use futures_util::future::BoxFuture;
+use hyper::Uri;
+use hyper::header::HeaderValue;
+use hyper_util::client::legacy::connect::dns::Name;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::vec;
+use tower::Service;
+use url::{Position, Url};
 
 /// Ports of public hosts that may be called.
 const PUBLIC_PORTS: &[u16] = &[80, 443, 8080, 8443];
@@ -19,11 +25,36 @@ const PUBLIC_PORTS: &[u16] = &[80, 443, 8080, 8443];
 const JUDGED_MAX: usize = 64;
 
 /// A judged URL.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Target {
     pub url: Url,
     /// Its addresses need no check: it is this machine, or private networks are allowed.
     pub unguarded: bool,
+}
+
+/// A judged URL in the forms in which it is called.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub target: Target,
+    /// Scheme, host and port: what a connection leads to.
+    pub origin: Arc<str>,
+    /// All of it.
+    pub uri: Uri,
+    /// Path and query.
+    pub path: Uri,
+    /// Host and port, as the receiver is told them.
+    pub host: HeaderValue,
+}
+
+impl Place {
+    fn new(target: Target) -> Result<Place, String> {
+        let url = &target.url;
+        let unfit = || "the URL has characters that HTTP does not allow".to_owned();
+        let uri = url[..Position::AfterQuery].parse().map_err(|_| unfit())?;
+        let path = url[Position::BeforePath..Position::AfterQuery].parse().map_err(|_| unfit())?;
+        let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]).map_err(|_| unfit())?;
+        Ok(Place { origin: Arc::from(&url[..Position::AfterPort]), uri, path, host, target })
+    }
 }
 
 /// Checks a URL, or the beginning of one up to its path, before anything is sent there.
@@ -45,23 +76,23 @@ pub(super) fn leads_to(url: &Url, own: SocketAddr) -> bool {
 
 /// Judged URLs: most providers are called under one and the same. At most [`JUDGED_MAX`] are kept.
 #[derive(Debug, Default)]
-pub(super) struct Judged(Mutex<HashMap<String, (Reach, Target)>>);
+pub(super) struct Judged(Mutex<HashMap<String, (Reach, Arc<Place>)>>);
 
 impl Judged {
     /// As [`target`].
-    pub fn target(&self, url: &str, reach: Reach) -> Result<Target, String> {
+    pub fn place(&self, url: &str, reach: Reach) -> Result<Arc<Place>, String> {
         // A map of whole entries is as good as before after a panic elsewhere.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(url) {
-            Some((of, target)) if *of == reach => return Ok(target.clone()),
+            Some((of, place)) if *of == reach => return Ok(place.clone()),
             _ => {}
         }
-        let target = target(url, reach)?;
+        let place = Arc::new(Place::new(target(url, reach)?)?);
         if known.len() >= JUDGED_MAX {
             known.clear();
         }
-        known.insert(url.to_owned(), (reach, target.clone()));
-        Ok(target)
+        known.insert(url.to_owned(), (reach, place.clone()));
+        Ok(place)
     }
 }
 
@@ -147,17 +178,30 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     }
 }
 
-/// Resolves names and refuses those that lead into a private network.
-pub(super) struct PublicOnly;
+/// Resolves names.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    /// Refuses those that lead into a private network.
+    pub guarded: bool,
+}
 
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let guarded = self.guarded;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if let Some(private) = found.iter().find(|address| !is_public(address.ip())) {
+            if let Some(private) = found.iter().find(|address| guarded && !is_public(address.ip())) {
                 return Err(format!("{} leads to {}, an address of a private network", name.as_str(), private.ip()).into());
             }
-            Ok(Box::new(found.into_iter()) as Addrs)
+            Ok(found.into_iter())
         })
     }
 }
@@ -262,7 +306,24 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_home_is_refused_after_resolution() {
         // `localhost` stands for any name whose answer is a private address.
-        let Err(why) = PublicOnly.resolve("localhost".parse().unwrap()).await.map(|_| ()) else { panic!("resolved") };
+        let mut names = Names { guarded: true };
+        let Err(why) = names.call("localhost".parse().unwrap()).await.map(|_| ()) else { panic!("resolved") };
         assert!(why.to_string().contains("private"), "{why}");
+        assert!(Names { guarded: false }.call("localhost".parse().unwrap()).await.is_ok());
+    }
+
+    #[test]
+    fn a_place_is_what_http_is_told_of_a_url() {
+        let place = |url: &str| Place::new(target(url, Reach { http: true, private: true }).unwrap()).unwrap();
+        let told = |url: &str| {
+            let place = place(url);
+            (place.origin.to_string(), place.host.to_str().unwrap().to_owned(), place.path.to_string())
+        };
+        let is = |origin: &str, host: &str, path: &str| (origin.to_owned(), host.to_owned(), path.to_owned());
+        assert_eq!(told("https://a.example/x?y=1#z"), is("https://a.example", "a.example", "/x?y=1"));
+        assert_eq!(told("http://127.0.0.1:9100"), is("http://127.0.0.1:9100", "127.0.0.1:9100", "/"));
+        assert_eq!(told("https://[::1]:8443/a|b{c}^"), is("https://[::1]:8443", "[::1]:8443", "/a|b%7Bc%7D^"));
+        // The usual port is not said.
+        assert_eq!(told("https://a.example:443/"), is("https://a.example", "a.example", "/"));
     }
 }

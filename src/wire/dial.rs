@@ -5,8 +5,8 @@
 
 use super::WireError;
 use super::address::{is_public, plain};
-use reqwest::Url;
 use std::net::{IpAddr, SocketAddr};
+use url::Url;
 
 /// Ports of public hosts at which mail is handed in.
 const MAIL_PORTS: &[u16] = &[25, 465, 587, 2465, 2525, 2587];

@@ -5,14 +5,21 @@
 //! the answer is bounded. Where a call may go is decided on the address that is connected to, after the
 //! name was resolved, so that a name cannot lead into the private network.
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use address::Names;
+use bytes::Bytes;
+use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
+use line::{Connector, Lines, Sent};
+use rustls::ClientConfig;
+use rustls::RootCertStore;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 mod address;
 mod dial;
+mod line;
 pub mod secrets;
 
 pub use address::check_url;
@@ -136,13 +143,21 @@ pub enum WireError {
 }
 
 /// The client; a clone shares its connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
-    public: reqwest::Client,
-    local: reqwest::Client,
+    /// For places whose addresses are judged.
+    public: Arc<Lines>,
+    /// For this machine, and where private networks are allowed.
+    local: Arc<Lines>,
     judged: Arc<address::Judged>,
     /// Where this process itself listens.
     own: Arc<OnceLock<SocketAddr>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("own", &self.own).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -153,19 +168,9 @@ impl Client {
     pub fn new() -> Result<Client, String> {
         // It is an error only when another part of the process installed one before; either will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let build = |guarded: bool| match builder(guarded).build() {
-            Ok(client) => Ok(client),
-            // A machine without certificate authorities can still call plain-http services on itself;
-            // every https call then fails and says why.
-            Err(_) => builder(guarded).tls_certs_only(std::iter::empty()).build(),
-        };
-        let failed = |why: reqwest::Error| format!("the HTTP client cannot be set up: {}", chain(&why));
-        Ok(Client {
-            public: build(true).map_err(failed)?,
-            local: build(false).map_err(failed)?,
-            judged: Arc::default(),
-            own: Arc::default(),
-        })
+        let tls = tls().map_err(|why| format!("the HTTP client cannot be set up: {}", chain(&why)))?;
+        let lines = |guarded: bool| Arc::new(Lines::new(connector(tls.clone(), guarded)));
+        Ok(Client { public: lines(true), local: lines(false), judged: Arc::default(), own: Arc::default() })
     }
 
     /// Where this process itself listens: what it is asked to call must not be its own doors, whose words are for people
@@ -179,7 +184,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`WireError`]; an answer of any status is no error.
-    pub async fn send(&self, request: Request) -> Result<Response, WireError> {
+    pub async fn send(&self, request: &Request) -> Result<Response, WireError> {
         self.send_reading(request, RESPONSE_BYTES_MAX).await
     }
 
@@ -187,82 +192,66 @@ impl Client {
     ///
     /// # Errors
     /// See [`WireError`]; an answer of any status is no error.
-    pub async fn send_reading(&self, request: Request, body_bytes_max: usize) -> Result<Response, WireError> {
-        let target = self.judged.target(&request.url, request.reach).map_err(WireError::Invalid)?;
-        if self.own.get().is_some_and(|own| address::leads_to(&target.url, *own)) {
+    pub async fn send_reading(&self, request: &Request, body_bytes_max: usize) -> Result<Response, WireError> {
+        let place = self.judged.place(&request.url, request.reach).map_err(WireError::Invalid)?;
+        if self.own.get().is_some_and(|own| address::leads_to(&place.target.url, *own)) {
             return Err(WireError::Invalid("this is the engine's own address, which is never called".to_owned()));
         }
-        let client = if target.unguarded { &self.local } else { &self.public };
-        let mut headers = HeaderMap::with_capacity(request.headers.len());
-        for (name, value) in &request.headers {
-            let name = HeaderName::from_bytes(name.as_bytes());
-            let value = HeaderValue::from_str(value);
-            let (Ok(name), Ok(value)) = (name, value) else {
-                return Err(WireError::Invalid("a header of the request has characters that HTTP does not allow".to_owned()));
-            };
-            headers.append(name, value);
-        }
-        let mut call = client.request(method(request.method), target.url).headers(headers);
-        if !request.body.is_empty() {
-            call = call.body(request.body);
-        }
-        let deadline = tokio::time::Instant::now() + request.timeout;
-        let answer = match tokio::time::timeout_at(deadline, call.send()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(why)) if why.is_builder() => return Err(WireError::Invalid(chain(&why.without_url()))),
-            Ok(Err(why)) if why.is_connect() => return Err(WireError::BeforeSend(chain(&why.without_url()))),
-            Ok(Err(why)) => return Err(WireError::Ambiguous(chain(&why.without_url()))),
-            Err(_) => return Err(WireError::Ambiguous(format!("none within {} s", request.timeout.as_secs_f64()))),
-        };
-        Ok(read(answer, deadline, body_bytes_max).await)
+        let lines = if place.target.unguarded { &self.local } else { &self.public };
+        let mut sent = Sent::new(request.body.clone().into());
+        *sent.method_mut() = method(request.method);
+        *sent.uri_mut() = place.path.clone();
+        *sent.headers_mut() = headers(&request.headers, &place.host)?;
+        lines.send(&place, sent, request.timeout, body_bytes_max).await
     }
 }
 
-fn method(method: Method) -> reqwest::Method {
+fn method(method: Method) -> hyper::Method {
     match method {
-        Method::Get => reqwest::Method::GET,
-        Method::Post => reqwest::Method::POST,
-        Method::Put => reqwest::Method::PUT,
-        Method::Patch => reqwest::Method::PATCH,
-        Method::Delete => reqwest::Method::DELETE,
+        Method::Get => hyper::Method::GET,
+        Method::Post => hyper::Method::POST,
+        Method::Put => hyper::Method::PUT,
+        Method::Patch => hyper::Method::PATCH,
+        Method::Delete => hyper::Method::DELETE,
     }
 }
 
-fn builder(guarded: bool) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .referer(false)
-        .http1_only()
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-        .user_agent(concat!("autofunnel/", env!("CARGO_PKG_VERSION")));
-    if guarded { builder.dns_resolver(Arc::new(address::PublicOnly)) } else { builder }
+/// The headers of a call, with those that every call has.
+fn headers(own: &[(String, String)], host: &HeaderValue) -> Result<HeaderMap, WireError> {
+    let mut headers = HeaderMap::with_capacity(own.len() + 4);
+    for (name, value) in own {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let value = HeaderValue::from_str(value);
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(WireError::Invalid("a header of the request has characters that HTTP does not allow".to_owned()));
+        };
+        headers.append(name, value);
+    }
+    headers.entry(HOST).or_insert_with(|| host.clone());
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("autofunnel/", env!("CARGO_PKG_VERSION"))));
+    Ok(headers)
 }
 
-/// Reads the body up to its limit and the deadline. The status is known by now, so a body that breaks off
-/// is told by `complete`, not by an error.
-async fn read(mut answer: reqwest::Response, deadline: tokio::time::Instant, body_bytes_max: usize) -> Response {
-    let status = answer.status().as_u16();
-    let headers = std::mem::take(answer.headers_mut());
-    let mut body = BytesMut::new();
-    let complete = loop {
-        match tokio::time::timeout_at(deadline, answer.chunk()).await {
-            Ok(Ok(Some(chunk))) => {
-                let room = body_bytes_max - body.len();
-                body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-                if chunk.len() > room {
-                    break false;
-                }
-            }
-            Ok(Ok(None)) => break true,
-            Ok(Err(_)) | Err(_) => break false,
-        }
+/// Certificates are judged as this machine judges them.
+fn tls() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder = match rustls_platform_verifier::Verifier::new(provider) {
+        Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)),
+        // A machine without certificate authorities can still call plain-http services on itself;
+        // every https call then fails and says why.
+        Err(_) => builder.with_root_certificates(RootCertStore::empty()),
     };
-    Response { status, headers, body: body.freeze(), complete }
+    Ok(builder.with_no_client_auth())
+}
+
+fn connector(tls: ClientConfig, guarded: bool) -> Connector {
+    let mut http = HttpConnector::new_with_resolver(Names { guarded });
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http)
 }
 
 /// An error with its causes: the outermost alone says little.

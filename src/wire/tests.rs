@@ -45,7 +45,7 @@ async fn connections_are_reused_and_redirects_not_followed() {
         server(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nok").await;
     let client = Client::new().unwrap();
     for _ in 0..20 {
-        let answer = client.send(post(&url)).await.unwrap();
+        let answer = client.send(&post(&url)).await.unwrap();
         assert_eq!(
             (answer.status, answer.header("Retry-After"), &answer.body[..], answer.complete),
             (302, Some("7"), &b"ok"[..], true)
@@ -60,9 +60,9 @@ async fn a_refused_connection_wrote_nothing_and_a_closed_one_is_ambiguous() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = format!("http://{}/", free.local_addr().unwrap());
     drop(free);
-    assert!(matches!(client.send(post(&gone)).await, Err(WireError::BeforeSend(_))));
+    assert!(matches!(client.send(&post(&gone)).await, Err(WireError::BeforeSend(_))));
     let (closes, connections) = server(b"").await;
-    assert!(matches!(client.send(post(&closes)).await, Err(WireError::Ambiguous(_))));
+    assert!(matches!(client.send(&post(&closes)).await, Err(WireError::Ambiguous(_))));
     assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1, "it was tried again behind our back");
 }
 
@@ -70,7 +70,7 @@ async fn a_refused_connection_wrote_nothing_and_a_closed_one_is_ambiguous() {
 async fn silence_after_sending_is_ambiguous() {
     let (url, _) = server(b"HTTP/1.1 200 OK\r\n").await;
     let request = Request { timeout: Duration::from_millis(50), ..post(&url) };
-    assert!(matches!(Client::new().unwrap().send(request).await, Err(WireError::Ambiguous(_))));
+    assert!(matches!(Client::new().unwrap().send(&request).await, Err(WireError::Ambiguous(_))));
 }
 
 #[tokio::test]
@@ -79,10 +79,10 @@ async fn an_endless_body_is_cut_and_a_broken_one_told() {
     long.resize(long.len() + 200_000, b'x');
     let client = Client::new().unwrap();
     let (url, _) = server(long.leak()).await;
-    let answer = client.send(post(&url)).await.unwrap();
+    let answer = client.send(&post(&url)).await.unwrap();
     assert_eq!((answer.status, answer.body.len(), answer.complete), (200, RESPONSE_BYTES_MAX, false));
     let (url, _) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await;
-    let answer = client.send(Request { timeout: Duration::from_millis(50), ..post(&url) }).await.unwrap();
+    let answer = client.send(&Request { timeout: Duration::from_millis(50), ..post(&url) }).await.unwrap();
     assert_eq!((&answer.body[..], answer.complete), (&b"abc"[..], false));
 }
 
@@ -91,7 +91,7 @@ async fn s35_a_head_without_end_is_no_answer() {
     let mut head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
     head.resize(head.len() + 4_000_000, b'x');
     let (url, _) = server(head.leak()).await;
-    let answer = Client::new().unwrap().send(Request { timeout: Duration::from_secs(30), ..post(&url) }).await;
+    let answer = Client::new().unwrap().send(&Request { timeout: Duration::from_secs(30), ..post(&url) }).await;
     assert!(matches!(answer, Err(WireError::Ambiguous(_))), "{answer:?}");
 }
 
@@ -101,7 +101,7 @@ async fn s36_the_engine_never_calls_itself() {
     let client = Client::new().unwrap();
     let at = url.trim_start_matches("http://").trim_end_matches("/x").parse().unwrap();
     client.clone().never_calls(at);
-    let Err(WireError::Invalid(why)) = client.send(post(&url)).await else { panic!("it was called") };
+    let Err(WireError::Invalid(why)) = client.send(&post(&url)).await else { panic!("it was called") };
     assert!(why.contains("own address"), "{why}");
     assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
@@ -111,8 +111,8 @@ async fn what_http_does_not_allow_is_never_sent() {
     let client = Client::new().unwrap();
     let mut request = post("http://127.0.0.1:1/");
     request.headers.push(("x".to_owned(), "a\r\nb: c".to_owned()));
-    assert!(matches!(client.send(request).await, Err(WireError::Invalid(_))));
+    assert!(matches!(client.send(&request).await, Err(WireError::Invalid(_))));
     let secret = post("https://user:hunter2@example.com/");
-    let Err(why) = client.send(secret).await else { panic!("sent") };
+    let Err(why) = client.send(&secret).await else { panic!("sent") };
     assert!(!why.to_string().contains("hunter2"));
 }

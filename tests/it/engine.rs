@@ -60,7 +60,7 @@ pub async fn call(running: &Running, method: Method, path: &str, body: &str) -> 
         timeout: PATIENCE,
         reach: Reach { http: true, private: true },
     };
-    let answer = Client::new().unwrap().send(request).await.unwrap();
+    let answer = Client::new().unwrap().send(&request).await.unwrap();
     (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
 }
 

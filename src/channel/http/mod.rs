@@ -399,7 +399,7 @@ impl Channel for Http {
         if !self.store && matches!(effect.kind, EffectKind::Offer(_) | EffectKind::Lookup(_)) {
             return Err(format!("a provider carries messages and grants, no {}", effect.kind.name()));
         }
-        let vars = variables(effect, rendered)?;
+        let vars = variables(effect, rendered, &self.paths)?;
         let (send, digest) = self.request(effect, &vars)?;
         let ask = self.ask.as_ref().map(|ask| ask.http.request(effect, &vars)).transpose()?.map(|(ask, _)| ask);
         let books = matches!(effect.kind, EffectKind::Grant(_) | EffectKind::Offer(_));
@@ -411,7 +411,7 @@ impl Channel for Http {
             let Some(calls) = prepared.payload::<Calls>() else {
                 return SendResult::Refused { why: "the call was prepared by another provider".to_owned() };
             };
-            let result = tools.client.send(calls.send.clone()).await;
+            let result = tools.client.send(&calls.send).await;
             self.reading.read(result, calls.books, || tools.store.now())
         })
     }
@@ -426,7 +426,7 @@ impl Channel for Http {
             let (Some(ask), Some((request, books))) = (&self.ask, asked) else {
                 return Known::CannotTell { after: None, why: "this provider cannot be asked".to_owned() };
             };
-            ask.read(tools.client.send(request).await, books, || tools.store.now())
+            ask.read(tools.client.send(&request).await, books, || tools.store.now())
         })
     }
 }

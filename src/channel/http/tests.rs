@@ -40,7 +40,7 @@ async fn exchange(yaml: &str, answer: &str) -> (String, SendResult) {
         String::from_utf8(seen).unwrap()
     };
     let client = Client::new().unwrap();
-    let (seen, result) = tokio::join!(receiver, client.send(request));
+    let (seen, result) = tokio::join!(receiver, client.send(&request));
     let now = || Time::parse("2027-01-01T00:00:00Z").unwrap();
     (seen, http.reading.read(result, true, now))
 }

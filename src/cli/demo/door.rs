@@ -59,7 +59,7 @@ impl Door {
             timeout: TIMEOUT,
             reach: Reach { http: true, private: true },
         };
-        let answer = self.client.send(request).await.with_context(|| format!("{path} gave no answer"))?;
+        let answer = self.client.send(&request).await.with_context(|| format!("{path} gave no answer"))?;
         if !(200..300).contains(&answer.status) {
             bail!("{path} answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
         }

@@ -80,7 +80,7 @@ async fn ask(running: &Running, method: Method, path: &str, body: &str) -> (u16,
         timeout: PATIENCE,
         reach: Reach { http: true, private: true },
     };
-    let answer = Client::new().unwrap().send(request).await.unwrap();
+    let answer = Client::new().unwrap().send(&request).await.unwrap();
     (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
 }
 
