@@ -11,6 +11,8 @@ use std::time::Instant;
 
 /// The program.
 pub const PROGRAM: &str = "redis-server";
+/// The settings that operators start from.
+const SETTINGS: &str = include_str!("../operations/redis.conf");
 /// Keys of one kind that are weighed one by one; of more, evenly spread ones are.
 const WEIGHED_MAX: usize = 2_000;
 /// Keys of one step of the walk over all keys.
@@ -36,8 +38,10 @@ impl Redis {
     /// Starts it; `fsync` is `everysec` or `always`.
     pub async fn start(folder: &Path, port: u16, fsync: &str) -> anyhow::Result<Redis> {
         let mut command = Command::new(PROGRAM);
-        let number = port.to_string();
-        command.args(["--port", &number, "--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", fsync, "--save", ""]);
+        let (number, settings) = (port.to_string(), folder.join("redis.conf"));
+        std::fs::write(&settings, SETTINGS)?;
+        // A growing store takes what the machine has.
+        command.arg(&settings).args(["--port", &number, "--bind", "127.0.0.1", "--appendfsync", fsync, "--maxmemory", "0"]);
         command.arg("--dir").arg(folder);
         let mut process = Process::start(command, folder.join("redis.log"))?;
         let url = format!("redis://127.0.0.1:{port}");

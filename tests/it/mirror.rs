@@ -224,7 +224,12 @@ async fn of_mirror(mirror: &Mirror) -> Answers {
 }
 
 async fn apply(mirror: &Mirror, entries: &Entries) {
-    mirror.apply(STORE.to_owned(), entries.clone()).await.unwrap();
+    mirror.apply(STORE.to_owned(), alone(entries)).await.unwrap();
+}
+
+/// Entries of one commit each.
+fn alone(entries: &Entries) -> Vec<(u16, Place, Vec<Vec<u8>>)> {
+    entries.iter().cloned().map(|(shard, place, told)| (shard, place, vec![told])).collect()
 }
 
 fn fatal<T>(result: StoreResult<T>) -> String {
@@ -409,6 +414,19 @@ async fn a_batch_that_comes_again_or_late_counts_once() {
 }
 
 #[tokio::test]
+async fn an_entry_of_many_commits_counts_each_and_is_taken_once() {
+    let desk = Desk::new();
+    let mirror = desk.mirror();
+    let batch = || [("anna", "waiting"), ("bert", "held"), ("anna", "held")].map(|(who, state)| told(who, START, state).encode());
+    let entries = || vec![(256, place(5, 0), batch().to_vec())];
+    mirror.apply(STORE.to_owned(), [entries(), entries()].concat()).await.unwrap();
+    let once = of_mirror(&mirror).await;
+    assert_eq!((once.figures[0].count, once.counts.live_runs.clone()), (3, vec![("welcome".to_owned(), "held".to_owned(), 2)]));
+    mirror.apply(STORE.to_owned(), entries()).await.unwrap();
+    assert_eq!(of_mirror(&mirror).await, once);
+}
+
+#[tokio::test]
 async fn shards_may_come_in_any_order() {
     let batches: Vec<Entries> = (0..4u16)
         .map(|shard| {
@@ -504,7 +522,7 @@ async fn another_store_is_not_followed_into_the_same_file() {
     apply(&mirror, &vec![(1, place(1, 0), told("anna", START, "held").encode())]).await;
     let before = of_mirror(&mirror).await;
     let foreign = vec![(1, place(2, 0), told("bert", START, "held").encode())];
-    let said = fatal(mirror.apply("store-2".to_owned(), foreign.clone()).await);
+    let said = fatal(mirror.apply("store-2".to_owned(), alone(&foreign)).await);
     assert!(said.contains("store-1") && said.contains("store-2"), "{said}");
     assert_eq!((of_mirror(&mirror).await, mirror.places().await.unwrap()[&1]), (before, place(1, 0)));
     // Its own goes on.
@@ -558,7 +576,7 @@ async fn what_cannot_be_read_is_counted_and_does_not_stop_the_rest() {
     // What a newer engine wrote is not damaged: it waits for an engine that can read it.
     let mut newer = told("dora", START, "held").encode();
     newer[0] += 1;
-    let said = fatal(mirror.apply(STORE.to_owned(), vec![(2, place(3, 0), newer)]).await);
+    let said = fatal(mirror.apply(STORE.to_owned(), vec![(2, place(3, 0), vec![newer])]).await);
     assert!(said.contains("newer engine") && said.contains("3-0") && said.contains("shard 2"), "{said}");
     assert_eq!((mirror.places().await.unwrap()[&2], mirror.unreadable().await.unwrap()), (place(2, 0), 6));
 }

@@ -187,7 +187,7 @@ struct Stage {
     mirror: Option<Arc<Mirror>>,
     terms: Terms,
     facts: Vec<Fact>,
-    entries: Vec<(u16, Place, Vec<u8>)>,
+    entries: Vec<(u16, Place, Vec<Vec<u8>>)>,
     delivered: usize,
 }
 
@@ -221,7 +221,7 @@ impl Stage {
             ..Told::default()
         };
         let number = self.entries.len() as u64 + 1;
-        self.entries.push((scene.who as u16 % 2, Place { ms: number, seq: 0 }, told.encode()));
+        self.entries.push((scene.who as u16 % 2, Place { ms: number, seq: 0 }, vec![told.encode()]));
         self.facts.extend(facts);
         assert_eq!(self.store.commit(vec![commit]).await.unwrap(), [Committed::Done]);
         if let Some(again) = scene.deliver {
@@ -329,7 +329,7 @@ async fn what_is_reported_of_a_run_that_is_over_counts_for_its_funnel() {
     };
     assert_eq!(stage.store.commit(vec![first]).await.unwrap(), [Committed::Done]);
     let told = Told { customer: "anna".to_owned(), at: Time(START), runs: vec![row], ..Told::default() };
-    stage.entries.push((0, Place { ms: 1, seq: 0 }, told.encode()));
+    stage.entries.push((0, Place { ms: 1, seq: 0 }, vec![told.encode()]));
     let claim = stage.store.take("anna".to_owned()).await.unwrap().unwrap();
     let facts = vec![clicked(7), clicked(7), clicked(9)];
     let second = Commit {
@@ -341,7 +341,7 @@ async fn what_is_reported_of_a_run_that_is_over_counts_for_its_funnel() {
     };
     assert_eq!(stage.store.commit(vec![second]).await.unwrap(), [Committed::Done]);
     let told = Told { customer: "anna".to_owned(), at: Time(START), facts, ..Told::default() };
-    stage.entries.push((0, Place { ms: 2, seq: 0 }, told.encode()));
+    stage.entries.push((0, Place { ms: 2, seq: 0 }, vec![told.encode()]));
     stage.deliver(2).await;
     stage.deliver(2).await;
     for counted in stage.both().await {

@@ -193,7 +193,7 @@ async fn streams_wait_for_every_read_side() {
     let store: Arc<dyn Store> = worker(&server).await;
     let entries = || {
         let mut length = redis::cmd("XLEN");
-        length.arg("af:{85}:facts");
+        length.arg("af:{256}:facts");
         redis::from_redis_value::<u64>(server.query(&length).unwrap()).unwrap()
     };
     for version in 0..3 {

@@ -24,13 +24,18 @@ const WAKE_FAULTS_MAX: usize = 1_000;
 /// Most bytes of a cause that are kept.
 const CAUSE_BYTES_MAX: usize = 1_000;
 
+/// Records and effects up to this size are read whole by the scripts, many at once, where only their heads are asked
+/// for; the script of the commit has the same number.
+const SMALL_BYTES: usize = 4_096;
+
 /// What is to be known of a commit when its answer comes.
 struct Sent {
     customer: Arc<str>,
     shard: u16,
     epoch: u64,
     wake: Option<i64>,
-    effects: Vec<(String, Under)>,
+    /// New effects: by what each can be paused, and whether it and her record are small.
+    effects: Vec<(String, Under, bool)>,
     handed: bool,
     settled: Option<String>,
     withdrawn: Vec<String>,
@@ -124,10 +129,11 @@ impl Inner {
                 memory.effects.remove(effect);
             }
         }
-        for (effect, under) in note.effects {
+        for (effect, under, small) in note.effects {
             match note.handed {
                 true => {
-                    let flight = EffectFlight { shard: note.shard, customer: note.customer.clone(), unsure: 0, ticket: 0, under };
+                    let (shard, customer) = (note.shard, note.customer.clone());
+                    let flight = EffectFlight { shard, customer, unsure: 0, ticket: 0, under, small };
                     memory.effects.insert(effect, flight);
                 }
                 false => {
@@ -323,8 +329,11 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
     let cut = more.as_ref().is_none_or(|more| more.scattered.is_empty());
     args.count(if cut { commit.consumed.len() } else { 0 });
     args.push(commit.settled.as_deref().unwrap_or_default()).int(at.term).count(commit.effects.len());
+    let mut small = document.len() <= SMALL_BYTES;
     for effect in &commit.effects {
-        args.push(&effect.id).push(write_effect(effect));
+        let written = write_effect(effect);
+        small &= written.len() <= SMALL_BYTES;
+        args.push(&effect.id).push(written);
     }
     let withdrawn = match more {
         Some(more) => more.add(args),
@@ -347,7 +356,7 @@ fn prepare(mut commit: Commit, flight: Flight, at: Where, erased: Vec<String>) -
         shard: at.shard,
         epoch: at.epoch,
         wake,
-        effects: commit.effects.into_iter().map(|effect| (effect.id.clone(), Under::of(&effect))).collect(),
+        effects: commit.effects.into_iter().map(|effect| (effect.id.clone(), Under::of(&effect), small)).collect(),
         handed,
         settled: commit.settled,
         withdrawn,

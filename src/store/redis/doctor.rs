@@ -4,7 +4,7 @@ use super::super::{StoreError, StoreResult};
 use super::address::Address;
 use super::behind::{self, Behind};
 use super::check::{self, Remark};
-use super::key::{SHARDS, key, meta};
+use super::key::{SHARDS, key, meta, streams};
 use super::link::{Connection, Dialer};
 use super::{value, watermark};
 use redis::{Cmd, RedisError, Value};
@@ -171,7 +171,8 @@ async fn look_at_work(connection: &mut Connection, report: &mut Report) -> Resul
     report.unread = sum(each_shard(connection, |shard| command("ZCARD", key(shard, "ready"), &[])).await?);
     report.outbox = sum(each_shard(connection, |shard| command("ZCARD", key(shard, "outbox"), &[])).await?);
     report.quarantined = sum(each_shard(connection, |shard| command("HLEN", key(shard, "quarantine"), &[])).await?);
-    report.unfollowed = sum(each_shard(connection, |shard| command("XLEN", key(shard, "facts"), &[])).await?);
+    let lengths = streams().map(|shard| command("XLEN", key(shard, "facts"), &[])).collect();
+    report.unfollowed = sum(connection.run(lengths).await?.into_iter().collect::<Result<_, _>>()?);
     let leases = each_shard(connection, |shard| command("HMGET", key(shard, "lease"), &["w", "u"])).await?;
     let mut waits = [0i64; 3];
     let mut waiting_in = vec![false; usize::from(SHARDS)];

@@ -6,7 +6,7 @@
 use super::super::sqlite::Mirror;
 use super::super::told::Place;
 use super::super::{StoreError, StoreResult};
-use super::key::{SHARDS, key, meta};
+use super::key::{key, meta, streams};
 use super::pump::Op;
 use super::script::Script;
 use super::{Inner, RedisStore, value};
@@ -102,7 +102,7 @@ impl Inner {
         if !known && !places.is_empty() {
             tracing::warn!("the read side was away for more than {SIDE_DAYS} days: what happened in between is not in it");
         }
-        let mut marks: Vec<Cmd> = (0..SHARDS)
+        let mut marks: Vec<Cmd> = streams()
             .map(|shard| {
                 let place = places.get(&shard).copied().unwrap_or_default();
                 // The file's own place is the truth, also when an older file was put back.
@@ -137,7 +137,7 @@ impl Inner {
     }
 
     async fn forget_side(&self, name: &str) -> StoreResult<()> {
-        let mut forget: Vec<Cmd> = (0..SHARDS)
+        let mut forget: Vec<Cmd> = streams()
             .map(|shard| {
                 let mut forget = redis::cmd("HDEL");
                 forget.arg(key(shard, "followed")).arg(name);
@@ -196,9 +196,9 @@ impl Inner {
         let (mut entries, mut drained, mut reached) = (Vec::new(), true, HashMap::new());
         for (shard, rows) in streams {
             drained &= rows.len() < ENTRIES_MAX;
-            for (place, entry) in rows {
+            for (place, told) in rows {
                 reached.insert(shard, place);
-                entries.push((shard, place, entry));
+                entries.push((shard, place, told));
             }
         }
         if entries.is_empty() {
@@ -216,22 +216,22 @@ impl Inner {
         Ok(drained)
     }
 
-    async fn read_streams(&self, places: &HashMap<u16, Place>) -> StoreResult<Vec<(u16, Vec<(Place, Vec<u8>)>)>> {
+    async fn read_streams(&self, places: &HashMap<u16, Place>) -> StoreResult<Vec<(u16, Vec<Entry>)>> {
         let place = |shard: u16| places.get(&shard).copied().unwrap_or_default().to_string();
         let answers = match self.dialer.spans_shards() {
             true => {
                 let mut read = redis::cmd("XREAD");
                 read.arg("COUNT").arg(ENTRIES_MAX).arg("STREAMS");
-                (0..SHARDS).for_each(|shard| {
+                streams().for_each(|shard| {
                     read.arg(key(shard, "facts"));
                 });
-                (0..SHARDS).for_each(|shard| {
+                streams().for_each(|shard| {
                     read.arg(place(shard));
                 });
                 self.plain(&[read]).await?
             }
             false => {
-                let reads: Vec<Cmd> = (0..SHARDS)
+                let reads: Vec<Cmd> = streams()
                     .map(|shard| {
                         let mut read = redis::cmd("XREAD");
                         read.arg("COUNT").arg(ENTRIES_MAX).arg("STREAMS").arg(key(shard, "facts")).arg(place(shard));
@@ -241,13 +241,13 @@ impl Inner {
                 self.plain(&reads).await?
             }
         };
-        let mut streams = Vec::new();
+        let mut read = Vec::new();
         for (name, rows) in answers.into_iter().flat_map(value::pairs) {
             let name = value::text(name);
             let Some(shard) = name.split(['{', '}']).nth(1).and_then(|shard| shard.parse().ok()) else { continue };
-            streams.push((shard, value::list(rows).into_iter().filter_map(entry).collect()));
+            read.push((shard, value::list(rows).into_iter().filter_map(entry).collect()));
         }
-        Ok(streams)
+        Ok(read)
     }
 }
 
@@ -279,11 +279,13 @@ impl RedisStore {
     }
 }
 
-/// Place and body of an entry.
-fn entry(row: Value) -> Option<(Place, Vec<u8>)> {
+/// Place of an entry, and what the commits of its batch have told.
+type Entry = (Place, Vec<Vec<u8>>);
+
+fn entry(row: Value) -> Option<Entry> {
     let mut row = value::list(row).into_iter();
     let id = value::text(value::next(&mut row));
     let place = id.parse().ok()?;
-    let (_, body) = value::pairs(value::next(&mut row)).into_iter().next()?;
-    Some((place, value::bytes(body)))
+    let told = value::pairs(value::next(&mut row));
+    Some((place, told.into_iter().map(|(_, told)| value::bytes(told)).collect()))
 }

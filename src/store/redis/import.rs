@@ -8,7 +8,7 @@ use super::super::migrate::item::{Customer, Outbound, Seen, Version};
 use super::super::pause::Pause;
 use super::super::{StoreError, StoreResult, TokenRow};
 use super::address::Address;
-use super::key::{SHARDS, key, meta, shard_of};
+use super::key::{COMMON, SHARDS, key, meta, shard_of};
 use super::link::{Connection, Dialer};
 use super::open::recognise;
 use super::plain::Plain;
@@ -141,7 +141,7 @@ impl Target {
         let mut asked: Vec<Cmd> = (0..SHARDS)
             .flat_map(|shard| ["last", "wake", "outbox", "facts", "erased"].map(|name| command("EXISTS", key(shard, name))))
             .collect();
-        asked.push(command("EXISTS", meta("current")));
+        asked.extend([command("EXISTS", meta("current")), command("EXISTS", key(COMMON, "facts"))]);
         match self.ask(&asked).await?.iter().any(|found| value::int(found) > 0) {
             true => Err(self.used("it holds customers or definitions already")),
             false => Ok(()),

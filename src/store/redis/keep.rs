@@ -6,7 +6,7 @@ use super::super::read::{KeptMessage, ReadSide};
 use super::super::told::Told;
 use super::super::{Bundle, StoreError, StoreResult, TokenRow, digest};
 use super::follow::SIDE_DAYS;
-use super::key::{SHARDS, key, meta, shard_of};
+use super::key::{COMMON, SHARDS, facts_of, key, meta, shard_of, streams};
 use super::pump::Op;
 use super::record::JUDGED_AT;
 use super::script::Script;
@@ -209,7 +209,7 @@ impl Inner {
 
     /// [`super::super::Store::keep_message`]: the read side keeps it.
     pub async fn keep_message(&self, message: KeptMessage) -> StoreResult<()> {
-        let stream = key(shard_of(&message.customer), "facts");
+        let stream = facts_of(shard_of(&message.customer), self.dialer.spans_shards());
         let told = Told { customer: message.customer.clone(), at: self.clock.now(), message: Some(message), ..Told::default() };
         let mut add = redis::cmd("XADD");
         add.arg(stream).arg("*").arg("t").arg(told.encode());
@@ -222,8 +222,8 @@ impl Inner {
     pub async fn prune(&self) -> StoreResult<u64> {
         self.forget_sides().await?;
         let oldest = format!("{}-0", (self.clock.now().0 - SIDE_DAYS * DAY_MS).max(0));
-        let trims: Vec<redis::Cmd> = (0..SHARDS)
-            .filter(|shard| self.epoch(*shard).is_some())
+        let trims: Vec<redis::Cmd> = streams()
+            .filter(|shard| *shard == COMMON || self.epoch(*shard).is_some())
             .map(|shard| {
                 let mut trim = redis::cmd("XTRIM");
                 trim.arg(key(shard, "facts")).arg("MINID").arg("~").arg(&oldest);

@@ -5,7 +5,8 @@
 //! af:{7}:inbox:<id>      list of inputs: number 8, input                      af:{7}:last          the last input's number
 //! af:{7}:ready           zset: customer with inputs → since when              af:{7}:wake          zset: customer → due
 //! af:{7}:outbox          zset: effect → due                                   af:{7}:effect:<id>   header, effect
-//! af:{7}:facts           stream: what happened, for the read side             af:{7}:seen:<g>:<n>  ids of events, packed
+//! af:{256}:facts         stream: what happened, for the read side (cluster: af:{7}:facts)
+//! af:{7}:followed        hash: how far each read side has followed            af:{7}:seen:<g>:<n>  ids of events, packed
 //! af:{7}:lease           hash: owner, epoch, until when, what is paused       af:{7}:live          hash: live runs by version
 //! af:{7}:crashes         hash: input → crash count                            af:{7}:quarantine    hash: inputs put aside
 //! af:{7}:erased          set of digests                                    af:{7}:heard:<who>   number of the last batch
@@ -25,11 +26,25 @@ pub fn shard_of(customer: &str) -> u16 {
     u16::from(spread(customer))
 }
 
+/// What a server that holds every shard keeps for all of them: no customer is in it.
+pub const COMMON: u16 = SHARDS;
+
+/// Whose fact stream a shard's facts go into. Where a script may use keys of several shards they share one stream: a
+/// batch is one entry of it. In a cluster each shard has its own.
+pub fn facts_of(shard: u16, spans_shards: bool) -> String {
+    key(if spans_shards { COMMON } else { shard }, "facts")
+}
+
+/// All that may have a fact stream. A store moves from one server to a cluster and back.
+pub fn streams() -> std::ops::RangeInclusive<u16> {
+    0..=COMMON
+}
+
 static LEASES: OnceLock<Vec<String>> = OnceLock::new();
 
 /// `af:{7}:lease`: what scripts are sent to a shard by, and make its other keys of.
 pub fn lease(shard: u16) -> &'static str {
-    let leases = LEASES.get_or_init(|| (0..SHARDS).map(|shard| key(shard, "lease")).collect());
+    let leases = LEASES.get_or_init(|| (0..=COMMON).map(|shard| key(shard, "lease")).collect());
     leases.get(usize::from(shard)).map_or("", String::as_str)
 }
 

@@ -1,7 +1,7 @@
 //! A lane: one connection, one batch at a time, one script call for all items of a kind.
 
 use super::super::{StoreError, failpoint};
-use super::key::{key, lease, meta};
+use super::key::{facts_of, key, lease, meta};
 use super::link::{Connection, Dialer, Kept};
 use super::pump::{Miss, PATIENCE_MS, PAUSE_MS, Reply, Told, Waiting};
 use super::script::{self, Script};
@@ -236,7 +236,7 @@ impl Lane {
         let ops = || group.items.iter().map(|item| &batch[item.waiting].ops[item.place]);
         let bytes = ops().map(|op| op.args.bytes() + LEASE_KEY_BYTES).sum::<usize>();
         let args = ops().map(|op| op.args.len() + 1).sum::<usize>();
-        let mut command = Cmd::with_capacity(args + 10, bytes + 128);
+        let mut command = Cmd::with_capacity(args + 11, bytes + 128);
         command.arg("EVALSHA").arg(&group.script.loaded().sha).arg(group.items.len());
         ops().for_each(|op| {
             command.arg(lease(op.shard));
@@ -247,6 +247,7 @@ impl Lane {
             "" => command.arg("").arg(""),
             key => command.arg(self.batches).arg(key),
         };
+        command.arg(if self.dialer.spans_shards() { facts_of(group.shard, true) } else { String::new() });
         ops().for_each(|op| {
             op.args.iter().for_each(|arg| {
                 command.arg(arg);

@@ -50,6 +50,8 @@ pub struct EffectFlight {
     pub ticket: u64,
     /// By what it can be paused.
     pub under: Under,
+    /// Whether it and its customer's record are small enough to be read whole where only their heads are asked for.
+    pub small: bool,
 }
 
 /// A claim that waits to be handed out alone, because its first input has crashed before.

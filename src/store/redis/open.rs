@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Version of the layout of keys; raised by every change that an older engine cannot work with.
-pub const LAYOUT: i64 = 2;
+pub const LAYOUT: i64 = 3;
 /// Connections where every write is synced: while one waits for the disk the others are written.
 const CONNECTIONS_SYNCED: usize = 3;
 /// Connections otherwise.
@@ -170,7 +170,8 @@ pub async fn recognise(connection: &mut Connection, shown: &str) -> StoreResult<
         }
     }
     if number(2) < LAYOUT {
-        // Keys were added and none changed. An engine that knows nothing of addresses must not start on it again.
+        // Keys were added and none changed. An engine that knows nothing of them (addresses; the common stream of facts)
+        // must not start on it again.
         let mut set = redis::cmd("HSET");
         set.arg(meta("store")).arg("layout").arg(LAYOUT);
         connection.ask(&set).await.map_err(fatal)?;

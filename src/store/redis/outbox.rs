@@ -79,6 +79,7 @@ impl Inner {
                         unsure: delivery.ambiguous_since.map_or(0, |since| since.0),
                         ticket: delivery.ticket,
                         under: Under::of(&delivery.effect),
+                        small: false,
                     };
                     memory.effects.insert(id, flight);
                     out.push(delivery);
@@ -128,7 +129,8 @@ impl Inner {
             .int(TURN_FIRST_MS)
             .int(flight.unsure)
             .push(told(flight.under))
-            .int(RECHECK_MS);
+            .int(RECHECK_MS)
+            .push(if flight.small { "1" } else { "" });
         let reply = self.call(op).await?;
         // Before anything leaves: a server that came back may have come back older.
         self.recognise_server().await?;

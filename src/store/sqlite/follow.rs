@@ -42,10 +42,11 @@ pub struct Feed {
 struct Entry {
     shard: u16,
     place: Place,
-    news: Result<News, String>,
+    /// What each commit of it told, or why that cannot be read.
+    news: Vec<Result<News, String>>,
 }
 
-/// What an entry says, ready to be written.
+/// What a commit told, ready to be written.
 pub struct News {
     customer: String,
     at: Time,
@@ -66,24 +67,26 @@ pub enum Followed {
 
 impl Feed {
     /// Decodes entries on the caller's thread.
-    pub fn new(store: String, entries: Vec<(u16, Place, Vec<u8>)>) -> StoreResult<Feed> {
+    pub fn new(store: String, entries: Vec<(u16, Place, Vec<Vec<u8>>)>) -> StoreResult<Feed> {
         let mut read = Vec::with_capacity(entries.len());
-        for (shard, place, bytes) in entries {
-            let news = match Told::decode(&bytes) {
-                // Nothing is wrong with it: it waits in its stream for an engine that can read it.
-                Err(CodecError::Newer(format)) if format > FORMAT => {
-                    return Err(StoreError::Fatal(format!(
-                        "entry {place} of shard {shard} was written by a newer engine (format {format}, this engine reads up to \
-                         {FORMAT}); start the newer engine"
-                    )));
-                }
-                Err(why) => Err(why.to_string()),
-                Ok(told) => News::new(told),
-            };
+        for (shard, place, told) in entries {
+            let news = told.iter().map(|bytes| read_told(shard, place, bytes)).collect::<StoreResult<_>>()?;
             read.push(Entry { shard, place, news });
         }
         read.sort_by_key(|entry| (entry.shard, entry.place));
         Ok(Feed { store, entries: read })
+    }
+}
+
+fn read_told(shard: u16, place: Place, bytes: &[u8]) -> StoreResult<Result<News, String>> {
+    match Told::decode(bytes) {
+        // Nothing is wrong with it: it waits in its stream for an engine that can read it.
+        Err(CodecError::Newer(format)) if format > FORMAT => Err(StoreError::Fatal(format!(
+            "entry {place} of shard {shard} was written by a newer engine (format {format}, this engine reads up to {FORMAT}); \
+             start the newer engine"
+        ))),
+        Err(why) => Ok(Err(why.to_string())),
+        Ok(told) => Ok(News::new(told)),
     }
 }
 
@@ -137,9 +140,11 @@ impl Core<'_> {
                 if entry.place <= place {
                     continue;
                 }
-                match &entry.news {
-                    Ok(news) => self.take_in(news)?,
-                    Err(why) => unreadable.push((shard, entry.place, why.clone())),
+                for news in &entry.news {
+                    match news {
+                        Ok(news) => self.take_in(news)?,
+                        Err(why) => unreadable.push((shard, entry.place, why.clone())),
+                    }
                 }
                 place = entry.place;
             }
@@ -177,7 +182,7 @@ impl Core<'_> {
         Ok(place.unwrap_or_default())
     }
 
-    /// Writes what an entry says.
+    /// Writes what a commit told.
     pub fn take_in(&mut self, news: &News) -> Done<()> {
         self.learn(&news.facts.terms)?;
         self.batch.at = news.at;
@@ -313,7 +318,7 @@ mod tests {
         let gone = Told { erased: true, ..told(3) };
         let all = [Told { message: Some(message), ..told(1) }, told(2), gone];
         let places = (1..).map(|ms| Place { ms, seq: 0 });
-        let entries = all.iter().zip(places).map(|(told, place)| (1, place, told.encode())).collect();
+        let entries = all.iter().zip(places).map(|(told, place)| (1, place, vec![told.encode()])).collect();
         mirror.apply("s".to_owned(), entries).await.unwrap();
         mirror.close().await;
         let db = Connection::open(&file).unwrap();

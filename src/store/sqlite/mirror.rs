@@ -96,7 +96,7 @@ impl Mirror {
     /// # Errors
     /// [`StoreError::Unavailable`] may be retried as it is. [`StoreError::Fatal`]: the file follows another
     /// store, or was opened for reading only; an entry is of a newer engine; the disk failed.
-    pub async fn apply(&self, store: String, entries: Vec<(u16, Place, Vec<u8>)>) -> StoreResult<()> {
+    pub async fn apply(&self, store: String, entries: Vec<(u16, Place, Vec<Vec<u8>>)>) -> StoreResult<()> {
         let thread = self.writes()?;
         let weight = entries.len();
         let feed = Feed::new(store.clone(), entries)?;

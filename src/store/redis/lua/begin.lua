@@ -1,5 +1,5 @@
 -- The last gate before a call. ARGV: epoch id customer digest step-back-ms
--- since-when-an-attempt-is-of-unknown-fate (0: none) funnel-and-provider recheck-ms.
+-- since-when-an-attempt-is-of-unknown-fate (0: none) funnel-and-provider recheck-ms small (1: effect and record are).
 -- An effect: attempts 4, sending 1, begun 8, unsure 8, gate 4, valid until 8, digest 1 + 32, why 2 + n, …
 
 -- Epoch of the shard's owner, and what is paused: a number 8, then 8 for each; eight zeros pause everything.
@@ -23,14 +23,37 @@ local function is_paused(lease, under)
   return false
 end
 
+-- What is read of all: heads of effects, gates of their customers, and whether any has unread inputs.
+local heads, gates, inboxes = {}, {}, {}
+local keys, of = {}, {}
+for item = 1, items do
+  local p, a = prefix(KEYS[item]), at_arg + (item - 1) * 9
+  local effect, record = p .. 'effect:' .. ARGV[a + 2], p .. 'customer:' .. ARGV[a + 3]
+  inboxes[item] = p .. 'inbox:' .. ARGV[a + 3]
+  if ARGV[a + 9] == '1' then
+    keys[#keys + 1] = effect
+    keys[#keys + 1] = record
+    of[#of + 1] = item
+  else
+    heads[item], gates[item] = call('GETRANGE', effect, '0', '65'), call('GETRANGE', record, '8', '11')
+  end
+end
+if #keys > 0 then
+  local kept = call('MGET', unpack(keys))
+  for i, item in ipairs(of) do
+    heads[item] = string.sub(kept[2 * i - 1] or '', 1, 66)
+    gates[item] = string.sub(kept[2 * i] or '', 9, 12)
+  end
+end
+local some_unread = call('EXISTS', unpack(inboxes)) > 0
+
 for item = 1, items do
   local p, a = prefix(KEYS[item]), at_arg
-  at_arg = a + 8
-  local effect = p .. 'effect:' .. ARGV[a + 2]
-  local kept = call('GETRANGE', effect, '0', '65')
+  at_arg = a + 9
+  local effect, kept = p .. 'effect:' .. ARGV[a + 2], heads[item]
   if #kept < 66 or lease_of(KEYS[item])[1] ~= ARGV[a + 1] then
     replies[item] = {'gone'}
-  elseif call('LLEN', p .. 'inbox:' .. ARGV[a + 3]) > 0 then
+  elseif some_unread and call('LLEN', inboxes[item]) > 0 then
     local due = number(now + tonumber(ARGV[a + 5]))
     local _, sending, begun, unsure = struct.unpack('>I4I1I8I8', kept)
     -- Whoever asks again has not called: the answer to an earlier `go` was lost, and nothing left. What an
@@ -43,7 +66,7 @@ for item = 1, items do
     replies[item] = {'turn', due}
   else
     local attempts, sending, begun, unsure, gate, valid = struct.unpack('>I4I1I8I8I4I8', kept)
-    local owned = call('GETRANGE', p .. 'customer:' .. ARGV[a + 3], '8', '11')
+    local owned = gates[item]
     if unsure == 0 then unsure = tonumber(ARGV[a + 6]) end
     local late = valid > 0 and valid < now
     if late or #owned < 4 or struct.unpack('>I4', owned) ~= gate then

@@ -2,9 +2,12 @@
 -- item begin like it and so lie in the same slot. ARGV[1]: the clock in milliseconds as the caller knows it;
 -- ARGV[2]: this process; ARGV[3]: 1 when it is sent again because the answer was lost; ARGV[4]: 1 when the
 -- caller's clock is the clock, else the server's is, but never before what the caller has seen already;
--- ARGV[5], ARGV[6]: where the server has replicas, the number of this batch and the key that keeps it.
+-- ARGV[5], ARGV[6]: where the server has replicas, the number of this batch and the key that keeps it; ARGV[7]: the
+-- stream of facts that all shards share, '' when each has its own.
 -- Replies are one entry per item; a script checks everything of an item before it writes for it.
 -- Numbers go to Redis as texts made by '%d': anything else is formatted as a floating-point number.
+-- A call of Redis costs more than what it does: what is the same for many items is read and written by one call
+-- (MGET, MSET, EXISTS, DEL), as long as it is small.
 local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
 local now = tonumber(ARGV[1])
 if ARGV[4] ~= '1' then
@@ -14,7 +17,7 @@ end
 local me, again = ARGV[2], ARGV[3] == '1'
 local function number(n) return format('%d', n) end
 local now_text = number(now)
-local items, at_arg = #KEYS, 6
+local items, at_arg = #KEYS, 7
 local function arg() at_arg = at_arg + 1; return ARGV[at_arg] end
 local replies = {}
 
@@ -63,14 +66,24 @@ local function heed(lease, pauses)
   if kept ~= pauses and string.sub(kept, 1, 8) <= string.sub(pauses, 1, 8) then call('HSET', lease, 'p', pauses) end
 end
 
--- Appends an input. Its number is the instant of its acceptance (milliseconds * 4096) and rises always.
-local function put(p, id, body)
-  local last = p .. 'last'
-  local before, seq = tonumber(call('GET', last) or 0), now * 4096
-  if seq <= before then seq = before + 1 end
-  call('SET', last, number(seq))
+-- Appends an input under its number.
+local function append(p, id, seq, body)
   call('RPUSH', p .. 'inbox:' .. id, struct.pack('>I8', seq) .. body)
   call('ZADD', p .. 'ready', 'NX', now_text, id)
+end
+
+-- The number of an input after another: the instant of its acceptance (milliseconds * 4096), and rising always.
+local function number_after(before)
+  local seq = now * 4096
+  return seq > before and seq or before + 1
+end
+
+-- Appends an input. What takes many in one call keeps the last number itself.
+local function put(p, id, body)
+  local last = p .. 'last'
+  local seq = number_after(tonumber(call('GET', last) or 0))
+  call('SET', last, number(seq))
+  append(p, id, seq, body)
 end
 
 -- Frees a customer: she is ready again if she has inputs, and her wake is what it was.
