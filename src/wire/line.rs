@@ -38,12 +38,12 @@ pub(super) struct Lines {
 /// Connections that nobody uses, the one used last at the end.
 #[derive(Default)]
 struct Resting {
-    by_origin: HashMap<Arc<str>, Vec<(Instant, Line)>>,
+    by_origin: HashMap<Arc<str>, Vec<(Instant, Box<Line>)>>,
     /// A task will look for those that have rested for too long.
     watched: bool,
 }
 
-/// A connection.
+/// A connection. It is large, and so moves in a box.
 struct Line {
     sender: SendRequest<Full<Bytes>>,
     connection: Connection<Stream, Full<Bytes>>,
@@ -98,20 +98,20 @@ impl Lines {
         }
     }
 
-    async fn connect(&self, place: &Place, deadline: Instant) -> Result<Line, WireError> {
+    async fn connect(&self, place: &Place, deadline: Instant) -> Result<Box<Line>, WireError> {
         let mut connector = self.connector.clone();
         let until = deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let failed = |why: &dyn std::error::Error| WireError::BeforeSend(chain(why));
         let connected = tokio::time::timeout_at(until, async {
             let stream = connector.call(place.uri.clone()).await.map_err(|why| failed(&*why))?;
             let (sender, connection) = handshake(stream).await.map_err(|why| failed(&why))?;
-            Ok(Line { sender, connection, over: false })
+            Ok(Box::new(Line { sender, connection, over: false }))
         });
         connected.await.unwrap_or_else(|_| Err(WireError::BeforeSend("it took too long".to_owned())))
     }
 
     /// A connection that rests and is still open, the one used last first.
-    async fn rested(&self, origin: &str) -> Option<Line> {
+    async fn rested(&self, origin: &str) -> Option<Box<Line>> {
         loop {
             let (since, mut line) = lock(&self.resting).by_origin.get_mut(origin)?.pop()?;
             if since.elapsed() < IDLE_TIMEOUT && line.is_ready().await {
@@ -121,7 +121,7 @@ impl Lines {
     }
 
     /// Keeps a connection for the next call, if it can have one.
-    async fn rest(&self, origin: &Arc<str>, mut line: Line) {
+    async fn rest(&self, origin: &Arc<str>, mut line: Box<Line>) {
         if !line.is_ready().await {
             return;
         }

@@ -116,3 +116,71 @@ async fn what_http_does_not_allow_is_never_sent() {
     let Err(why) = client.send(&secret).await else { panic!("sent") };
     assert!(!why.to_string().contains("hunter2"));
 }
+
+/// Answers each request; `once`: and closes its connection then. Counts connections that have come and gone.
+async fn closing(once: bool) -> (String, [Arc<std::sync::atomic::AtomicUsize>; 2]) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap());
+    let counts: [Arc<std::sync::atomic::AtomicUsize>; 2] = Default::default();
+    let [came, gone] = counts.clone();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            came.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let gone = gone.clone();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while socket.read(&mut buffer).await.unwrap_or(0) > 0 {
+                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                    if once {
+                        break;
+                    }
+                }
+                drop(socket);
+                gone.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+    });
+    (url, counts)
+}
+
+/// Lets everybody work until so many connections have gone, and a while longer, so that both ends know of it.
+async fn until_gone(gone: &std::sync::atomic::AtomicUsize, count: usize) {
+    for _ in 0..100_000 {
+        if gone.load(std::sync::atomic::Ordering::SeqCst) >= count {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{count} connections have not gone");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_it_rested_is_not_used() {
+    let (url, [came, gone]) = closing(true).await;
+    let client = Client::new().unwrap();
+    for call in 1..=3 {
+        let answer = client.send(&post(&url)).await.unwrap();
+        assert_eq!((answer.status, &answer.body[..], answer.complete), (200, &b"ok"[..], true));
+        until_gone(&gone, call).await;
+        assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), call);
+    }
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_have_connections_of_their_own_and_leave_them_to_the_next() {
+    let (url, [came, gone]) = closing(false).await;
+    let client = Client::new().unwrap();
+    for _ in 0..3 {
+        let requests = [post(&url), post(&url), post(&url)];
+        let answers = futures_util::future::join_all(requests.iter().map(|request| client.send(request))).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.complete)));
+    }
+    assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), 3);
+    // Nobody calls any more: what rests for too long is put away all the same.
+    tokio::time::pause();
+    tokio::time::advance(IDLE_TIMEOUT * 2).await;
+    until_gone(&gone, 3).await;
+}
