@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 mod apply;
 mod command;
 mod hold;
+mod lessen;
 mod purchase;
 mod record;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tick;
 pub use apply::apply;
 pub use command::{Command, Reply};
 pub use hold::{cancel, confirm};
+pub use lessen::lessen;
 pub use purchase::match_purchase;
 pub use record::{LineKind, LotState, OfferState};
 pub use tick::{Change, ChangeKind, next_due, tick};

@@ -12,10 +12,11 @@ use crate::engine::intake::{Refusal, Shared, World};
 use crate::engine::link::Signer;
 use crate::engine::{Engine, Live};
 use crate::funnel::plan::{self, Fate, LiveAt, Plan};
-use crate::funnel::{Files, Workspace};
+use crate::funnel::{Definitions, Files, Workspace};
 use crate::lang::diag::Faults;
 use crate::lang::render;
 use crate::queue;
+use crate::step::winner::Winner;
 use crate::store::applied::{Applied, Applying};
 use crate::web::view::FunnelView;
 use crate::web::workspace::{Named, Order, Unfit, Workspaces};
@@ -64,6 +65,10 @@ impl Exchange {
     /// Takes the workspace that is current in the store, if it is another one. One that this process cannot use (a
     /// secret is missing, say) is left, with an error in the log: what it has goes on.
     async fn follow_once(&self, seen: &mut String) -> Result<(), Unfit> {
+        {
+            let _one = self.one.lock().await;
+            self.engine.hear_of_winners().await?;
+        }
         let Some(newest) = self.engine.store.applied().await?.into_iter().next() else { return Ok(()) };
         let key = format!("{} {}", newest.hash, newest.at);
         if key == *seen {
@@ -289,6 +294,29 @@ fn runs(plan: &Plan) -> Json {
     plan.runs.iter().map(shown).collect()
 }
 
+/// The winners that were chosen, and whether they go on to hold.
+fn decided(next: &Definitions) -> Vec<Json> {
+    let fate = |winner: &Winner| {
+        let funnel = next.current.funnels.get(&winner.funnel);
+        let step = funnel.and_then(|funnel| funnel.steps.list.iter().find(|step| step.id == winner.step));
+        match step.map(|step| &step.step) {
+            Some(step) if step.test().is_some() && step.variants().contains(&winner.variant.as_str()) => "holds",
+            Some(step) if step.test().is_some() => {
+                "its variant is gone, so variants are drawn again; a new test takes a new `id`"
+            }
+            Some(_) => "the split chooses no winner any more",
+            None => "the split is gone",
+        }
+    };
+    let shown = |winner: &Winner| {
+        json!({
+            "funnel": winner.funnel, "split": winner.step, "variant": winner.variant, "from": winner.from.to_string(),
+            "why": winner.why(), "fate": fate(winner),
+        })
+    };
+    next.winners.iter().map(shown).collect()
+}
+
 fn faults(checked: &Checked) -> Json {
     render::json(&checked.faults).parse().unwrap_or(Json::Null)
 }
@@ -314,11 +342,12 @@ impl Workspaces for Exchange {
             let store = &*self.engine.store;
             let next = definitions(store, next).await.map_err(|why| Unfit::Refused(Refusal::new(why.to_string())))?;
             let moved = moved(store, &next, &plan.changes).await?;
+            let decided = decided(&next);
             let changes: Vec<Json> =
                 plan.changes.iter().map(|c| json!({ "kind": c.kind, "name": c.name, "how": c.how.name() })).collect();
             Ok(json!({
                 "base": plan.base, "hash": plan.hash, "changes": changes, "runs": runs(&plan), "moved": moved,
-                "refused": refused, "warnings": warnings,
+                "winners": decided, "refused": refused, "warnings": warnings,
             }))
         })
     }

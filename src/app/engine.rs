@@ -151,8 +151,9 @@ pub async fn start(start: Start) -> anyhow::Result<Running> {
         background.push(tokio::spawn(async move { prune.prune(prune_stop).await }));
     }
     if roles.report {
-        let heeds = engine.clone();
+        let (heeds, chooses, choose_stop) = (engine.clone(), engine.clone(), stopped.clone());
         background.push(tokio::spawn(async move { heeds.heed_complaints(stopped).await }));
+        background.push(tokio::spawn(async move { chooses.choose_winners(choose_stop).await }));
     }
     Ok(Running { address, new_token, store, engine, stop, doors: doors_open, work, background })
 }
@@ -207,7 +208,7 @@ async fn until(mut stop: watch::Receiver<bool>) {
 /// The present definitions and every older version that a live run is pinned to.
 pub(super) async fn definitions(store: &dyn Store, current: crate::funnel::Workspace) -> anyhow::Result<Definitions> {
     let hash = current.hash.clone();
-    let mut definitions = Definitions::new(Arc::new(current));
+    let mut definitions = Definitions::new(Arc::new(current)).with_winners(store.winners().await?);
     for (older, bundle) in store.definitions().await? {
         if older == hash {
             continue;

@@ -123,6 +123,17 @@ fn moved(plan: &Json) -> String {
     out
 }
 
+/// The winners of splits that the engine has chosen, and what becomes of them.
+fn winners(plan: &Json) -> String {
+    let mut out = String::new();
+    for one in plan.get("winners").and_then(Json::as_array).into_iter().flatten() {
+        let (funnel, split, variant) = (text(one, "funnel"), text(one, "split"), text(one, "variant"));
+        let (from, why, fate) = (text(one, "from"), text(one, "why"), text(one, "fate"));
+        out.push_str(&format!("\n{funnel}: of the split {split}, {variant} since {from} ({why}): {fate}\n"));
+    }
+    out
+}
+
 /// The plan for people.
 pub(super) fn shown(plan: &Json, term: &Term) -> String {
     let short = |name: &str| text(plan, name).chars().take(12).collect::<String>();
@@ -159,6 +170,7 @@ pub(super) fn shown(plan: &Json, term: &Term) -> String {
         out.push_str(&format!("\n{}", plain(&table(&["live runs of", "at step", "count", "what becomes of them"], &rows))));
     }
     out.push_str(&plain(&moved(plan)));
+    out.push_str(&plain(&winners(plan)));
     for refusal in refusals(plan) {
         out.push_str(&format!("\n{}", term.tone(Tone::Bad, &plain(&format!("cannot be applied: {refusal}")))));
     }
@@ -190,5 +202,11 @@ mod tests {
         assert!(shown(&plan, &term).ends_with("no segment changes for any of 3 customers\n"));
         plan["moved"] = Json::Null;
         assert!(!shown(&plan, &term).contains("segments"));
+        plan["winners"] = json!([{
+            "funnel": "hello", "split": "pick", "variant": "gift", "from": "2027-03-01T08:00:00Z", "why": "it won by goal",
+            "fate": "holds",
+        }]);
+        let wanted = "\nhello: of the split pick, gift since 2027-03-01T08:00:00Z (it won by goal): holds\n";
+        assert!(shown(&plan, &term).ends_with(wanted));
     }
 }

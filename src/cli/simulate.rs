@@ -8,6 +8,7 @@ use crate::engine::intake::World;
 use crate::funnel::Definitions;
 use crate::lang::time::{DAY_MS, Time, Zone, instant, parse_date};
 use crate::simulate::against::Comparison;
+use crate::simulate::winners::Drawn;
 use crate::simulate::{Report, Simulation, html, text};
 use anyhow::{Context, anyhow, bail};
 use chrono::NaiveTime;
@@ -204,11 +205,32 @@ fn open(dir: &Path, term: &Term) -> anyhow::Result<Option<Played>> {
     Ok(Some(Played { definitions: Definitions::new(Arc::new(workspace)), world }))
 }
 
-/// Plays all parts beside each other. Customers do not touch each other, so their number changes nothing.
+/// Plays all customers; and again with the winners of splits that come up on the way, as long as there are any.
 fn play(played: &Played, rows: &Rows, period: &Period, parts: usize) -> anyhow::Result<(Report, u64, Vec<Bad>)> {
+    let mut definitions = played.definitions.clone();
+    loop {
+        let (mut report, doubles, bad) = play_once(&definitions, &played.world, rows, period, parts)?;
+        let found = report.drawn.first_winners(&definitions, period.until);
+        if found.is_empty() {
+            (report.winners, report.drawn) = (definitions.winners.to_vec(), Drawn::default());
+            return Ok((report, doubles, bad));
+        }
+        let winners = definitions.winners.iter().cloned().chain(found).collect();
+        definitions = definitions.with_winners(winners);
+    }
+}
+
+/// Plays all parts beside each other. Customers do not touch each other, so their number changes nothing.
+fn play_once(
+    definitions: &Definitions,
+    world: &World,
+    rows: &Rows,
+    period: &Period,
+    parts: usize,
+) -> anyhow::Result<(Report, u64, Vec<Bad>)> {
     let part = |part: usize| {
-        let mut simulation = Simulation::new(&played.definitions);
-        let (doubles, bad) = rows.read(part, &played.world, period.from.plus_ms(-1), |customer, at, body| {
+        let mut simulation = Simulation::new(definitions);
+        let (doubles, bad) = rows.read(part, world, period.from.plus_ms(-1), |customer, at, body| {
             simulation.input(customer, at, body);
         });
         (simulation.finish(period.until), doubles, bad)
@@ -218,7 +240,7 @@ fn play(played: &Played, rows: &Rows, period: &Period, parts: usize) -> anyhow::
         let threads: Vec<_> = (0..parts).map(|n| scope.spawn(move || part(n))).collect();
         threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("the simulation of a customer crashed"))).collect()
     });
-    let mut all = Report::new(&played.definitions.current);
+    let mut all = Report { drawn: Drawn::of(definitions), ..Report::new(&definitions.current) };
     let (mut doubles, mut bad) = (0, rows.bad().collect::<Vec<_>>());
     for outcome in outcomes {
         let (report, doubled, refused) = outcome?;

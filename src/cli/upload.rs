@@ -110,7 +110,13 @@ impl Upload<'_> {
     /// # Errors
     /// When the file cannot be read, or the engine does not take a batch.
     pub async fn run(&self, file: &Path) -> Done {
-        let (reader, bytes) = open(file)?;
+        let (mut reader, bytes) = open(file)?;
+        if self.form == Form::Json && is_list(&mut reader)? {
+            let shown = file.display();
+            bail!(
+                "{shown} is a JSON list over several lines, and rows stand on lines of their own; `jq -c '.[]' FILE` writes them so"
+            );
+        }
         let bar = if std::io::stderr().is_terminal() && !self.json { bar(bytes) } else { ProgressBar::hidden() };
         let mut tally = Tally::default();
         let mut rows = Rows::new(reader, self.form)?;
@@ -238,6 +244,13 @@ fn open(file: &Path) -> anyhow::Result<(Source, Option<u64>)> {
     let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let bytes = opened.metadata().ok().filter(|data| data.is_file()).map(|data| data.len());
     Ok((Box::new(BufReader::new(opened)), bytes))
+}
+
+/// Whether the file is one list over several lines: rows stand on lines of their own, and a list on one line is one row.
+fn is_list(reader: &mut Source) -> anyhow::Result<bool> {
+    let begin = reader.fill_buf().context("the file cannot be read")?.trim_ascii_start();
+    let first = begin.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    Ok(first.starts_with(b"[") && !first.ends_with(b"]") && first.len() < begin.trim_ascii_end().len())
 }
 
 fn bar(bytes: Option<u64>) -> ProgressBar {

@@ -79,6 +79,9 @@ pub struct Customer {
     /// Entries that are judged again until their time is up.
     #[serde(default, skip_serializing_if = "is_default")]
     pub settling: Vec<Settling>,
+    /// Points that were on their way when their run ended, and may be hers yet; oldest first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub late: Vec<LateGrant>,
     /// Messages sent or planned, for caps; oldest first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sends: Vec<Send>,
@@ -289,6 +292,31 @@ pub struct Gift {
     /// Until when; `None`: they are on their way.
     #[serde(default, skip_serializing_if = "is_default")]
     pub until: Option<Time>,
+    /// What was given back of the order, in minor units.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub returned: i64,
+    /// Points that were asked back for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub taken: i64,
+}
+
+/// Points whose run was over before it was known what came of them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LateGrant {
+    /// The effect's id.
+    pub effect: String,
+    /// The funnel.
+    pub funnel: String,
+    /// Short hash of its version.
+    pub version: String,
+    /// When the run began.
+    pub since: Time,
+    /// The variants that it had drawn: step and variant.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub arms: Vec<(String, String)>,
+    /// The segments that she was in when it began.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub segments: Vec<String>,
 }
 
 /// What a run is doing.

@@ -287,7 +287,7 @@ impl Engine {
         };
         if let Some(recorder) = &self.recorder {
             recorder.answered(&claim, &live.definitions.current.hash, effect, &booked, outcome.is_none());
-            recorder.decided((&customer, version), &turned.facts, turned.erase);
+            recorder.decided((&customer, version), &turned.facts, &live.definitions.winners, turned.erase);
         }
         turned.facts.extend(facts);
         let mut decided = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());

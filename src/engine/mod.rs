@@ -6,6 +6,7 @@
 //! deliver   effects ─► begin ─► provider ─► settle   (a queue calls it)
 //! budget    points are taken out of budgets before they are given
 //! traffic   rates, rests and lanes of providers
+//! choose    winners of splits, from what was counted
 //! caretaker the scan after a change of definitions, and pruning
 //! complaints marketing that is complained about stops
 //! tell      words from one customer to another
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 pub mod budget;
 pub mod caretaker;
+mod choose;
 pub mod clock;
 mod complaints;
 pub mod deliver;

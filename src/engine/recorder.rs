@@ -8,9 +8,10 @@
 
 use crate::effect::{Effect, Outcome};
 use crate::event::{Input, InputBody};
-use crate::fact::Fact;
+use crate::fact::{Fact, RunRef, What};
 use crate::lang::time::Time;
 use crate::simulate::record::{Before, Line};
+use crate::step::winner::Winner;
 use crate::store::{Claim, Committed};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -93,6 +94,7 @@ impl Recorder {
             books: None,
             before: (!introduced).then(before),
             facts: Vec::new(),
+            winners: Vec::new(),
             erased: false,
         };
         if state.open.len() >= OPEN_MAX {
@@ -112,9 +114,11 @@ impl Recorder {
     }
 
     /// What a turn has decided; to be called before its commit.
-    pub fn decided(&self, (customer, base): (&str, u64), facts: &[Fact], erased: bool) {
+    pub fn decided(&self, (customer, base): (&str, u64), facts: &[Fact], winners: &[Winner], erased: bool) {
         if let Some(Open { line, .. }) = self.state().open.get_mut(&(customer.to_owned(), base)) {
             line.facts = facts.to_vec();
+            let by = |winner: &&Winner| facts.iter().any(|fact| goes_by(fact, winner));
+            line.winners = winners.iter().filter(by).cloned().collect();
             line.erased = erased;
         }
     }
@@ -279,6 +283,12 @@ pub fn recorded(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     out.sort();
     Ok(out)
+}
+
+/// Whether a fact tells that a variant was taken because it had won.
+fn goes_by(fact: &Fact, winner: &Winner) -> bool {
+    let of = |run: &RunRef| run.funnel == winner.funnel && run.step == winner.step;
+    fact.what == What::Variant && winner.from <= fact.at && fact.run.as_ref().is_some_and(of)
 }
 
 /// The day in the name of a file; `None`: it is none of a record.

@@ -51,7 +51,7 @@ impl Engine {
                 Ok(decided) => {
                     let commit = &decided.commit;
                     if let Some(recorder) = &self.recorder {
-                        recorder.decided((&commit.customer, commit.base), &commit.facts, commit.erase);
+                        recorder.decided((&commit.customer, commit.base), &commit.facts, &live.definitions.winners, commit.erase);
                     }
                     commits.push(decided);
                 }

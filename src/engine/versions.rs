@@ -11,6 +11,7 @@ use crate::channel::Channel;
 use crate::customer::Customer;
 use crate::funnel::{self, Definitions, Files};
 use crate::lang::diag::Faults;
+use crate::step::winner::Winner;
 use crate::store::StoreError;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,6 +27,17 @@ impl Live {
     pub fn hearing_of(mut self, referenced: HashSet<String>) -> Live {
         self.referenced = referenced;
         self
+    }
+
+    /// The same with these winners of splits.
+    pub(super) fn with_winners(&self, winners: Vec<Winner>) -> Live {
+        Live {
+            definitions: self.definitions.clone().with_winners(winners),
+            channels: self.channels.clone(),
+            signer: self.signer.clone(),
+            referenced: self.referenced.clone(),
+            sought: self.sought.clone(),
+        }
     }
 
     /// Whether a version is to be looked for.

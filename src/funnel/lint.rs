@@ -2,6 +2,7 @@
 //! funnels give, templates that nothing sends.
 
 use super::Funnel;
+use super::settings::QuietHours;
 use crate::lang::diag::{Faults, Place};
 use crate::step::{END, NEXT, StepAt};
 use crate::template::Template;
@@ -9,8 +10,16 @@ use crate::trigger::Interest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod night;
+mod paths;
+#[cfg(test)]
+mod tests;
+
 /// Reasons of bonuses that a customer is to get from one funnel only.
 const SINGLE_BONUSES: &[&str] = &["welcome", "birthday"];
+
+/// Of fewer customers of each variant the difference is mostly chance.
+const SAMPLE_MIN: i64 = 100;
 
 /// What can come of a grant.
 const GRANT_RESULTS: &[&str] =
@@ -24,6 +33,8 @@ pub struct Linted<'a> {
     pub places: BTreeMap<&'a str, Place>,
     /// The templates with the first of their files.
     pub templates: BTreeMap<&'a str, &'a str>,
+    /// The workspace's quiet hours.
+    pub quiet: Option<QuietHours>,
     /// Whether the settings say where customers reach the engine.
     pub address: bool,
     /// Whether every file could be read, so that what is not used is really not used.
@@ -38,6 +49,11 @@ impl Linted<'_> {
             unreachable_steps(funnel, faults);
             offers_of_nobody(funnel, faults);
             words_of_grants(funnel, faults);
+            winners(funnel, faults);
+            paths::missing_results(funnel, faults);
+            if let Some(quiet) = self.quiet {
+                night::deadlines(funnel, quiet, faults);
+            }
             self.way_out(funnel, faults);
         }
         self.enters(faults);
@@ -138,14 +154,14 @@ impl Linted<'_> {
             let names: Vec<&str> = cycle.iter().map(|index| graph.funnels[*index].name.as_str()).collect();
             let starts = |event: &str| graph.started_by(event).any(|index| index == cycle[1 % cycle.len()]);
             let next = names[1 % names.len()];
-            let leads_on = |at: &&StepAt| at.step.emits().is_some_and(starts) || at.step.enters() == Some(next);
+            let leads_on = |at: &&StepAt| told_by(at).into_iter().any(starts) || at.step.enters() == Some(next);
             let step = graph.funnels[cycle[0]].steps.list.iter().find(leads_on);
             let Some(step) = step else { continue };
             let message = match names[..] {
                 [one] if step.step.enters().is_some() => format!("the funnel `{one}` enters itself"),
                 [one] => format!(
-                    "the funnel `{one}` starts on the event `{}` that it emits itself",
-                    step.step.emits().unwrap_or_default()
+                    "the funnel `{one}` starts on the event `{}` that it brings about itself",
+                    told_by(step).into_iter().find(|event| starts(event)).unwrap_or_default()
                 ),
                 _ => format!("these funnels start each other: {} → {}", names.join(" → "), names[0]),
             };
@@ -184,7 +200,7 @@ struct Graph<'a> {
 impl<'a> Graph<'a> {
     fn new(funnels: &'a BTreeMap<String, Arc<Funnel>>) -> Graph<'a> {
         let funnels: Vec<&Funnel> = funnels.values().map(Arc::as_ref).collect();
-        let emitted = |funnel: &&'a Funnel| funnel.steps.list.iter().filter_map(|at| at.step.emits()).collect::<BTreeSet<&str>>();
+        let emitted = |funnel: &&'a Funnel| funnel.steps.list.iter().flat_map(told_by).collect::<BTreeSet<&str>>();
         let mut events: BTreeMap<&str, Vec<usize>> = funnels.iter().flat_map(emitted).map(|event| (event, Vec::new())).collect();
         for (index, funnel) in funnels.iter().enumerate() {
             let Interest::Events(names) = funnel.trigger.interest() else { continue };
@@ -229,6 +245,54 @@ impl<'a> Graph<'a> {
         }
         self.way.pop();
         self.seen[node] = Some(true);
+    }
+}
+
+/// The events that a step brings about: its own, and what the engine says of it.
+fn told_by(at: &StepAt) -> Vec<&str> {
+    let step = &at.step;
+    let mut events: Vec<&str> = step.emits().into_iter().collect();
+    events.extend(step.template().map(|_| "message_sent"));
+    events.extend(step.grants().filter(|_| step.tells().is_none()).map(|_| "bonus_granted"));
+    events.extend(step.offers().map(|_| "offer_shown"));
+    events
+}
+
+/// A winner is chosen by the goal, so there must be one; by its worth, so there must be that.
+fn winners(funnel: &Funnel, faults: &mut Faults) {
+    for at in &funnel.steps.list {
+        let Some((rule, _)) = at.step.test() else { continue };
+        let by = rule.by.name();
+        match &funnel.goal {
+            None => {
+                faults
+                    .error(
+                        "winner-without-goal",
+                        &rule.place,
+                        format!("the winner of `{}` is chosen by a goal, and the funnel has none", at.id),
+                    )
+                    .hint("for example `goal: { event: purchase, within: 14 days, value: event.amount }`");
+            }
+            Some(goal) if by == "value" && goal.value.is_none() => {
+                faults
+                    .error(
+                        "winner-without-value",
+                        &rule.place,
+                        format!("the winner of `{}` is chosen by what goals are worth, and the goal says nothing of that", at.id),
+                    )
+                    .hint("add for example `value: event.amount` to the goal, or write `by: goal`");
+            }
+            Some(_) if rule.at_least < SAMPLE_MIN => {
+                faults
+                    .warning(
+                        "small-sample",
+                        &rule.place,
+                        format!("of {} customers a variant, the better one is mostly better by chance", rule.at_least),
+                    )
+                    .hint(format!("wait for a few hundred: at least {SAMPLE_MIN}"));
+            }
+            Some(_) => {}
+        }
     }
 }
 

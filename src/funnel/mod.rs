@@ -9,8 +9,9 @@ use crate::customer::history::Keep;
 use crate::lang::cel::{Cond, Expr};
 use crate::lang::diag::Faults;
 use crate::lang::node::Node;
-use crate::lang::time::Span;
+use crate::lang::time::{Span, Time};
 use crate::segment::Segments;
+use crate::step::winner::Winner;
 use crate::step::{Mode, Steps};
 use crate::template::Template;
 use crate::trigger::Trigger;
@@ -30,6 +31,7 @@ pub mod names;
 pub mod plan;
 pub mod schema;
 pub mod settings;
+pub mod winner;
 pub mod workspace;
 
 pub use fresh::StoreReads;
@@ -167,13 +169,15 @@ pub struct Definitions {
     pub current: Arc<Workspace>,
     /// Funnels by version hash.
     pub pinned: HashMap<String, Arc<Funnel>>,
+    /// The variants that were chosen. They hold for runs of every version, as settings do.
+    pub winners: Arc<Vec<Winner>>,
 }
 
 impl Definitions {
     /// The current workspace with its own funnels pinned.
     pub fn new(current: Arc<Workspace>) -> Definitions {
         let pinned = current.funnels.values().map(|f| (f.version.clone(), f.clone())).collect();
-        Definitions { current, pinned }
+        Definitions { current, pinned, winners: Arc::default() }
     }
 
     /// Adds the funnels of an older workspace that live runs are pinned to.
@@ -181,6 +185,16 @@ impl Definitions {
         for funnel in older.funnels.values() {
             self.pinned.entry(funnel.version.clone()).or_insert_with(|| funnel.clone());
         }
+    }
+
+    /// The same with these winners.
+    pub fn with_winners(self, winners: Vec<Winner>) -> Definitions {
+        Definitions { winners: Arc::new(winners), ..self }
+    }
+
+    /// The variant of a split that holds at an instant because it was chosen.
+    pub fn winner(&self, funnel: &str, step: &str, at: Time) -> Option<&Winner> {
+        self.winners.iter().find(|winner| winner.funnel == funnel && winner.step == step && winner.from <= at)
     }
 
     /// The funnel of a version.

@@ -44,6 +44,11 @@ pub const TEST_FIELDS: &[Field] = &[
 pub const GIVEN_FIELDS: &[Field] = &[
     Field::optional("customer", Shape::MapOf(&Shape::Data), "profile fields; without `zone` she lives in the workspace's zone"),
     Field::optional("holdout", Shape::Bool, "`true`: she is one of those who are held out (default: she is not)"),
+    Field::optional(
+        "variants",
+        Shape::MapOf(&Shape::Name("variant")),
+        "the variants that she gets, by the id of the split: `{ split_1: letter }` (default: they are drawn by her id)",
+    ),
     Field::optional("consent", Shape::Ref("test_consent"), "consent given before the test begins"),
     Field::optional("membership", Shape::Object(MEMBERSHIP_FIELDS), "her membership"),
     Field::optional("store", Shape::Object(STORE_FIELDS), "what the remote loyalty store says of her and does with grants"),

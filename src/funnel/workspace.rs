@@ -51,6 +51,8 @@ struct Sorted<'a> {
 struct Broken {
     segments: bool,
     catalog: bool,
+    /// What the catalog describes, right or wrong: the code of the fault that its name is unknown, and the name.
+    described: BTreeSet<(&'static str, String)>,
     templates: BTreeSet<String>,
 }
 
@@ -118,6 +120,7 @@ pub fn compile_partly(files: &Files, mut documents: Documents, faults: &mut Faul
     let mut found = Faults::default();
     let plain = Names::new(&base);
     let segments = Segments::compile(segments_node.as_ref(), &plain, &mut found);
+    broken.described = described(catalog_node.as_ref());
     let catalog = match &catalog_node {
         Some(node) => Catalog::compile(node, &plain, settings.currency, &mut found),
         None => Catalog::default(),
@@ -143,12 +146,23 @@ pub fn compile_partly(files: &Files, mut documents: Documents, faults: &mut Faul
     budgets_of_funnels(&settings, &nodes, faults);
     let tests = tests(&sorted, &nodes, &mut documents, faults);
     let whole = faults.error_count() == errors;
-    linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)).report(faults);
+    Linted { quiet: settings.quiet_hours, ..linted(&sorted, &nodes, &funnels, (settings.address.is_some(), whole)) }
+        .report(faults);
     let keeps = keeps::keeps(&settings, &segments, &catalog, &funnels);
     let (hash, index) = (hash(files), Index::new(&funnels));
     let Index { by_event, by_segment, by_time, by_points } = index;
     let files = files.clone();
     Workspace { hash, settings, segments, catalog, funnels, keeps, by_event, by_segment, by_time, by_points, tests, files }
+}
+
+/// What stands in the catalog under its names.
+fn described(catalog: Option<&Node>) -> BTreeSet<(&'static str, String)> {
+    let kinds = [("bundles", "unknown-bundle"), ("memberships", "unknown-membership"), ("tiers", "unknown-tier")];
+    let names = kinds.into_iter().flat_map(|(section, code)| {
+        let entries = catalog.and_then(|node| node.get(section)).and_then(Node::map).unwrap_or_default();
+        entries.iter().map(move |(key, _)| (code, key.text.clone()))
+    });
+    names.collect()
 }
 
 /// Puts blocks in the place of the steps that use them; returns, by funnel, what else its version is made of.
@@ -194,7 +208,7 @@ fn linted<'a>(
 ) -> Linted<'a> {
     let places = nodes.iter().filter_map(|(name, _, node)| Some((*name, node.as_ref()?.place.clone()))).collect();
     let templates = sorted.templates.iter().filter_map(|(name, (html, txt))| Some((*name, html.or(*txt)?))).collect();
-    Linted { funnels, places, templates, address, whole }
+    Linted { funnels, places, templates, quiet: None, address, whole }
 }
 
 /// SHA-256 over everything that decides what happens to customers: all files but those in `tests/`.
@@ -343,7 +357,9 @@ impl Broken {
     fn without_consequences(&self, faults: Faults) -> Faults {
         let follows = |code: &str, message: &str| match code {
             "unknown-segment" => self.segments,
-            "unknown-bundle" | "unknown-membership" | "unknown-tier" => self.catalog,
+            "unknown-bundle" | "unknown-membership" | "unknown-tier" => {
+                self.catalog || self.described.iter().any(|(of, name)| *of == code && message.contains(&format!("`{name}`")))
+            }
             "unknown-template" => self.templates.iter().any(|name| message.contains(&format!("`{name}`"))),
             _ => false,
         };

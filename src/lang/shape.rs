@@ -15,6 +15,8 @@ use chrono::NaiveTime;
 pub use read::{NAME_CHARS_MAX, boolean, clock, data, int, name, number, span, text, texts, word, zone};
 pub use schema::{object_schema, schema};
 
+/// Words that a hint lists.
+const WORDS_TOLD_MAX: usize = 10;
 /// Unknown fields of one map that are named; of the others only the number is.
 const UNKNOWN_NAMED_MAX: usize = 10;
 
@@ -89,7 +91,11 @@ impl Field {
 impl Field {
     /// What the field is for, to end a hint with.
     fn about(&self) -> String {
-        format!("it means: {}", self.doc.trim_end_matches('.'))
+        let means = format!("it means: {}", self.doc.trim_end_matches('.'));
+        match self.shape {
+            Shape::Word(words) if words.len() <= WORDS_TOLD_MAX => format!("{means}; one of: {}", words.join(", ")),
+            _ => means,
+        }
     }
 }
 

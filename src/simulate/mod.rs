@@ -9,6 +9,7 @@
 //! mod      customers and their clocks        against  two reports beside each other
 //! tally    facts → figures                   text     a report as tables
 //! report   figures, merged and as JSON       html     a report as a page with charts
+//! winners  what a split's test would have decided, and when
 //! record   turns that were recorded live, and the proof that they are done the same again
 //! ```
 
@@ -18,6 +19,7 @@ use crate::lang::time::Time;
 use crate::play::Player;
 use std::collections::HashMap;
 use tally::Tally;
+use winners::Drawn;
 
 pub mod against;
 pub mod html;
@@ -27,6 +29,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod winners;
 
 pub use report::Report;
 
@@ -45,7 +48,8 @@ pub struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     /// Nobody yet.
     pub fn new(definitions: &'a Definitions) -> Simulation<'a> {
-        Simulation { definitions, players: HashMap::new(), report: Report::new(&definitions.current) }
+        let report = Report { drawn: Drawn::of(definitions), ..Report::new(&definitions.current) };
+        Simulation { definitions, players: HashMap::new(), report }
     }
 
     /// Something happens to a customer. Her inputs come in order of time; one that comes late acts when it comes.

@@ -16,6 +16,7 @@ use crate::fact::Fact;
 use crate::funnel::Definitions;
 use crate::lang::time::Time;
 use crate::play::Player;
+use crate::step::winner::Winner;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -48,6 +49,9 @@ pub struct Line {
     /// What happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Fact>,
+    /// The winners of splits that it went by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub winners: Vec<Winner>,
     /// She was forgotten.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub erased: bool,

@@ -2,11 +2,13 @@
 
 use super::MODEL;
 use super::record::Proof;
+use super::winners::Drawn;
 use crate::event::InputBody;
 use crate::fact::Fact;
 use crate::funnel::Workspace;
 use crate::lang::time::{Time, Zone};
 use crate::money::Currency;
+use crate::step::winner::Winner;
 use chrono::NaiveDate;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -42,6 +44,10 @@ pub struct Report {
     pub days: BTreeMap<NaiveDate, Day>,
     /// What a record that was played has proved.
     pub proof: Proof,
+    /// What was drawn where the engine chooses a winner.
+    pub drawn: Drawn,
+    /// The winners that were chosen on the way.
+    pub winners: Vec<Winner>,
     /// By customer and funnel, to compare.
     pub outcomes: BTreeMap<String, BTreeMap<String, Outcome>>,
 }
@@ -236,6 +242,8 @@ impl Report {
             segments: workspace.segments.list().iter().map(|s| (s.name.clone(), SegmentFigures::default())).collect(),
             days: BTreeMap::new(),
             proof: Proof::default(),
+            drawn: Drawn::default(),
+            winners: Vec::new(),
             outcomes: BTreeMap::new(),
         }
     }
@@ -272,6 +280,7 @@ impl Report {
         self.events += other.events;
         self.given += other.given;
         self.proof.merge(other.proof);
+        self.drawn.merge(other.drawn);
         self.customers += other.customers;
         self.points_expired += other.points_expired;
         self.points_left += other.points_left;
@@ -351,6 +360,10 @@ impl Report {
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
             "days": self.days.iter().map(day).collect::<Vec<_>>(),
         });
+        if !self.winners.is_empty() {
+            let shown = |won: &Winner| json!({ "funnel": won.funnel, "split": won.step, "variant": won.variant, "from": won.from.to_string(), "why": won.why() });
+            out["winners"] = self.winners.iter().map(shown).collect();
+        }
         let proof = &self.proof;
         if *proof != Proof::default() {
             let shown = |(customer, was, is): &(String, Option<Fact>, Option<Fact>)| json!({ "customer": customer, "was": was, "is": is });

@@ -68,6 +68,7 @@ impl Tally {
             What::BonusExpired => report.points_expired += fact.amount.unwrap_or(0),
             _ => {}
         }
+        report.drawn.take(fact);
         let Some(run) = fact.run.as_ref().filter(|run| !run.funnel.is_empty()) else { return };
         let figures = report.funnel(&run.funnel);
         let moved = figures.take(fact, run);

@@ -81,6 +81,10 @@ pub fn report(report: &Report) -> String {
         report.zone.name(),
     );
     out.push_str(&proof(report));
+    for won in &report.winners {
+        let (from, funnel, step, variant) = (won.from, &won.funnel, &won.step, &won.variant);
+        out.push_str(&format!("{funnel}: the split {step} was decided: {variant} from {from} on; {}\n", won.why()));
+    }
     let mut rows: Vec<Vec<String>> = report.funnels.iter().map(|(name, f)| funnel_row(name, f, &money)).collect();
     rows.push(funnel_row("all", &report.total(), &money));
     out.push('\n');

@@ -44,7 +44,11 @@ pub fn variants(counted: &Counted, notes: &mut Vec<String>) -> Table {
         row.extend([money(came.revenue, &counted.terms), each(came.revenue, came.entered, &counted.terms)]);
         row.extend([came.sent, came.clicked, came.points].map(Cell::Count));
         table.rows.push(row);
-        if is_small(&came) {
+        let won = counted.winners.iter().find(|winner| winner.step == step && winner.variant == name);
+        if let Some(won) = won {
+            notes.push(format!("`{name}` of `{step}` was chosen, and holds since {}: {}", won.from, won.why()));
+        }
+        if is_small(&came) && won.is_none() {
             notes.push(format!("`{name}` of `{step}` is too small a sample to say anything: {}", sample(&came)));
         }
     }

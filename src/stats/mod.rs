@@ -16,6 +16,7 @@ mod sums;
 use crate::fact::count::{Cohort, Figure, Group, Terms};
 use crate::lang::diag::closest;
 use crate::lang::time::parse_date;
+use crate::step::winner::Winner;
 use chrono::{Days, NaiveDate};
 use serde_json::{Value as Json, json};
 use table::Table;
@@ -55,6 +56,8 @@ pub struct Counted {
     pub live: Vec<Live>,
     /// Customers by segment, now.
     pub sizes: Vec<(String, u64)>,
+    /// The winners of splits that were chosen.
+    pub winners: Vec<Winner>,
     /// How segments have grown since the first day, up to now: day, segment, change.
     pub growth: Vec<(String, String, i64)>,
 }

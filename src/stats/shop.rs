@@ -20,7 +20,7 @@ pub fn tables(question: &Question, counted: &Counted, tables: &mut Vec<Table>) {
         _ => {
             tables.push(funnels(counted));
             tables.push(purchases(counted, false));
-            tables.push(memberships(&all));
+            tables.push(memberships(counted, &all));
             tables.push(offers(counted, &all));
             tables.push(segments(counted, &all));
         }
@@ -71,12 +71,13 @@ fn purchases(counted: &Counted, by_day: bool) -> Table {
 }
 
 /// Memberships by their name in the catalog.
-fn memberships(all: &[&Figure]) -> Table {
+fn memberships(counted: &Counted, all: &[&Figure]) -> Table {
     let words = ["started", "renewed", "changed", "cancelled"];
     let mut columns = vec![("membership", Kind::Text)];
     columns.extend(words.map(|word| (word, Kind::Count)));
-    columns.push(("expired", Kind::Count));
-    let mut table = Table::new("memberships", "Memberships", &columns);
+    columns.extend([("expired", Kind::Count), ("revenue", Kind::Money)]);
+    let title = "Memberships; what they cost as events say, else as the catalog does";
+    let mut table = Table::new("memberships", title, &columns);
     let event = |figure: &&&Figure| figure.what == "event" && figure.reason.starts_with("membership_");
     let ended = |figure: &&&Figure| figure.what == "membership_expired";
     let names: BTreeSet<&str> = all
@@ -93,6 +94,8 @@ fn memberships(all: &[&Figure]) -> Table {
         row.push(Cell::Count(expired));
         // A mere end is told by the fact and by the event; the event alone makes no line.
         if row[1..].iter().any(|cell| *cell != Cell::Count(0)) {
+            let paid = |word: &str| events(&figures, word).1;
+            row.push(money(paid("membership_started").saturating_add(paid("membership_renewed")), &counted.terms));
             table.rows.push(row);
         }
     }

@@ -178,7 +178,10 @@ fn the_shop_is_told_beside_its_funnels() {
     facts.push(fact(What::SegmentEntered, DAY_MS, "vip", None));
     let report = ask(&facts, "", "", "");
     assert_eq!(rows(&report, "offers"), ["offer=bundle offered=1 taken_up=1 expired=0 revenue=42.00"]);
-    assert_eq!(rows(&report, "memberships"), ["membership=club started=0 renewed=0 changed=0 cancelled=0 expired=1"]);
+    assert_eq!(
+        rows(&report, "memberships"),
+        ["membership=club started=0 renewed=0 changed=0 cancelled=0 expired=1 revenue=0.00"]
+    );
     assert_eq!(rows(&report, "purchases"), ["purchases=100 turnover=760.00 refunds=0 refunded=0.00"]);
     assert!(rows(&report, "funnels")[0].starts_with("funnel=f entered=400"));
     assert_eq!(rows(&report, "segments"), ["segment=vip entered=1 left=0 size=0"]);

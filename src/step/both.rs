@@ -51,8 +51,14 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
         let part = Object::read(node, &[grant::KIND.fields], "a part of `both`", faults)?;
         without_deadline(&part, "both have the same time, which is `within`", faults);
         match grant::read(&part, below, faults)? {
-            (plan, None) => own.push(plan),
-            (plan, Some(to)) => others.push((plan, to)),
+            (_, Some(rate), _) => {
+                faults
+                    .error("points-of", &rate.of.text.place, "in `both` points are a fixed number")
+                    .hint("write for example `grant: 200 points`");
+                return None;
+            }
+            (plan, None, None) => own.push(plan),
+            (plan, None, Some(to)) => others.push((plan, to)),
         }
     }
     match (own.len(), others.len()) {

@@ -79,10 +79,16 @@ impl Step for BranchStep {
                 }
             };
             if taken {
-                return Flow::Goto { to: arm.to.unwrap_or(NEXT), name: arm.name.clone(), seen, variant: false };
+                return Flow::Goto {
+                    to: arm.to.unwrap_or(NEXT),
+                    name: arm.name.clone(),
+                    seen,
+                    variant: false,
+                    why: String::new(),
+                };
             }
         }
-        Flow::Goto { to: NEXT, name: "no arm".to_owned(), seen, variant: false }
+        Flow::Goto { to: NEXT, name: "no arm".to_owned(), seen, variant: false, why: String::new() }
     }
 
     fn arms(&self) -> Vec<(String, u32)> {

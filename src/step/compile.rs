@@ -218,6 +218,7 @@ impl<'a> Compiler<'a> {
         let mut below: OpenEnds = Vec::new();
         let Some(step) = (kind.compile)(&object, &id, &mut Below { compiler: self, ends: &mut below, index }, faults) else {
             // The step is there, but nothing is known of what it leaves: no results stand for anything.
+            self.results.retain(|(known, _)| *known != id);
             self.results.push((id, Vec::new()));
             return None;
         };
@@ -228,6 +229,7 @@ impl<'a> Compiler<'a> {
         }
         let mut results = vec![("result".to_owned(), Type::Text)];
         results.extend(step.results());
+        self.results.retain(|(known, _)| *known != id);
         self.results.push((id, results));
         self.out.steps.list[index].step = step;
         if let (OnError::Branch(_), Some(steps)) = (on_error, object.node(FAILED)) {
@@ -323,6 +325,13 @@ impl<'c, 'a> Below<'c, 'a> {
         let (first, ends) = self.compiler.arm(name, node, faults);
         self.ends.extend(ends);
         (first != END).then_some(first)
+    }
+
+    /// Says what the step leaves before the lists below it are read, which may name it.
+    pub fn announce(&mut self, id: &str, results: &[(String, Type)]) {
+        let result = ("result".to_owned(), Type::Text);
+        let results = std::iter::once(result).chain(results.iter().cloned()).collect();
+        self.compiler.results.push((id.to_owned(), results));
     }
 
     /// What steps are checked against.

@@ -1,6 +1,7 @@
 //! `grant`: bonus points, booked under the effect's own key, so never twice.
 
 use super::compile::expires;
+use super::rate::{self, Rate};
 use super::{Below, EXPIRES, Flow, GrantPlan, IF_EXPIRED, Step, StepCx, StepKind};
 use crate::lang::cel::{Expr, Need, Type};
 use crate::lang::diag::Faults;
@@ -21,9 +22,13 @@ pub static KIND: StepKind = StepKind {
     fields: &[
         Field::required(
             "grant",
-            Shape::Either(&[Shape::Phrase("a number of points: `200 points` or 200"), Shape::Int(1, GRANT_POINTS_MAX)]),
+            Shape::Either(&[
+                Shape::Phrase("a number of points: `200 points` or 200; or `2 points per EUR`, `1 point per 10 EUR`"),
+                Shape::Int(1, GRANT_POINTS_MAX),
+            ]),
             "how many points",
         ),
+        OF,
         Field::optional(
             "reason",
             Shape::Name("reason"),
@@ -35,6 +40,7 @@ pub static KIND: StepKind = StepKind {
         IF_EXPIRED,
         UNDO_ON,
         UNDO_WITHIN,
+        UNDO,
         TO,
     ],
     compile,
@@ -47,6 +53,16 @@ const UNDO_ON: Field = Field::optional(
 );
 const UNDO_WITHIN: Field =
     Field::optional("undo_within", Shape::Duration, "so long after they were given they may be taken back; 60 days if not given");
+/// Words of `undo`.
+const UNDO_WORDS: &[&str] = &["all", "share"];
+const UNDO: Field = Field::optional(
+    "undo",
+    Shape::Word(UNDO_WORDS),
+    "`all` (default), or `share`: of an order that is given back in part so many are taken as that part was worth, and the run goes on",
+);
+/// What points in proportion are given for.
+const OF: Field =
+    Field::optional("of", Shape::Expr, "with `points per EUR`: the amount, such as `event.amount`; only whole points are given");
 /// So long points may be taken back where the step does not say.
 const UNDO_WITHIN_DAYS: u32 = 60;
 
@@ -60,22 +76,29 @@ pub(super) const TO: Field = Field::optional(
 #[derive(Debug)]
 struct GrantStep {
     plan: GrantPlan,
+    rate: Option<Rate>,
     to: Option<Expr>,
     undo: Option<(Watch, Span)>,
+    undo_shares: bool,
+    /// Another store keeps the points, and may say more of them.
+    elsewhere: bool,
 }
 
 fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
-    let (plan, to) = read(object, below, faults)?;
+    let (plan, rate, to) = read(object, below, faults)?;
     let undo = undo(object, to.is_some(), below, faults);
-    Some(Box::new(GrantStep { plan, to, undo }))
+    let undo_shares = object.word("undo", UNDO_WORDS, faults) == Some("share");
+    let elsewhere = below.names().points_elsewhere;
+    Some(Box::new(GrantStep { plan, rate, to, undo, undo_shares, elsewhere }))
 }
 
 fn undo(object: &Object<'_>, for_another: bool, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<(Watch, Span)> {
     let within = object.span("undo_within", faults);
     let Some(node) = object.node("undo_on") else {
-        if let Some(node) = object.node("undo_within") {
+        for (name, says) in [("undo_within", "how long"), ("undo", "how many")] {
+            let Some(node) = object.node(name) else { continue };
             faults
-                .error("undo-form", &node.place, "`undo_within` says how long, but not what takes the points back")
+                .error("undo-form", &node.place, format!("`{name}` says {says}, but not what takes the points back"))
                 .hint("add `undo_on: { event: refund, where: event.order_id == run.key }`");
         }
         return None;
@@ -98,10 +121,25 @@ fn undo(object: &Object<'_>, for_another: bool, below: &mut Below<'_, '_>, fault
     Some((watch, within.unwrap_or(Span::days(UNDO_WITHIN_DAYS))))
 }
 
+/// Points, their rate where they are given in proportion, and whom they are for.
+pub(super) type Read = (GrantPlan, Option<Rate>, Option<Expr>);
+
 /// Reads points, and whom they are for.
-pub(super) fn read(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<(GrantPlan, Option<Expr>)> {
+pub(super) fn read(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Read> {
     let to = other(object, below, faults)?;
-    let points = object.node("grant").and_then(|node| points(node, faults));
+    let node = object.node("grant")?;
+    let rated = node.scalar().is_some_and(rate::is_meant);
+    if let (false, Some(of)) = (rated, object.node("of")) {
+        faults.error("points-of", &of.place, "`of` belongs to points for an amount").hint(rate::EXAMPLE);
+    }
+    // What is given in proportion is known when the step is done.
+    let (rate, points) = match rated {
+        true => (rate::read(object, node, below, faults), Some(0)),
+        false => (None, points(node, faults)),
+    };
+    if rated && rate.is_none() {
+        return None;
+    }
     let reason = object.text("reason", faults).map(|t| t.text);
     let active_after = object.span("active_after", faults).unwrap_or_default();
     let expires_after = object.span("expires_after", faults).or(below.names().points_expire);
@@ -110,7 +148,7 @@ pub(super) fn read(object: &Object<'_>, below: &mut Below<'_, '_>, faults: &mut 
         without_deadline(object, "what another customer is told arrives in any case", faults);
     }
     let reason = reason.unwrap_or_else(|| below.names().funnel.to_owned());
-    Some((GrantPlan { points: points?, reason, active_after, expires_after, expires }, to))
+    Some((GrantPlan { points: points?, reason, active_after, expires_after, expires }, rate, to))
 }
 
 /// Where no deadline can be kept.
@@ -186,9 +224,15 @@ fn points(node: &Node, faults: &mut Faults) -> Option<i64> {
 
 impl Step for GrantStep {
     fn advance(&self, cx: &StepCx<'_>) -> Flow {
+        let mut plan = self.plan.clone();
+        match self.rate.as_ref().map(|rate| rate.points(cx)) {
+            None => {}
+            Some(Ok(points)) => plan.points = points,
+            Some(Err(flow)) => return *flow,
+        }
         match self.to.as_ref().map(|to| id(to, cx)) {
-            None => Flow::Grant { plan: self.plan.clone(), to: None },
-            Some(Ok(to)) => Flow::Grant { plan: self.plan.clone(), to: Some(to) },
+            None => Flow::Grant { plan, to: None },
+            Some(Ok(to)) => Flow::Grant { plan, to: Some(to) },
             Some(Err(flow)) => *flow,
         }
     }
@@ -197,12 +241,28 @@ impl Step for GrantStep {
         self.undo.as_ref().map(|(watch, within)| (watch, *within))
     }
 
+    fn undo_shares(&self) -> bool {
+        self.undo_shares
+    }
+
+    fn never_leaves(&self, field: &str) -> bool {
+        field == "expires_at" && self.plan.expires_after.is_none() && !self.elsewhere
+    }
+
+    fn may_be_nothing(&self) -> bool {
+        self.rate.is_some()
+    }
+
     fn tells(&self) -> Option<String> {
-        self.to.as_ref().map(|_| format!("{} points", self.plan.points))
+        self.to.as_ref().map(|_| self.how_many())
+    }
+
+    fn expressions(&self) -> Vec<&Expr> {
+        self.rate.iter().map(|rate| &rate.of).collect()
     }
 
     fn needs(&self) -> Vec<Need> {
-        self.to.iter().flat_map(Expr::needs).collect()
+        self.to.iter().chain(self.expressions()).flat_map(Expr::needs).collect()
     }
 
     fn results(&self) -> Vec<(String, Type)> {
@@ -221,6 +281,12 @@ impl Step for GrantStep {
 
     fn sentence(&self) -> String {
         let to = self.to.as_ref().map(|to| format!(" to {}", to.text.text)).unwrap_or_default();
-        format!("grant {} points{to} ({})", self.plan.points, self.plan.reason)
+        format!("grant {}{to} ({})", self.how_many(), self.plan.reason)
+    }
+}
+
+impl GrantStep {
+    fn how_many(&self) -> String {
+        self.rate.as_ref().map_or_else(|| format!("{} points", self.plan.points), Rate::sentence)
     }
 }

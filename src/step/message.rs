@@ -92,7 +92,11 @@ const fn fields(key: &'static str, doc: &'static str) -> [Field; 9] {
             Shape::Object(window::FIELDS),
             "the weekdays and hours in which it may be sent, by the customer's clock",
         ),
-        Field::optional("expires", Shape::Duration, "not sent later than this after its decision; 24 hours if not given"),
+        Field::optional(
+            "expires",
+            Shape::Duration,
+            "not sent later than this after the run came to the step, quiet hours and windows included; if not given, 24 hours after these are over",
+        ),
         IF_EXPIRED,
     ]
 }
@@ -226,6 +230,10 @@ impl Step for MessageStep {
 
     fn channels(&self) -> &[&'static str] {
         &self.plan.channels
+    }
+
+    fn message(&self) -> Option<&MessagePlan> {
+        Some(&self.plan)
     }
 
     fn transactional(&self) -> Option<bool> {

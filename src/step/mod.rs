@@ -24,6 +24,7 @@ pub mod grant;
 pub mod membership;
 pub mod message;
 pub mod offer;
+pub mod rate;
 pub mod set;
 pub mod split;
 pub mod stop;
@@ -31,6 +32,7 @@ pub mod wait;
 pub mod wait_for;
 pub mod wait_until;
 pub mod window;
+pub mod winner;
 
 pub use compile::{Below, COMMON, Compiled, Compiler, EXPIRES, IF_EXPIRED, StepNames, StepResults, steps};
 
@@ -171,6 +173,8 @@ pub struct StepCx<'a> {
     pub scope: &'a dyn Scope,
     /// The trigger's clock time, for date steps that name none.
     pub clock: Option<chrono::NaiveTime>,
+    /// The variant of this split that was chosen, if one was.
+    pub winner: Option<&'a winner::Winner>,
 }
 
 /// What a step wants.
@@ -188,6 +192,8 @@ pub enum Flow {
         seen: Vec<(String, Value)>,
         /// Whether it is a variant of a split (recorded) or a branch.
         variant: bool,
+        /// Why this one; empty where it was drawn or what was looked at says it.
+        why: String,
     },
     /// Wait until an instant, then go on with the next step.
     Wait {
@@ -269,6 +275,11 @@ pub enum Flow {
     Missing {
         /// What.
         what: String,
+    },
+    /// There is nothing to be done: the step is skipped.
+    Nothing {
+        /// Why.
+        why: String,
     },
     /// What the step wants cannot be done.
     Impossible {
@@ -423,6 +434,14 @@ pub trait Step: Debug + Send + Sync {
     fn expressions(&self) -> Vec<&Expr> {
         Vec::new()
     }
+    /// How the engine chooses among its variants, and the names of those that are drawn.
+    fn test(&self) -> Option<(&winner::Rule, Vec<&str>)> {
+        None
+    }
+    /// The names of its variants, if it is a split.
+    fn variants(&self) -> Vec<&str> {
+        Vec::new()
+    }
     /// What its conditions and expressions need to be kept in the history.
     fn needs(&self) -> Vec<Need> {
         self.conditions().iter().flat_map(|cond| cond.needs()).collect()
@@ -435,9 +454,29 @@ pub trait Step: Debug + Send + Sync {
     fn enters(&self) -> Option<&str> {
         None
     }
+    /// The message that it sends.
+    fn message(&self) -> Option<&MessagePlan> {
+        None
+    }
+    /// The clock time at which its wait ends, where that is always the same one.
+    fn clock(&self) -> Option<chrono::NaiveTime> {
+        None
+    }
+    /// Whether one of its results is never there.
+    fn never_leaves(&self, _field: &str) -> bool {
+        false
+    }
+    /// Whether it can turn out that there is nothing to be done.
+    fn may_be_nothing(&self) -> bool {
+        false
+    }
     /// What takes back what it gave, and how long after.
     fn undo(&self) -> Option<(&Watch, Span)> {
         None
+    }
+    /// Whether only a share is taken back, in proportion to what was given back.
+    fn undo_shares(&self) -> bool {
+        false
     }
     /// The reason under which it grants points.
     fn grants(&self) -> Option<&str> {

@@ -38,7 +38,8 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
         None => {
             faults
                 .error("unknown-bundle", &bundle.place, format!("there is no bundle `{}` in catalog.yaml", bundle.text))
-                .did_you_mean(&bundle.text, bundles.keys().map(String::as_str));
+                .did_you_mean(&bundle.text, bundles.keys().map(String::as_str))
+                .hint_if_none("describe it there, below `bundles:`");
             None
         }
     }

@@ -5,6 +5,7 @@
 //! customer always gets the same variant, and when a weight changes, only customers who move towards the
 //! variant that grew change theirs (Thaler & Ravishankar, "A name-based mapping scheme for rendezvous").
 
+use super::winner::{self, FIELDS, Rule, Written};
 use super::{Below, Flow, NEXT, Step, StepCx, StepKind};
 use crate::lang::cel::Type;
 use crate::lang::diag::Faults;
@@ -27,8 +28,9 @@ pub static KIND: StepKind = StepKind {
         Field::required("split", Shape::MapOf(&Shape::Object(VARIANT)), "the variants by name"),
         Field::optional(
             "winner",
-            Shape::Name("variant"),
-            "the test is decided: from now on everybody who comes to the split gets this variant",
+            Shape::Either(&[Shape::Name("variant"), Shape::Object(FIELDS)]),
+            "a name: the test is decided, and everybody who comes to the split gets this variant; \
+             `{ by: goal, at_least: 500 }`: the engine chooses, once, and says so",
         ),
         Field::optional(
             "salt",
@@ -55,7 +57,7 @@ struct Variant {
 struct SplitStep {
     salt: String,
     variants: Vec<Variant>,
-    winner: Option<String>,
+    winner: Option<Written>,
 }
 
 fn compile(object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
@@ -64,6 +66,7 @@ fn compile(object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mu
         faults.error("split-form", &node.place, "`split` takes a map of variants").hint(KIND.example);
         return None;
     };
+    below.announce(id, &[("variant".to_owned(), Type::Text)]);
     let mut variants = Vec::new();
     for (key, node) in entries {
         let Some(variant) = Object::read(node, &[VARIANT], &format!("the variant `{}`", key.text), faults) else { continue };
@@ -80,13 +83,9 @@ fn compile(object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mu
         faults.error("no-weight", &node.place, "no variant has a weight above 0");
     }
     let salt = object.text("salt", faults).map(|t| t.text).unwrap_or_else(|| format!("{}/{id}", below.names().funnel));
-    let winner = object.text("winner", faults);
-    if let Some(winner) = winner.as_ref().filter(|winner| !entries.iter().any(|(key, _)| key.text == winner.text)) {
-        faults
-            .error("unknown-variant", &winner.place, format!("the split has no variant `{}`", winner.text))
-            .did_you_mean(&winner.text, entries.iter().map(|(key, _)| key.text.as_str()));
-    }
-    Some(Box::new(SplitStep { salt, variants, winner: winner.map(|winner| winner.text) }))
+    let names: Vec<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
+    let winner = object.node("winner").and_then(|node| winner::read(node, &names, object.node("id").is_some(), faults));
+    Some(Box::new(SplitStep { salt, variants, winner }))
 }
 
 /// A number from 0 (exclusive) to 1 that belongs to salt, variant and customer.
@@ -104,8 +103,13 @@ fn draw(salt: &str, variant: &str, customer: &str) -> f64 {
 }
 
 impl SplitStep {
+    /// The way into a variant. An empty one goes on after the split; it is a variant all the same.
+    fn take(variant: &Variant, seen: Vec<(String, Value)>, why: String) -> Flow {
+        Flow::Goto { to: variant.to.unwrap_or(NEXT), name: variant.name.clone(), seen, variant: true, why }
+    }
+
     fn choose(&self, customer: &str) -> Option<&Variant> {
-        if let Some(winner) = self.winner.as_ref() {
+        if let Some(Written::Name(winner)) = self.winner.as_ref() {
             return self.variants.iter().find(|variant| variant.name == *winner);
         }
         // The highest of weight / −ln(u) is won in proportion to the weights.
@@ -116,6 +120,11 @@ impl SplitStep {
 
 impl Step for SplitStep {
     fn advance(&self, cx: &StepCx<'_>) -> Flow {
+        if let Some(winner) = cx.winner.filter(|winner| winner.by.is_none() || matches!(self.winner, Some(Written::Rule(_))))
+            && let Some(variant) = self.variants.iter().find(|variant| variant.name == winner.variant)
+        {
+            return Self::take(variant, Vec::new(), winner.why());
+        }
         let Some(variant) = self.choose(&cx.customer.id) else { return Flow::Next };
         let mut seen = vec![("variant".to_owned(), Value::Text(variant.name.clone()))];
         // The number that each variant drew for her, from 0 to 1: the highest of weight / −ln(number) wins.
@@ -123,8 +132,7 @@ impl Step for SplitStep {
             let drawn = draw(&self.salt, &variant.name, &cx.customer.id);
             (format!("drawn for {}", variant.name), Value::Dec(Dec((drawn * 1e6) as i64)))
         }));
-        // An empty variant goes on after the split; it is a variant all the same.
-        Flow::Goto { to: variant.to.unwrap_or(NEXT), name: variant.name.clone(), seen, variant: true }
+        Self::take(variant, seen, String::new())
     }
 
     fn arms(&self) -> Vec<(String, u32)> {
@@ -135,18 +143,31 @@ impl Step for SplitStep {
         vec![("variant".to_owned(), Type::Text)]
     }
 
+    fn test(&self) -> Option<(&Rule, Vec<&str>)> {
+        let Some(Written::Rule(rule)) = &self.winner else { return None };
+        Some((rule, self.variants.iter().filter(|variant| variant.weight > 0).map(|variant| variant.name.as_str()).collect()))
+    }
+
+    fn variants(&self) -> Vec<&str> {
+        self.variants.iter().map(|variant| variant.name.as_str()).collect()
+    }
+
     fn goes_on(&self) -> bool {
         self.variants.iter().any(|variant| variant.to.is_none())
     }
 
     fn sentence(&self) -> String {
         let total: i64 = self.variants.iter().map(|v| v.weight).sum();
-        if let Some(winner) = &self.winner {
+        if let Some(Written::Name(winner)) = &self.winner {
             return format!("split: {winner} has won");
         }
         let shares: Vec<String> =
             self.variants.iter().map(|v| format!("{} {} %", v.name, (v.weight * 100 + total / 2) / total.max(1))).collect();
-        format!("split: {}", shares.join(", "))
+        let chosen = match &self.winner {
+            Some(Written::Rule(rule)) => format!(", winner by {}", rule.by.name()),
+            _ => String::new(),
+        };
+        format!("split: {}{chosen}", shares.join(", "))
     }
 }
 
@@ -180,7 +201,7 @@ mod tests {
 
     #[test]
     fn who_comes_after_the_decision_gets_the_winner() {
-        let decided = SplitStep { winner: Some("b".to_owned()), ..split(&[("a", 99), ("b", 0)]) };
+        let decided = SplitStep { winner: Some(Written::Name("b".to_owned())), ..split(&[("a", 99), ("b", 0)]) };
         assert!((0..1_000).all(|i| decided.choose(&format!("c{i}")).unwrap().name == "b"));
         assert_eq!(decided.sentence(), "split: b has won");
     }

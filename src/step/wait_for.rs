@@ -23,7 +23,11 @@ pub static KIND: StepKind = StepKind {
             "an event, a segment or a condition; or a list of them, each with its own `then`",
         ),
         Field::required("up_to", Shape::Duration, "how long to wait at most"),
-        Field::optional("then", Shape::Ref("steps"), "steps when it happened"),
+        Field::optional(
+            "then",
+            Shape::Ref("steps"),
+            "steps when it happened; they read the event as `steps.<id>.event`, such as `steps.wait_for_1.event.amount`",
+        ),
         Field::optional("otherwise", Shape::Ref("steps"), "steps when the time is up"),
         Field::optional(
             "choose",
@@ -65,11 +69,18 @@ struct WaitForStep {
     restart: Option<Watch>,
 }
 
-fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
+fn compile(object: &Object<'_>, id: &str, below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Box<dyn Step>> {
     let node = object.node("wait_for")?;
     let ways = match node.list() {
-        Some(list) => several(node, list, below, faults),
-        None => below.compiler().watch(node, faults).map(|watch| vec![Way { watch, then: None }]),
+        Some(list) => {
+            below.announce(id, &results());
+            several(node, list, below, faults)
+        }
+        None => {
+            let watch = below.compiler().watch(node, faults);
+            below.announce(id, &results());
+            watch.map(|watch| vec![Way { watch, then: None }])
+        }
     };
     let up_to = object.span("up_to", faults);
     if up_to.is_some_and(Span::is_zero) {
@@ -96,6 +107,11 @@ fn compile(object: &Object<'_>, _id: &str, below: &mut Below<'_, '_>, faults: &m
         only.then = only.then.or(then);
     }
     Some(Box::new(WaitForStep { ways, up_to: up_to?, otherwise, best, restart }))
+}
+
+/// What it leaves: the event that it saw, with its properties, and which thing of a list that was.
+fn results() -> Vec<(String, Type)> {
+    vec![("event".to_owned(), Type::Any), ("rank".to_owned(), Type::Number)]
 }
 
 fn several(node: &Node, list: &[Node], below: &mut Below<'_, '_>, faults: &mut Faults) -> Option<Vec<Way>> {
@@ -165,7 +181,7 @@ impl Step for WaitForStep {
     }
 
     fn results(&self) -> Vec<(String, Type)> {
-        vec![("event".to_owned(), Type::Any), ("rank".to_owned(), Type::Number)]
+        results()
     }
 
     fn goes_on(&self) -> bool {

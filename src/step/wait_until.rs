@@ -192,6 +192,13 @@ fn next_clock(now: Time, zone: Zone, clock: NaiveTime, weekday: Option<Weekday>)
 }
 
 impl Step for WaitUntilStep {
+    fn clock(&self) -> Option<NaiveTime> {
+        match self.until {
+            Until::Clock(clock) | Until::Weekday(_, clock) => Some(clock),
+            Until::Date { .. } => self.at,
+        }
+    }
+
     fn advance(&self, cx: &StepCx<'_>) -> Flow {
         match self.instant(cx) {
             Err(what) => Flow::NoDate { what },

@@ -59,6 +59,11 @@ impl Window {
         Some(Window { days, from, until, outside })
     }
 
+    /// Whether it is open at a clock time, on the days on which it is.
+    pub fn has(&self, clock: NaiveTime) -> bool {
+        clock >= self.from.unwrap_or(NaiveTime::MIN) && self.until.is_none_or(|until| clock < until)
+    }
+
     /// From when to when it is open on a day.
     fn on(&self, date: NaiveDate, zone: Zone) -> Option<(Time, Time)> {
         if !self.days[date.weekday().num_days_from_monday() as usize] {

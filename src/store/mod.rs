@@ -17,6 +17,7 @@ use crate::event::address::{Address, Stop};
 use crate::fact::Fact;
 use crate::fact::count::Terms;
 use crate::lang::time::Time;
+use crate::step::winner::Winner;
 use applied::{Applied, Applying};
 use futures_util::future::BoxFuture;
 use known::Carried;
@@ -434,6 +435,12 @@ pub trait Store: read::Reads + Send + Sync + 'static {
 
     /// What was applied, newest first.
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>>;
+
+    /// Keeps a winner, unless one was chosen of that split before. False: one was, and it stays.
+    fn choose(&self, winner: Winner) -> BoxFuture<'_, StoreResult<bool>>;
+
+    /// The winners that were chosen, by funnel and split.
+    fn winners(&self) -> BoxFuture<'_, StoreResult<Vec<Winner>>>;
 
     /// The files of a workspace version that was current once.
     fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>>;

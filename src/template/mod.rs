@@ -36,6 +36,7 @@ mod mjml;
 mod part;
 mod plain;
 mod scan;
+mod syntax;
 mod text;
 
 pub use engine::{Context, OUTPUT_BYTES_MAX};
@@ -208,6 +209,20 @@ impl Template {
         for part in &self.parts {
             check_paths(&part.paths, &part.tags, &part.origin, schema, faults);
         }
+    }
+
+    /// Where a name is written out with nothing said for the case that it is missing: no `default`, and no `if` that asks
+    /// for it or for something beside it.
+    pub fn bare(&self, path: &[String]) -> Option<Place> {
+        self.parts.iter().find_map(|part| {
+            let beside = path.get(..2.min(path.len())).unwrap_or(path);
+            if part.tags.iter().any(|tag| !tag.expression && scan::names(tag, beside).is_some()) {
+                return None;
+            }
+            let bare = |tag: &&scan::Tag| tag.expression && !uses_filter(std::slice::from_ref(*tag), "default");
+            let token = part.tags.iter().filter(bare).find_map(|tag| scan::names(tag, path))?;
+            Some(part.origin.token(token))
+        })
     }
 
     /// Renders the message. Same variables, same bytes.

@@ -3,7 +3,7 @@
 use super::engine::{self, Context, OUTPUT_BYTES_MAX};
 use super::plain::{Escape, Plain};
 use super::scan::{self, Origin, Tag};
-use super::{RenderError, links, mjml};
+use super::{RenderError, links, mjml, syntax};
 use crate::lang::cel::{Schema, Type};
 use crate::lang::diag::Faults;
 use crate::money::Currency;
@@ -59,6 +59,9 @@ pub(super) fn add(
     if faults.error_count() > errors {
         return None;
     }
+    if form == Form::Mjml && syntax::report(environment, (text, &tags), origin, faults) {
+        return None;
+    }
     let made = match form {
         Form::Plain => None,
         Form::Mjml => Some(mjml::to_html(text, &tags, origin, faults)?),
@@ -73,6 +76,8 @@ pub(super) fn add(
     let compiled = environment.add_template_owned(key.to_owned(), source).and_then(|()| environment.get_template(key));
     let compiled = match compiled {
         Ok(compiled) => compiled,
+        // What was made of the text has other lines and columns: the fault is looked for in the text itself.
+        Err(_) if syntax::report(environment, (text, &tags), origin, faults) => return None,
         Err(why) => {
             let line = why.line().and_then(|line| u32::try_from(line).ok()).filter(|_| !generated).unwrap_or(1);
             faults.error("bad-template", &origin.line(line), format!("the template cannot be read: {}", reason(&why)));
@@ -90,7 +95,7 @@ pub(super) fn add(
 }
 
 /// What the engine says, without its own names of kinds where there is a sentence.
-fn reason(why: &minijinja::Error) -> String {
+pub(super) fn reason(why: &minijinja::Error) -> String {
     why.detail().map_or_else(|| why.kind().to_string(), str::to_owned)
 }
 

@@ -377,6 +377,13 @@ pub(super) fn find<'a>(tags: &'a [Tag], path: &[String]) -> Option<&'a Token> {
     best.map(|(_, token)| token)
 }
 
+/// The first name of a path, where a tag names the whole of it.
+pub(super) fn names<'a>(tag: &'a Tag, path: &[String]) -> Option<&'a Token> {
+    let begins = |index: usize| index.checked_sub(1).and_then(|at| tag.tokens.get(at)).is_none_or(|t| t.text != ".");
+    let whole = |index: &usize| begins(*index) && same_path(&tag.tokens, *index, path) == path.len();
+    (0..tag.tokens.len()).find(whole).and_then(|index| tag.tokens.get(index))
+}
+
 /// How many names of `path` stand from token `index` on.
 fn same_path(tokens: &[Token], index: usize, path: &[String]) -> usize {
     let mut same = 0;

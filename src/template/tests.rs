@@ -410,3 +410,29 @@ fn no_mjml_makes_the_compiler_panic() {
     }
     assert!(sound > 50 && faulty > 50, "{sound} {faulty}");
 }
+
+#[test]
+fn what_the_engine_cannot_read_is_told_at_its_line_and_column() {
+    let cases = [
+        ("Hi {{ a }}\n\n  line {{ customer.name }", 3, 8, "unexpected `}`"),
+        ("Hi {{ a }} {{ a b }}", 1, 12, "expected `}}`"),
+        ("a\nb {{ customer.name | }} c", 2, 3, "expected a name"),
+        ("{% if a %}{% elif a | %}{% endif %}", 1, 11, "expected a name"),
+        ("a\n  x {% if customer.name %} y", 2, 8, "`{% if … %}` is not closed"),
+        ("{% for x in y %}{% if x %}{% endif %}\nend", 1, 4, "`{% for … %}` is not closed"),
+        ("a {% endif %}", 1, 6, "`{% endif %}` closes nothing"),
+        ("a\n{% else %}", 2, 4, "`{% else %}` closes nothing"),
+        ("é {% for x in %}a{% endfor %}", 1, 3, "cannot be read"),
+    ];
+    for (text, line, column, part) in cases {
+        let txt = faults_of(None, Some(text));
+        assert!(txt.len() == 1 && (txt[0].0, txt[0].1) == (line, column) && txt[0].2.contains(part), "{text}: {txt:?}");
+        let html = faults_of(Some(text), None);
+        assert_eq!(html, txt, "{text}");
+    }
+    let header = faults_of(None, Some("---\nsubject: Hi {{ a b }}\n---\ntext"));
+    assert_eq!((header[0].0, header[0].1), (2, 13), "{header:?}");
+    // The link of HTML is guarded by a filter, which must not be what is told about.
+    let link = faults_of(Some("<p>\n<a href=\"{{ a | }}\">x</a>"), None);
+    assert_eq!((link[0].0, link[0].1), (2, 10), "{link:?}");
+}

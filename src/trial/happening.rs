@@ -1,7 +1,7 @@
 //! What may happen in a test beside events: consent, changes of the profile and the membership, a run that is
 //! asked for, an effect that is to fail.
 
-use super::read::{Act, Reader, Says, entries};
+use super::read::{Act, Reader, Says, entries, told_steps};
 use super::{data, moment, text_of};
 use crate::event::{ConsentChange, InputBody, MembershipChange, ProfileChange};
 use crate::funnel::schema::MEMBERSHIP_FIELDS;
@@ -137,15 +137,13 @@ impl Reader<'_> {
 
     /// The id of a step that calls a service.
     pub(super) fn calling(&self, named: Option<Text>, place: &Place, faults: &mut Faults) -> Option<String> {
-        let steps = self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
-        let known: Vec<&str> = steps.filter(|at| at.step.calls().is_some()).map(|at| at.id.as_str()).collect();
+        let calls = || self.steps().filter(|at| at.step.calls().is_some());
         let named = named.unwrap_or_else(|| Text { text: String::new(), place: place.clone() });
-        if known.contains(&named.text.as_str()) {
+        if calls().any(|at| at.id == named.text) {
             return Some(named.text);
         }
-        faults
-            .error("unknown-step", &named.place, format!("the funnel has no step `{}` that calls a service", named.text))
-            .did_you_mean(&named.text, known);
+        faults.error("unknown-step", &named.place, format!("the funnel has no step `{}` that calls a service", named.text));
+        told_steps(&named.text, calls(), faults);
         None
     }
 
@@ -169,7 +167,7 @@ impl Reader<'_> {
                 .hint(format!("write for example `{kind}: email_1`"));
             return None;
         };
-        let steps = || self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list);
+        let steps = || self.steps();
         let by_template: Vec<&str> = steps()
             .filter(|step| step.step.template().is_some_and(|(template, _)| template == named.text))
             .map(|step| step.id.as_str())
@@ -186,9 +184,9 @@ impl Reader<'_> {
             (None, [..]) => {
                 faults.error("unknown-step", &named.place, format!("the funnel has no step `{}`", named.text));
                 match by_template.is_empty() {
-                    true => faults.did_you_mean(&named.text, steps().map(|step| step.id.as_str())),
-                    false => faults.hint(format!("several steps send this template; name one: {}", by_template.join(", "))),
-                };
+                    true => told_steps(&named.text, steps(), faults),
+                    false => drop(faults.hint(format!("several steps send this template; name one: {}", by_template.join(", ")))),
+                }
                 return None;
             }
         };

@@ -21,6 +21,7 @@ use crate::lang::time::{Time, Zone};
 use crate::lang::value::{Fields, Value};
 use crate::play::Player;
 use read::{Act, Script};
+use std::borrow::Cow;
 
 pub mod coverage;
 mod data;
@@ -101,9 +102,18 @@ pub struct Outcome {
 /// Plays one test of a funnel. Mistakes in the test itself are faults; then there is no outcome.
 pub fn run(definitions: &Definitions, funnel: &str, node: &Node, faults: &mut Faults) -> Option<Outcome> {
     let script = read(&definitions.current, funnel, node, faults)?;
+    let definitions = &given_variants(definitions, &script);
     let mut player = Player::new(definitions, &script.customer, script.start);
     play(&mut player, &script);
     Some(compare(&player, funnel, script))
+}
+
+/// The definitions with the variants that a test gives.
+fn given_variants<'d>(definitions: &'d Definitions, script: &Script) -> Cow<'d, Definitions> {
+    match script.variants.is_empty() {
+        true => Cow::Borrowed(definitions),
+        false => Cow::Owned(definitions.clone().with_winners(script.variants.clone())),
+    }
 }
 
 fn play(player: &mut Player<'_>, script: &Script) {

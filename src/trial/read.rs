@@ -5,20 +5,24 @@ use super::{CUSTOMER, Expected, State, data, happening, line, moment};
 use crate::event::address::field_of;
 use crate::event::{Event, Input, InputBody, ProfileChange};
 use crate::funnel::schema::{ANSWER_FIELDS, GIVEN_FIELDS, HAPPENING_FIELDS, STATE_FIELDS, TEST_FIELDS};
-use crate::funnel::{Workspace, holdout};
+use crate::funnel::{Funnel, Workspace, holdout};
 use crate::lang::cel::Text;
-use crate::lang::diag::{Faults, Place};
+use crate::lang::diag::{Faults, Place, closest};
 use crate::lang::node::{Key, Node, NodeKind};
 use crate::lang::shape::{self, Object};
 use crate::lang::time::{Span, Time, Zone};
 use crate::lang::value::Fields;
 use crate::play::{Answer, Failure};
+use crate::step::StepAt;
+use crate::step::winner::Winner;
 use std::collections::BTreeSet;
 
 /// Most days after the last event that a test without `until` is played.
 pub const DAYS_MAX: u32 = 400;
 /// Most ids that are tried for one who is, or is not, held out: enough for a share of a hundredth of a percent.
 const DRAWS_MAX: usize = 200_000;
+/// Steps that a hint names.
+const STEPS_TOLD_MAX: usize = 20;
 /// Most entries of `events`, of `history`, and lines of `expect`.
 pub const ENTRIES_MAX: usize = 1_000;
 
@@ -34,6 +38,8 @@ pub struct Script {
     pub(super) store: Option<StoreChange>,
     /// What services answer from the start, by step.
     pub(super) answers: Vec<(String, Answer)>,
+    /// Variants that she is given.
+    pub(super) variants: Vec<Winner>,
     pub(super) acts: Vec<(Time, Act)>,
     pub(super) until: Time,
     pub(super) expect: Option<Vec<Expected>>,
@@ -95,6 +101,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     heard(&acts, known, object.node("events"), faults);
     let store = given.and_then(|given| given.node("store")).and_then(|node| reader.store(node, faults));
     let answers = given.and_then(|given| given.node("answers")).map(|node| reader.answers(node, faults)).unwrap_or_default();
+    let variants = given.and_then(|given| given.node("variants")).map(|node| reader.variants(node, faults)).unwrap_or_default();
     let given = reader.given(given, profile, start, faults);
     let last = acts.last().map_or(start, |(at, _)| *at);
     let until = match object.node("until") {
@@ -116,7 +123,7 @@ pub fn read(workspace: &Workspace, funnel: &str, node: &Node, faults: &mut Fault
     let sound = faults.error_count() == errors && workspace.funnels.contains_key(funnel);
     let place = object.place.clone();
     let (name, until) = (name?.text, until?);
-    sound.then_some(Script { name, place, customer, zone, start, given, store, answers, acts, until, expect, state })
+    sound.then_some(Script { name, place, customer, zone, start, given, store, answers, variants, acts, until, expect, state })
 }
 
 /// Whoever says something about being written to has an address by then.
@@ -151,9 +158,7 @@ fn drawn(id: String, given: Option<&Object<'_>>, workspace: &Workspace, funnel: 
     let said = given.is_some_and(|given| given.node("holdout").is_some());
     // An id that the test names itself is kept.
     let Some(compiled) = workspace.funnels.get(funnel).filter(|_| said || id == CUSTOMER) else { return id };
-    let fits = |id: &String| holdout::held_out(&workspace.settings, compiled, id).is_some() == wanted;
-    let others = (1..DRAWS_MAX).map(|n| format!("{id}-{n}"));
-    let found = std::iter::once(id.clone()).chain(others).find(fits);
+    let found = somebody(&id, workspace, compiled, wanted);
     if let (None, Some(given)) = (&found, given) {
         let who = if wanted { "nobody" } else { "everybody" };
         faults
@@ -161,6 +166,13 @@ fn drawn(id: String, given: Option<&Object<'_>>, workspace: &Workspace, funnel: 
             .hint("write another `holdout:` in the funnel, or in `given`");
     }
     found.unwrap_or(id)
+}
+
+/// Of an id and others made of it the first one that is held out of a funnel, or is not.
+pub(super) fn somebody(id: &str, workspace: &Workspace, funnel: &Funnel, held_out: bool) -> Option<String> {
+    let fits = |id: &String| holdout::held_out(&workspace.settings, funnel, id).is_some() == held_out;
+    let others = (1..DRAWS_MAX).map(|n| format!("{id}-{n}"));
+    std::iter::once(id.to_owned()).chain(others).find(fits)
 }
 
 /// The entries of a map; a fault when it is none.
@@ -204,6 +216,34 @@ impl Reader<'_> {
             let object = Object::read(node, &[ANSWER_FIELDS], "an answer", faults);
             let answer = object.and_then(|object| happening::answer(&object, faults));
             out.extend(step.zip(answer));
+        }
+        out
+    }
+
+    /// The steps of the tested funnel.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &StepAt> {
+        self.workspace.funnels.get(self.funnel).into_iter().flat_map(|funnel| &funnel.steps.list)
+    }
+
+    /// The variants that splits give her.
+    fn variants(&self, node: &Node, faults: &mut Faults) -> Vec<Winner> {
+        let mut out = Vec::new();
+        for (key, node) in entries(node, "`variants`", faults) {
+            let splits = || self.steps().filter(|at| !at.step.variants().is_empty());
+            let Some(split) = splits().find(|at| at.id == key.text) else {
+                faults.error("unknown-step", &key.place, format!("the funnel has no split `{}`", key.text));
+                told_steps(&key.text, splits(), faults);
+                continue;
+            };
+            let Some(variant) = shape::text(node, faults) else { continue };
+            if !split.step.variants().contains(&variant.text.as_str()) {
+                faults
+                    .error("unknown-variant", &variant.place, format!("the split has no variant `{}`", variant.text))
+                    .did_you_mean(&variant.text, split.step.variants().into_iter());
+                continue;
+            }
+            let (funnel, step, variant) = (self.funnel.to_owned(), split.id.clone(), variant.text);
+            out.push(Winner { funnel, step, variant, from: Time(i64::MIN), by: None, counted: Vec::new() });
         }
         out
     }
@@ -317,6 +357,25 @@ impl Reader<'_> {
         };
         self.happening(kind, table, node, value, at, faults)
     }
+}
+
+/// The hint that goes with a step that is not there: the one that was meant, or which there are.
+pub(super) fn told_steps<'s>(typed: &str, steps: impl Iterator<Item = &'s StepAt>, faults: &mut Faults) {
+    let steps: Vec<&StepAt> = steps.collect();
+    if let Some(meant) = closest(typed, steps.iter().map(|at| at.id.as_str())) {
+        faults.hint(format!("did you mean `{meant}`?"));
+        return;
+    }
+    let named = |at: &&StepAt| match at.step.template() {
+        Some((template, _)) if !template.starts_with("inline:") => format!("{} ({template})", at.id),
+        _ => at.id.clone(),
+    };
+    let shown: Vec<String> = steps.iter().take(STEPS_TOLD_MAX).map(named).collect();
+    match (shown.is_empty(), steps.len().saturating_sub(STEPS_TOLD_MAX)) {
+        (true, _) => faults.hint("there is none in this funnel"),
+        (false, 0) => faults.hint(format!("there is: {}", shown.join(", "))),
+        (false, more) => faults.hint(format!("there is: {}, and {more} more", shown.join(", "))),
+    };
 }
 
 /// The lines of `expect`. A line whose reason YAML took for a value (`- skipped x: reason`) is put together again.

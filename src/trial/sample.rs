@@ -1,6 +1,7 @@
 //! A dated sample of what a funnel does: for a made-up customer, or for the one of a test.
 
-use super::{clock, play, read};
+use super::read::somebody as somebody_who;
+use super::{clock, given_variants, play, read};
 use crate::event::{ConsentChange, Input, InputBody, MembershipChange, ProfileChange};
 use crate::fact::sentence::sentence;
 use crate::fact::{Fact, What};
@@ -20,8 +21,11 @@ const TERM_DAYS: i64 = 90;
 /// What happens to one customer in one funnel, a line each: the time in her zone, then what and why.
 pub fn made_up(definitions: &Definitions, funnel: &str, at: Time) -> Vec<String> {
     let workspace = &definitions.current;
+    // Of one who is held out there is nothing to be shown.
+    let treated = workspace.funnels.get(funnel).and_then(|funnel| somebody_who(super::CUSTOMER, workspace, funnel, false));
+    let id = treated.unwrap_or_else(|| super::CUSTOMER.to_owned());
     let begin = || {
-        let mut player = Player::new(definitions, super::CUSTOMER, at);
+        let mut player = Player::new(definitions, &id, at);
         let body = InputBody::Profile(somebody(workspace, at));
         player.backlog(vec![Input { accepted_at: at, body }], at);
         player
@@ -44,6 +48,7 @@ pub fn made_up(definitions: &Definitions, funnel: &str, at: Time) -> Vec<String>
 /// The same for a test; `None`: the test has faults.
 pub fn of_test(definitions: &Definitions, funnel: &str, node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
     let script = read(&definitions.current, funnel, node, faults)?;
+    let definitions = &given_variants(definitions, &script);
     let mut player = Player::new(definitions, &script.customer, script.start);
     play(&mut player, &script);
     Some(lines(&player, funnel, script.zone))

@@ -44,6 +44,7 @@ fn definitions() -> Definitions {
         ("catalog.yaml", CATALOG),
         ("hello.yaml", FUNNEL),
         ("shop.yaml", SHOP),
+        ("split.yaml", SPLIT),
     ];
     let files: Files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
     let mut faults = Faults::default();
@@ -313,4 +314,63 @@ expect: [entered, called desk, 2027-03-01 10:00 stopped full, entered, 'failed a
     assert!(!other.passed, "the answer decides");
     let (_, faults) = play_of("shop", &text.replace("answers: { ask:", "answers: { aks:"));
     assert!(faults.list()[0].hint.as_deref() == Some("did you mean `ask`?"), "{:#?}", faults.list());
+}
+
+const SPLIT: &str = "\
+funnel: Split
+trigger: { event: wrote }
+re_entry: always
+holdout: 50%
+goal: purchase
+steps:
+  - split:
+      letter: { weight: 1, steps: [ { stop: by letter } ] }
+      card: { weight: 1, steps: [ { stop: by card } ] }
+    id: pick
+    winner: { by: goal, at_least: 500 }
+";
+
+#[test]
+fn a_test_chooses_the_variant_of_a_split() {
+    let test = |given: &str, expect: &str| {
+        format!(
+            "name: t\ngiven: {{ at: 2027-03-01 08:00{given} }}\nevents: [ {{ at: 2027-03-01 10:00, event: wrote }} ]\nexpect: [ entered, {expect} ]\n"
+        )
+    };
+    for name in ["letter", "card"] {
+        let (found, faults) =
+            play_of("split", &test(&format!(", variants: {{ pick: {name} }}"), &format!("variant {name}, stopped by {name}")));
+        let found = found.unwrap_or_else(|| panic!("{:#?}", faults.list()));
+        assert!(found.passed, "{name}: {:#?}", found.diff);
+    }
+    for (given, code, place, hint) in [
+        ("pick: leter", "unknown-variant", (2, 50), "did you mean `letter`?"),
+        ("pik: letter", "unknown-step", (2, 44), "did you mean `pick`?"),
+        ("stop_1: letter", "unknown-step", (2, 44), "there is: pick"),
+    ] {
+        let (found, faults) = play_of("split", &test(&format!(", variants: {{ {given} }}"), "finished"));
+        let fault = faults.list().first().unwrap();
+        let at = (fault.place.line, fault.place.column);
+        assert!(found.is_none() && (fault.code, at, fault.hint.as_deref()) == (code, place, Some(hint)), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_step_that_is_not_there_is_told_with_those_that_are() {
+    let (found, faults) = play_with(&test("email: a@example.com", "  - { at: 2027-03-02 10:00, fail: letter }\n", ALL));
+    let hint = faults.list().first().and_then(|fault| fault.hint.clone()).unwrap();
+    assert!(found.is_none() && hint == "there is: grant_1, email_1, wait_1, again, stop_1", "{hint}");
+}
+
+#[test]
+fn a_sample_is_of_somebody_who_is_not_held_out() {
+    let lines = sample::made_up(&definitions(), "split", Time::parse("2027-03-01T08:00:00Z").unwrap());
+    assert!(lines[0].contains("Entered") && lines.iter().any(|line| line.contains("Drew the variant")), "{lines:#?}");
+    // With half of them held out, one of the first two ids is: the sample is not always of the same one.
+    let definitions = definitions();
+    let held = (0..40).filter(|n| {
+        let workspace = &definitions.current;
+        crate::funnel::holdout::held_out(&workspace.settings, &workspace.funnels["split"], &format!("c{n}")).is_some()
+    });
+    assert!((5..35).contains(&held.count()));
 }

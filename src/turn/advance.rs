@@ -90,13 +90,13 @@ impl Turn<'_> {
     fn follow(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, flow: Flow, depth: u8) -> Next {
         match flow {
             Flow::Next => self.go(index, step, NEXT),
-            Flow::Goto { to, name, seen, variant } => {
+            Flow::Goto { to, name, seen, variant, why } => {
                 let what = if variant { What::Variant } else { What::Branched };
                 let again = self.customer.runs[index].results.contains_key(&step.id);
                 if variant {
                     self.result_of(index, step, "accepted", [("variant".to_owned(), Value::from(name.as_str()))].into());
                 }
-                let fact = self.run_fact(index, funnel, what, name.clone(), "");
+                let fact = self.run_fact(index, funnel, what, name.clone(), why);
                 fact.seen = seen;
                 if let Some(run) = fact.run.as_mut().filter(|_| variant) {
                     run.variant = name;
@@ -134,6 +134,10 @@ impl Turn<'_> {
                 self.run_fact(index, funnel, What::Stopped, reason, "");
                 self.end_run(index, "stopped");
                 return Next::Rest;
+            }
+            Flow::Nothing { why } => {
+                self.skip(index, funnel, step, why);
+                self.go(index, step, NEXT);
             }
             Flow::Missing { what } => {
                 let why = format!("{what} is not known");

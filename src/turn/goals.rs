@@ -157,6 +157,11 @@ impl Turn<'_> {
             }
         }
         let planned = self.effects.iter().position(|effect| effect.id == id);
+        if let (None, Some(funnel)) = (planned, self.definitions.funnel(&self.customer.runs[index].version).cloned())
+            && let Some(step) = funnel.steps.list.get(self.customer.runs[index].at as usize)
+        {
+            self.note_late(index, &funnel, step, &id);
+        }
         self.give_place_back(&id, planned.is_none());
         match planned {
             Some(at) => drop(self.effects.remove(at)),

@@ -58,8 +58,9 @@ impl Turn<'_> {
         let (about, seen) = (event.name.clone(), event.property("amount").cloned());
         let membership = self.membership_meant(&event);
         let why = self.not_understood(&event);
+        let amount = event.minor.or_else(|| self.paid_for(&event, membership.as_ref()));
         let fact = self.fact(What::Event, about, why);
-        fact.amount = event.minor;
+        fact.amount = amount;
         fact.seen.extend(seen.map(|amount| ("event.amount".to_owned(), amount)));
         if let Some(membership) = membership {
             fact.seen.push(("event.membership".to_owned(), membership));
@@ -103,6 +104,21 @@ impl Turn<'_> {
         let held = || self.customer.membership.as_ref().map(|membership| membership.name.as_str());
         let name = said.or_else(held).filter(|name| self.workspace.catalog.membership(name).is_some())?;
         Some(Value::from(name))
+    }
+
+    /// What a membership that begins or is renewed costs: what the event says, else what the catalog does.
+    fn paid_for(&self, event: &Event, membership: Option<&Value>) -> Option<i64> {
+        if !matches!(event.name.as_str(), "membership_started" | "membership_renewed") {
+            return None;
+        }
+        let own = self.workspace.settings.currency;
+        let elsewhere = event.property("currency").and_then(Value::as_text).is_some_and(|currency| currency != own.code());
+        let said = event.property(if elsewhere { "amount_base" } else { "amount" });
+        match said.and_then(Value::as_dec) {
+            Some(amount) => own.minor(amount).ok(),
+            None if elsewhere => None,
+            None => self.workspace.catalog.membership(membership?.as_text()?).map(|membership| membership.price),
+        }
     }
 
     /// What an event says that counts for nothing here, and why: its sender was told that it is taken.

@@ -92,7 +92,7 @@ impl Turn<'_> {
         Some(Next::Rest)
     }
 
-    /// The whole step is decided anew at an instant.
+    /// The whole step is decided anew at an instant, or when the time for it is over, whichever is first.
     fn hold_back(
         &mut self,
         index: usize,
@@ -101,6 +101,7 @@ impl Turn<'_> {
         channel: &'static str,
         (until, why): (Time, String),
     ) {
+        let until = self.customer.runs[index].deadline.map_or(until, |deadline| until.min(deadline));
         self.customer.runs[index].state = RunState::Held { until };
         let fact = self.run_fact(index, funnel, What::Held, plan.template.clone(), why);
         fact.seen = vec![("until".to_owned(), Value::Time(until))];
@@ -169,8 +170,11 @@ impl Turn<'_> {
         let deadline = self.customer.runs[index].deadline.filter(|deadline| *deadline <= now)?;
         let by = self.customer.runs[index].by;
         let channel = plan.channels.get(usize::from(by)).copied().unwrap_or_default();
-        let after = plan.expires.map_or_else(|| format!("{MESSAGE_EXPIRES_HOURS}h"), |span| span.to_string());
-        let why = format!("it expired {}, {after} after its decision", self.clock_text(deadline));
+        let after = match plan.expires {
+            Some(span) => format!("{span} after the run came to it"),
+            None => format!("{MESSAGE_EXPIRES_HOURS}h after its decision"),
+        };
+        let why = format!("it expired {}, {after}", self.clock_text(deadline));
         if plan.expires.is_none() && usize::from(by) + 1 < plan.channels.len() {
             let fact = self.run_fact(index, funnel, What::Skipped, step.id.clone(), format!("{why}; the next channel is tried"));
             set_variant(fact, channel);

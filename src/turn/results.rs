@@ -3,19 +3,22 @@
 use super::Turn;
 use super::advance::Next;
 use super::caps::BUDGET;
+use super::goals::{origin, short};
 use super::saga::Part;
 use super::sending::set_variant;
 use super::store::is_question;
 use super::tell::points_of;
-use crate::customer::RunState;
+use crate::customer::{LateGrant, RunState};
 use crate::effect::call::UNREAD;
-use crate::effect::{Outcome, is_errand};
-use crate::fact::What;
+use crate::effect::{self, Outcome, is_errand};
+use crate::fact::{Origin, RunRef, What};
 use crate::funnel::Funnel;
 use crate::lang::value::{Fields, Value};
 use crate::step::{Flow, NEXT, OnError, StepAt};
 use std::sync::Arc;
 
+/// Most grants of runs that are over whose answers are waited for; most of them were taken back in time, and none comes.
+const LATE_MAX: usize = 20;
 /// Most values of an answer that a fact shows.
 const SEEN_MAX: usize = 10;
 
@@ -36,6 +39,9 @@ impl Turn<'_> {
                 return self.keep_parked(*grant, why, alert);
             }
             if is_errand(effect) || is_question(effect) {
+                return;
+            }
+            if self.granted_late(effect, &outcome) {
                 return;
             }
             // The run ended, or the answer is a second one: what happened is recorded, nothing follows.
@@ -71,6 +77,43 @@ impl Turn<'_> {
             }
             outcome => self.failed(index, funnel, step, outcome),
         }
+    }
+
+    /// Points that were booked when their run was over already: they are hers, and of the funnel that gave them.
+    fn granted_late(&mut self, effect: &str, outcome: &Outcome) -> bool {
+        let Some(at) = self.customer.late.iter().position(|late| late.effect == effect) else { return false };
+        let late = self.customer.late.remove(at);
+        let Outcome::Accepted { data, .. } = outcome else { return false };
+        let (Some(points), Some(run)) = (points_of(data), effect::run_of(effect)) else { return false };
+        let step = effect.rsplit('/').nth(1).unwrap_or_default().to_owned();
+        let plain = late.arms.is_empty() && late.segments.is_empty();
+        let origin = Origin { since: late.since, arms: late.arms, segments: late.segments, again: false };
+        let fact = self.fact(What::Granted, format!("{points} points"), "the run was over already");
+        fact.amount = Some(points);
+        fact.run = Some(RunRef {
+            funnel: late.funnel,
+            version: late.version,
+            run,
+            step,
+            variant: String::new(),
+            origin: (!plain).then(|| Box::new(origin)),
+        });
+        true
+    }
+
+    /// Points are taken back that may be under way: should they be booked all the same, it is known whose they are.
+    pub(super) fn note_late(&mut self, index: usize, funnel: &Funnel, step: &StepAt, effect: &str) {
+        if step.step.grants().is_none() || step.step.tells().is_some() {
+            return;
+        }
+        let run = &self.customer.runs[index];
+        let origin = origin(run, funnel, What::Granted);
+        let (arms, segments) = origin.map_or_else(Default::default, |origin| (origin.arms, origin.segments));
+        let (funnel, version) = (run.funnel.clone(), short(&run.version));
+        let late = LateGrant { effect: effect.to_owned(), funnel, version, since: run.entered, arms, segments };
+        self.customer.late.push(late);
+        let surplus = self.customer.late.len().saturating_sub(LATE_MAX);
+        self.customer.late.drain(..surplus);
     }
 
     fn hold(&mut self, index: usize, funnel: &Arc<Funnel>, step: &StepAt, why: String) {

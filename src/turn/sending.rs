@@ -64,6 +64,11 @@ impl Turn<'_> {
         }
         let now = self.real_now.max(self.now);
         let transactional = plan.transactional.unwrap_or(funnel.transactional);
+        // What is written counts from here, however long the message is held; without it a day counts from its decision.
+        if let Some(expires) = plan.expires {
+            let deadline = now.plus(expires, self.zone);
+            self.customer.runs[index].deadline.get_or_insert(deadline);
+        }
         if let Some(next) = self.message_expired(index, funnel, step, &plan, now) {
             return next;
         }
@@ -89,10 +94,9 @@ impl Turn<'_> {
             return self.over_cap(index, funnel, step, (&plan, first), over.unwrap_or_default(), now);
         };
         let zone = self.zone;
-        let expires = plan.expires.unwrap_or(Span::ms(MESSAGE_EXPIRES_HOURS * HOUR_MS));
         let run = &mut self.customer.runs[index];
         run.by = u8::try_from(way.by).unwrap_or(0);
-        let deadline = *run.deadline.get_or_insert_with(|| now.plus(expires, zone));
+        let deadline = *run.deadline.get_or_insert_with(|| now.plus(Span::ms(MESSAGE_EXPIRES_HOURS * HOUR_MS), zone));
         if self.must_ask(index, funnel, step, |reads| reads.effect) {
             return self.ask_store(index, funnel, step, Some(deadline));
         }

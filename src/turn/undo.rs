@@ -22,7 +22,7 @@ impl Turn<'_> {
         let at = run.at;
         // Of one that was decided anew only the last decision counts.
         run.gifts.retain(|gift| gift.step != at || gift.until.is_some());
-        run.gifts.push(Gift { step: at, key: key.to_owned(), until: None });
+        run.gifts.push(Gift { step: at, key: key.to_owned(), until: None, returned: 0, taken: 0 });
     }
 
     /// They are hers: so long they may still be taken back.
@@ -31,6 +31,11 @@ impl Turn<'_> {
         let until = self.now.plus(within, self.zone);
         let gifts = &mut self.customer.runs[index].gifts;
         gifts.iter_mut().filter(|gift| gift.key == key).for_each(|gift| gift.until = Some(until));
+        // A part of the order was given back while they were on their way.
+        let given_back = gifts.iter().any(|gift| gift.key == key && gift.returned > 0);
+        if let (true, Some(funnel)) = (given_back, self.definitions.funnel(&self.customer.runs[index].version).cloned()) {
+            self.lessen(index, &funnel, key);
+        }
     }
 
     /// Until when a run is kept because of what it gave.
@@ -62,21 +67,72 @@ impl Turn<'_> {
         if gifts.is_empty() {
             return;
         }
-        for gift in &gifts {
+        let (parts, whole): (Vec<Gift>, Vec<Gift>) = gifts.into_iter().partition(|gift| self.is_part(index, funnel, gift, pass));
+        for gift in parts {
+            let returned = pass.event.as_ref().and_then(|event| event.minor).unwrap_or(0);
+            let own = self.customer.runs[index].gifts.iter_mut().find(|own| own.key == gift.key);
+            own.into_iter().for_each(|own| own.returned = own.returned.saturating_add(returned));
+            self.lessen(index, funnel, &gift.key);
+        }
+        if whole.is_empty() {
+            return;
+        }
+        for gift in &whole {
             let points = self.take_away(&gift.key);
-            let step = funnel.steps.list.get(gift.step as usize);
-            let why = step.and_then(|at| at.step.undo()).map(|(watch, _)| watch.sentence()).unwrap_or_default();
-            let fact = self.run_fact(index, funnel, What::Undone, format!("{points} points"), why);
-            fact.amount = Some(points);
-            if let (Some(run), Some(step)) = (&mut fact.run, step) {
-                run.step.clone_from(&step.id);
-            }
+            self.undone(index, funnel, gift, points);
         }
         let run = &mut self.customer.runs[index];
-        run.gifts.retain(|gift| !gifts.contains(gift));
+        run.gifts.retain(|gift| whole.iter().all(|undone| undone.key != gift.key));
         if run.is_live() {
             self.run_fact(index, funnel, What::Exited, "undo_on", "what it gave was taken back");
             self.end_run(index, "exited");
+        }
+    }
+
+    fn undone(&mut self, index: usize, funnel: &Arc<Funnel>, gift: &Gift, points: i64) {
+        let step = funnel.steps.list.get(gift.step as usize);
+        let why = step.and_then(|at| at.step.undo()).map(|(watch, _)| watch.sentence()).unwrap_or_default();
+        let fact = self.run_fact(index, funnel, What::Undone, format!("{points} points"), why);
+        fact.amount = Some(points);
+        if let (Some(run), Some(step)) = (&mut fact.run, step) {
+            run.step.clone_from(&step.id);
+        }
+    }
+
+    /// Whether only a part of the order is given back, with what was given back before, and the step takes no more
+    /// than that part was worth. Where amounts are not known it is the whole.
+    fn is_part(&self, index: usize, funnel: &Arc<Funnel>, gift: &Gift, pass: &Pass) -> bool {
+        let shares = funnel.steps.list.get(gift.step as usize).is_some_and(|at| at.step.undo_shares());
+        let returned = pass.event.as_ref().and_then(|event| event.minor).filter(|minor| *minor > 0);
+        let whole = self.paid(index);
+        shares && returned.zip(whole).is_some_and(|(returned, whole)| gift.returned.saturating_add(returned) < whole)
+    }
+
+    /// What was paid for the order that a run is about, in minor units.
+    fn paid(&self, index: usize) -> Option<i64> {
+        self.customer.runs[index].event.as_ref().and_then(|event| event.minor).filter(|minor| *minor > 0)
+    }
+
+    /// Takes so many points of a gift that what is left of it is what the rest of the order is worth: the same whether
+    /// it is given back at once or piece by piece. What is not booked yet is lessened when it is.
+    fn lessen(&mut self, index: usize, funnel: &Arc<Funnel>, key: &str) {
+        let Some(gift) = self.customer.runs[index].gifts.iter().find(|gift| gift.key == key).cloned() else { return };
+        let (Some(points), Some(paid)) = (self.account.lots().find(|lot| lot.key == key).map(|lot| lot.points), self.paid(index))
+        else {
+            return;
+        };
+        let rest = i128::from((paid - gift.returned).max(0));
+        let kept = i64::try_from(i128::from(points) * rest / i128::from(paid)).unwrap_or(points);
+        let wanted = points - kept - gift.taken;
+        let (account, taken) = account::lessen(&self.account, key, wanted, self.now);
+        if let Some(own) = self.customer.runs[index].gifts.iter_mut().find(|gift| gift.key == key) {
+            own.taken += wanted;
+        }
+        if taken > 0 {
+            self.account = account;
+            self.account_moved = true;
+            self.mirror();
+            self.undone(index, funnel, &gift, taken);
         }
     }
 

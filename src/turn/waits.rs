@@ -212,6 +212,11 @@ impl Turn<'_> {
             run,
             scope: &view,
             clock: funnel.trigger.clock(),
+            winner: funnel
+                .steps
+                .list
+                .get(run.at as usize)
+                .and_then(|step| self.definitions.winner(&funnel.name, &step.id, self.now)),
         })
     }
 }

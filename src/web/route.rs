@@ -177,11 +177,14 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         query: &[("before", "The last `seq` of the page before"), LIMIT],
-        answers: &[(
-            200,
-            "What happened, newest first, and why",
-            r#"{"facts":[{"seq":7,"at":"2027-03-01T09:00:00Z","what":"sent","about":"welcome-mail","sentence":"Sent “welcome-mail” by email","why":"","seen":[],"run":{"funnel":"welcome","run":1,"step":"email_1"}}],"next":null}"#,
-        )],
+        answers: &[
+            (
+                200,
+                "What happened, newest first, and why",
+                r#"{"facts":[{"seq":7,"at":"2027-03-01T09:00:00Z","what":"sent","about":"welcome-mail","sentence":"Sent “welcome-mail” by email","why":"","seen":[],"run":{"funnel":"welcome","run":1,"step":"email_1"}}],"next":null}"#,
+            ),
+            (404, "There is no such customer", ""),
+        ],
         ..plain(Verb::Get, "/v1/customers/{id}/timeline", READ, "Read a customer's timeline", |call| {
             Box::pin(api::customers::timeline(call))
         })
@@ -448,7 +451,7 @@ pub static ROUTES: &[Route] = &[
         })
     },
     Route {
-        doc: "Fills history and fires nothing. One JSON document per line (application/x-ndjson) or comma-separated rows (text/csv); a row with `event` is an event of the past, any other a customer. Sending the same rows again does no harm.",
+        doc: "Fills history and fires nothing. One JSON document per line (application/x-ndjson), a JSON list of up to 10,000 of them (an item's place counts as its line), or comma-separated rows (text/csv); a row with `event` is an event of the past, any other a customer. Sending the same rows again does no harm.",
         body_bytes_max: BODY_BYTES_MAX,
         example: r#"{"customer":"C-17","profile":{"name":"Ada Lovelace"},"consent":{"email":true}}"#,
         answers: &[

@@ -347,6 +347,14 @@ fn events_go_in_and_come_back_as_a_timeline_with_reasons() {
     let tally: Json = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!((code(&again), tally["accepted"].as_u64(), tally["duplicates"].as_u64()), (Some(0), Some(1), Some(1)));
 
+    std::fs::write(folder.path().join("lines.json"), list.replace(", {", ",\n {")).unwrap();
+    let lines = engine.ask(&folder, &["send", "lines.json"]);
+    assert!(code(&lines) == Some(1) && talk(&lines).contains("jq -c '.[]'"), "{:?} {}", code(&lines), talk(&lines));
+    let imported = engine.ask(&folder, &["import", "more.json", "--json"]);
+    assert!(code(&imported) == Some(1) && out(&imported).contains("`time` is missing"), "{}", talk(&imported));
+
+    let unknown = engine.ask(&folder, &["timeline", "nobody"]);
+    assert!(code(&unknown) == Some(1) && talk(&unknown).contains("there is no customer with that id"), "{}", talk(&unknown));
     engine.ask_until(&folder, &["timeline", "C-17"], "Sent “welcome” by email");
     let explained = engine.ask_until(&folder, &["explain", "C-17", "welcome"], "run 1: waiting");
     assert!(explained.contains("Granted 100 points") && explained.contains("welcome starts with"), "{explained}");

@@ -10,6 +10,7 @@ use autofunnel::event::{ConsentChange, Event, InputBody, ProfileChange, Told};
 use autofunnel::fact::{Fact, RunRef, What};
 use autofunnel::lang::time::{DAY_MS, Span, Time};
 use autofunnel::lang::value::{Fields, Value};
+use autofunnel::step::winner::{Arm, Measure, Winner};
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::quantity::Quantity;
 use autofunnel::store::read::{KeptMessage, LiveSteps, RunFilter};
@@ -166,6 +167,7 @@ macro_rules! contract {
                 an_erased_customer_leaves_nothing_but_the_mark,
                 definitions_stay_while_a_live_run_names_them,
                 a_workspace_is_applied_only_over_the_one_that_it_was_compared_with,
+                a_split_has_one_winner,
                 live_runs_are_counted_by_step_and_follow_their_version,
                 the_scan_finds_who_was_judged_by_other_definitions,
                 a_token_replaces_the_one_with_its_digest,

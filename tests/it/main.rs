@@ -33,6 +33,7 @@ mod smtp;
 mod stats;
 mod tools;
 mod web;
+mod winner;
 mod workers;
 
 /// The one of the program itself; the simulation spends a good part of its time in it.

@@ -20,6 +20,8 @@ const UNSEEN: &[(&str, &str, &str)] = &[
     ("club", "without `re_entry: never`", NEVER),
     ("referral-friend", "without `re_entry: never`", NEVER),
     ("welcome", "without `re_entry: never`", NEVER),
+    ("win-back", "without `winner: { by: goal, at_least: 500 }`", WINNER),
+    ("win-back", "500 → 501 in `winner: { by: goal, at_least: 500 }`", WINNER),
     ("cart", "without `re_entry: always`", "this is what holds with a key; it is written for the reader"),
     ("birthday", "without `reason: birthday`", NAME),
     ("welcome", "without `reason: welcome`", NAME),
@@ -32,6 +34,7 @@ const UNSEEN: &[(&str, &str, &str)] = &[
         "read by who listens, not here",
     ),
 ];
+const WINNER: &str = "a winner hangs on many customers, and a test is about one; tests/it/winner.rs has it";
 const POINTS: &str = "no event of a test spends points";
 const NAME: &str = "without a reason it is the funnel's name, which is the same";
 const NEVER: &str = "this is what holds for an event where nothing is written; it is written for the reader";

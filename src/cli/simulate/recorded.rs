@@ -5,6 +5,7 @@ use crate::funnel::Definitions;
 use crate::lang::time::Time;
 use crate::simulate::record::Line;
 use crate::simulate::{Report, Simulation};
+use crate::step::winner::Winner;
 use anyhow::{Context, anyhow, bail};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,11 +52,21 @@ impl Recorded {
         self.lines.values().flatten().map(|line| line.now).max().unwrap_or(Time(0))
     }
 
+    /// The winners of splits that turns went by.
+    fn winners(&self) -> Vec<Winner> {
+        let mut winners: BTreeMap<(String, String), Winner> = BTreeMap::new();
+        for winner in self.lines.values().flatten().flat_map(|line| &line.winners) {
+            winners.entry((winner.funnel.clone(), winner.step.clone())).or_insert_with(|| winner.clone());
+        }
+        winners.into_values().collect()
+    }
+
     /// Plays everything, in parts beside each other.
     ///
     /// # Errors
     /// When a customer cannot be played.
     pub fn play(&self, definitions: &Definitions, until: Time, parts: usize) -> anyhow::Result<Report> {
+        let definitions = &definitions.clone().with_winners(self.winners());
         let customers: Vec<&Vec<Line>> = self.lines.values().collect();
         let part = |customers: &[&Vec<Line>]| {
             let mut simulation = Simulation::new(definitions);
@@ -72,6 +83,7 @@ impl Recorded {
         for report in reports {
             all.merge(report?);
         }
+        all.winners = definitions.winners.to_vec();
         Ok(all)
     }
 }

@@ -11,6 +11,7 @@ use crate::lang::node;
 use crate::lang::time::{Span, Time};
 use crate::money::Currency;
 use crate::source::Source;
+use crate::step::winner::Winner;
 use crate::store::applied::{Applied, Applying};
 use crate::store::pause::{Pausable, Pause};
 use crate::store::quantity::Quantity;
@@ -404,6 +405,14 @@ impl Store for FakeStore {
     }
 
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        self.nothing()
+    }
+
+    fn choose(&self, _winner: Winner) -> BoxFuture<'_, StoreResult<bool>> {
+        self.read(|_| false)
+    }
+
+    fn winners(&self) -> BoxFuture<'_, StoreResult<Vec<Winner>>> {
         self.nothing()
     }
 

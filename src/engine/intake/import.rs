@@ -60,6 +60,9 @@ impl Report {
     }
 }
 
+/// Most rows of one list.
+pub const LIST_ROWS_MAX: usize = 10_000;
+
 /// A row with the line it began on, from 1.
 pub type Row = (usize, Result<Value, Refusal>);
 
@@ -72,6 +75,8 @@ pub enum Reader<R> {
         /// Lines read so far.
         line: usize,
     },
+    /// The items of a list; an item's place counts as its line.
+    List(std::iter::Enumerate<std::vec::IntoIter<Value>>),
     /// Comma-separated cells.
     Csv(csv::Rows<R>),
 }
@@ -88,6 +93,16 @@ impl<R: BufRead> Reader<R> {
         })
     }
 
+    /// Reads one JSON list of rows.
+    ///
+    /// # Errors
+    /// When it is no JSON list, or too long.
+    pub fn list(bytes: &[u8]) -> Result<Reader<R>, Refusal> {
+        let items = json::read_list(bytes, LIST_ROWS_MAX)
+            .map_err(|refusal| refusal.hint("or send one JSON object per line: `jq -c '.[]' FILE` makes them of a list"))?;
+        Ok(Reader::List(items.into_iter().enumerate()))
+    }
+
     /// The next rows, at most `max`; none at the end.
     ///
     /// # Errors
@@ -97,6 +112,7 @@ impl<R: BufRead> Reader<R> {
         while rows.len() < max {
             let row = match self {
                 Reader::Lines { reader, line } => next_line(reader, line)?,
+                Reader::List(items) => items.next().map(|(at, item)| (at + 1, Ok(item))),
                 Reader::Csv(csv) => {
                     let row = csv.next_row()?;
                     row.map(|(line, cells)| (line, cells.and_then(|cells| from_cells(csv.columns(), cells, world))))

@@ -199,7 +199,7 @@ fn a_broken_file_hides_nothing_and_has_no_consequences() {
 
 #[test]
 fn a_template_is_checked_for_each_funnel_that_sends_it() {
-    let template = ("templates/code.txt", "---\nsubject: Hi\n---\nUse {{ steps.gift.code }}\n");
+    let template = ("templates/code.txt", "---\nsubject: Hi\n---\nUse {{ steps.gift.code | default(\"none\") }}\n");
     let catalog = (
         CATALOG,
         "bundles:\n  starter: { title: S, kind: starter, items: [ { sku: a, quantity: 1 } ], price: 1, worth: 2, valid_for: 3 days }\n",

@@ -124,6 +124,7 @@ impl Copy<'_> {
         self.target.tokens(&self.source.tokens()?).await?;
         self.target.pauses(&self.source.pauses()?).await?;
         self.target.applied(&self.source.applied()?).await?;
+        self.target.winners(&self.source.winners()?).await?;
         self.target.quantities(&lasting(self.source, self.target)?).await?;
         self.customers().await?;
         self.target.live_runs(&live_runs(self.source)?).await?;

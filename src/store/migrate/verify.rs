@@ -263,13 +263,15 @@ impl Check<'_> {
         self.words().await
     }
 
-    /// Pauses, what was applied, and what was taken of quantities.
+    /// Pauses, what was applied, winners, and what was taken of quantities.
     async fn words(&mut self) -> StoreResult<()> {
         let (pauses, applied) = self.target.read_words().await?;
         let (own_pauses, own_applied) = (Pauses::new(self.source.pauses()?), self.source.applied()?);
         let (count, found) = (own_pauses.list().len() as u64, pauses.len() as u64);
         self.line("pauses", count, found, own_pauses == Pauses::new(pauses));
         self.line("applied", own_applied.len() as u64, applied.len() as u64, own_applied == applied);
+        let (own_winners, winners) = (self.source.winners()?, self.target.read_winners().await?);
+        self.line("winners", own_winners.len() as u64, winners.len() as u64, own_winners == winners);
         let own = super::lasting(self.source, self.target)?;
         let found = self.target.read_quantities(&own).await?;
         let same = own.iter().zip(&found).all(|(one, found)| Some(one.taken) == *found);

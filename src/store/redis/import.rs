@@ -16,6 +16,7 @@ pub use super::record::Tried;
 use super::record::{Aside, write_record, write_tried_effect};
 use super::{SetClock, behind, check, value};
 use crate::lang::time::{HOUR_MS, Time};
+use crate::step::winner::Winner;
 use redis::Cmd;
 use std::collections::BTreeMap;
 
@@ -428,6 +429,22 @@ impl Target {
             let mut push = command("RPUSH", meta("applied"));
             push.arg(kept);
             commands.push(push);
+        }
+        self.ask(&commands).await.map(|_| ())
+    }
+
+    /// Writes the winners of splits in the place of what was written before.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn winners(&self, winners: &[Winner]) -> StoreResult<()> {
+        let mut commands = vec![command("DEL", meta("winners"))];
+        for one in winners {
+            let kept =
+                serde_json::to_string(one).map_err(|why| StoreError::Fatal(format!("cannot write a winner down: {why}")))?;
+            let mut set = command("HSET", meta("winners"));
+            set.arg(format!("{} {}", one.funnel, one.step)).arg(kept);
+            commands.push(set);
         }
         self.ask(&commands).await.map(|_| ())
     }

@@ -12,6 +12,7 @@ use super::record::JUDGED_AT;
 use super::script::Script;
 use super::{Inner, value};
 use crate::lang::time::DAY_MS;
+use crate::step::winner::Winner;
 use std::collections::BTreeSet;
 
 /// Customers looked at by one question of the scan.
@@ -80,6 +81,30 @@ impl Inner {
         all.arg(meta("applied")).arg(0).arg(-1);
         let rows = self.plain(&[all]).await?.into_iter().flat_map(value::list).map(value::bytes);
         rows.map(|row| serde_json::from_slice(&row).map_err(|_| value::strange("what was applied"))).collect()
+    }
+
+    /// [`super::super::Store::choose`].
+    pub async fn choose(&self, winner: Winner) -> StoreResult<bool> {
+        let kept =
+            serde_json::to_string(&winner).map_err(|why| StoreError::Fatal(format!("cannot write a winner down: {why}")))?;
+        let field = format!("{} {}", winner.funnel, winner.step);
+        let (mut set, mut get) = (redis::cmd("HSETNX"), redis::cmd("HGET"));
+        set.arg(meta("winners")).arg(&field).arg(&kept);
+        get.arg(meta("winners")).arg(&field);
+        let answers = self.plain(&[set, get]).await?;
+        // The answer to the same request may have been lost: what stands there is what counts.
+        Ok(answers.into_iter().nth(1).map(value::bytes).is_some_and(|there| there == kept.as_bytes()))
+    }
+
+    /// [`super::super::Store::winners`].
+    pub async fn winners(&self) -> StoreResult<Vec<Winner>> {
+        let mut all = redis::cmd("HVALS");
+        all.arg(meta("winners"));
+        let rows = self.plain(&[all]).await?.into_iter().flat_map(value::list).map(value::bytes);
+        let read = |row: Vec<u8>| serde_json::from_slice(&row).map_err(|_| value::strange("the winner of a split"));
+        let mut winners: Vec<Winner> = rows.map(read).collect::<StoreResult<_>>()?;
+        winners.sort_by(|a, b| (&a.funnel, &a.step).cmp(&(&b.funnel, &b.step)));
+        Ok(winners)
     }
 
     /// [`super::super::Store::bundle`].

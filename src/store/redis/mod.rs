@@ -27,6 +27,7 @@ use super::{
 use crate::effect::Outcome;
 use crate::event::address::Address as CustomerAddress;
 use crate::lang::time::Time;
+use crate::step::winner::Winner;
 use clock::Clock;
 use futures_util::future::BoxFuture;
 use memory::Memory;
@@ -400,6 +401,14 @@ impl Store for RedisStore {
 
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
         Box::pin(self.inner.applied())
+    }
+
+    fn choose(&self, winner: Winner) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.inner.choose(winner))
+    }
+
+    fn winners(&self) -> BoxFuture<'_, StoreResult<Vec<Winner>>> {
+        Box::pin(self.inner.winners())
     }
 
     fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {

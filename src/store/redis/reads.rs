@@ -253,7 +253,13 @@ impl ReadSide for RedisStore {
     }
 
     fn stats(&self, asked: Asked) -> BoxFuture<'_, StoreResult<Counted>> {
-        Box::pin(async move { self.inner.side().await?.stats(asked).await })
+        Box::pin(async move {
+            let of = asked.funnel.clone();
+            let mut counted = self.inner.side().await?.stats(asked).await?;
+            counted.winners = self.inner.winners().await?;
+            counted.winners.retain(|winner| of.is_empty() || winner.funnel == of);
+            Ok(counted)
+        })
     }
 
     fn messages(&self, customer: String, before: Option<Time>, max: usize) -> BoxFuture<'_, StoreResult<Vec<KeptMessage>>> {

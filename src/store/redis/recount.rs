@@ -9,6 +9,7 @@ use super::key::{SHARDS, key, meta, shard_of};
 use super::record::{Kept, Tried, read_input, read_record};
 use super::value;
 use crate::customer::codec::encode;
+use crate::step::winner::Winner;
 use redis::{Cmd, Value};
 use std::collections::BTreeMap;
 
@@ -182,6 +183,19 @@ impl Target {
         let answers = self.ask(&[command("HVALS", meta("tokens"))]).await?;
         let kept = answers.into_iter().flat_map(value::list).map(value::bytes);
         kept.map(|kept| serde_json::from_slice(&kept).map_err(|_| value::strange("a token"))).collect()
+    }
+
+    /// Reads the winners of splits.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn read_winners(&self) -> StoreResult<Vec<Winner>> {
+        let answers = self.ask(&[command("HVALS", meta("winners"))]).await?;
+        let kept = answers.into_iter().flat_map(value::list).map(value::bytes);
+        let read = |kept: Vec<u8>| serde_json::from_slice(&kept).map_err(|_| value::strange("the winner of a split"));
+        let mut winners: Vec<Winner> = kept.map(read).collect::<StoreResult<_>>()?;
+        winners.sort_by(|a, b| (&a.funnel, &a.step).cmp(&(&b.funnel, &b.step)));
+        Ok(winners)
     }
 
     /// Reads what is paused and what was applied, each as it is written down.

@@ -14,6 +14,7 @@ use super::{Options, follow, keep};
 use crate::customer::codec::{decode, encode};
 use crate::event::Input;
 use crate::lang::time::Time;
+use crate::step::winner::Winner;
 use rusqlite::{Connection, Row, params};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -266,6 +267,14 @@ impl Source {
     /// As above.
     pub fn quantities(&self) -> StoreResult<Vec<Taken>> {
         super::quantity::all(&self.db).map_err(|why| self.fail(&why))
+    }
+
+    /// The winners of splits.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn winners(&self) -> StoreResult<Vec<Winner>> {
+        keep::winners(&self.db).map_err(|why| self.fail(&why))
     }
 
     /// What was applied, newest first.

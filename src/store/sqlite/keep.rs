@@ -9,7 +9,9 @@ use super::schema::{meta, set_meta};
 use super::writer::Core;
 use crate::customer::codec::encode;
 use crate::lang::time::Time;
+use crate::step::winner::Winner;
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::DeserializeOwned;
 
 /// The failpoints around what is kept.
 pub const POINTS: Option<Points> = Some(Points { before: "sqlite.keep.before", after: "sqlite.keep.after" });
@@ -18,6 +20,8 @@ pub const POINTS: Option<Points> = Some(Points { before: "sqlite.keep.before", a
 const CURRENT: &str = "definitions";
 /// The setting with what was applied.
 const APPLIED: &str = "applied";
+/// The setting with the winners of splits.
+const WINNERS: &str = "winners";
 
 /// Funnels with their versions.
 type Funnels = Vec<(String, String)>;
@@ -33,6 +37,10 @@ pub const PUT_DEFINITIONS: Call<(String, Funnels, Vec<u8>), ()> = Call {
 /// [`super::Store::apply`].
 pub const APPLY: Call<Applying, bool> =
     Call { phase: Phase::Write, points: POINTS, run: |core, applying| core.apply(applying), lost: let_be };
+
+/// [`super::Store::choose`].
+pub const CHOOSE: Call<Winner, bool> =
+    Call { phase: Phase::Write, points: POINTS, run: |core, winner| core.choose(winner), lost: let_be };
 
 /// [`super::Store::put_token`].
 pub const PUT_TOKEN: Call<TokenRow, ()> =
@@ -72,6 +80,18 @@ impl Core<'_> {
         let text = serde_json::to_string(&all)
             .map_err(|why| Fail::Refused(StoreError::Fatal(format!("cannot write down who applied what: {why}"))))?;
         set_meta(&self.db, APPLIED, text)?;
+        Ok(true)
+    }
+
+    fn choose(&mut self, winner: &Winner) -> Done<bool> {
+        let mut all = winners(&self.db)?;
+        if all.iter().any(|one| one.funnel == winner.funnel && one.step == winner.step) {
+            return Ok(false);
+        }
+        all.push(winner.clone());
+        let text = serde_json::to_string(&all)
+            .map_err(|why| Fail::Refused(StoreError::Fatal(format!("cannot write a winner down: {why}"))))?;
+        set_meta(&self.db, WINNERS, text)?;
         Ok(true)
     }
 
@@ -116,7 +136,19 @@ pub fn definitions(db: &Connection) -> rusqlite::Result<Vec<Bundle>> {
 }
 
 fn applied_so_far(db: &Connection) -> rusqlite::Result<Vec<Applied>> {
-    let kept: Option<String> = meta(db, APPLIED)?;
+    listed(db, APPLIED)
+}
+
+/// The winners that were chosen, by funnel and split.
+pub fn winners(db: &Connection) -> rusqlite::Result<Vec<Winner>> {
+    let mut all: Vec<Winner> = listed(db, WINNERS)?;
+    all.sort_by(|a, b| (&a.funnel, &a.step).cmp(&(&b.funnel, &b.step)));
+    Ok(all)
+}
+
+/// A list that is kept as one setting.
+fn listed<T: DeserializeOwned>(db: &Connection, name: &str) -> rusqlite::Result<Vec<T>> {
+    let kept: Option<String> = meta(db, name)?;
     let read = |text: String| {
         serde_json::from_str(&text)
             .map_err(|why| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(why)))

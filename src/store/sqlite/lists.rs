@@ -6,6 +6,7 @@ use super::super::read::{
 };
 use super::super::{CustomerRow, Record, RunRow, StoreResult};
 use super::figure::{CUSTOMERS_TALLY, RUN_TALLY, SEGMENT_TALLY, cohorts, figures, figures_of, terms};
+use super::keep::winners;
 use super::shape::key;
 use super::show::{customer_row, fold};
 use super::{Readers, SqliteStore, run};
@@ -333,6 +334,7 @@ fn stats(db: &Connection, asked: &Asked) -> Rows<Counted> {
         live: if *live { run::live_of(db, funnel)? } else { Vec::new() },
         sizes: counts(db)?.segments,
         growth,
+        winners: winners(db)?.into_iter().filter(|winner| funnel.is_empty() || winner.funnel == *funnel).collect(),
     })
 }
 

@@ -29,6 +29,7 @@ use super::{
 use crate::effect::Outcome;
 use crate::event::address::Address;
 use crate::lang::time::Time;
+use crate::step::winner::Winner;
 use flight::Taken;
 use futures_util::future::BoxFuture;
 use schema::Role;
@@ -349,6 +350,14 @@ impl Store for SqliteStore {
 
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
         self.readers.ask(keep::applied)
+    }
+
+    fn choose(&self, winner: Winner) -> BoxFuture<'_, StoreResult<bool>> {
+        Box::pin(self.thread.run(keep::CHOOSE, winner, 1))
+    }
+
+    fn winners(&self) -> BoxFuture<'_, StoreResult<Vec<Winner>>> {
+        self.readers.ask(keep::winners)
     }
 
     fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {

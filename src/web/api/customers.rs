@@ -29,7 +29,8 @@ pub async fn list(call: Call) -> Answer {
 pub async fn load(state: &WebState, id: &str) -> Result<Customer, Problem> {
     let record = state.store.record(id.to_owned()).await?;
     let Some(record) = record.filter(|record| !record.document.is_empty()) else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "there is no customer with that id"));
+        return Err(Problem::new(StatusCode::NOT_FOUND, "there is no customer with that id")
+            .hint("an id is what her events and imports call her; GET /v1/customers?query=… finds her by name or address"));
     };
     codec::decode(&record.document).map_err(|error| {
         tracing::error!(customer = id, %error, "a stored customer cannot be read");
@@ -126,6 +127,9 @@ pub async fn timeline(call: Call) -> Answer {
     let query = call.query(&["before", "limit"])?;
     let (limit, before) = (query.limit()?, query.position("before")?);
     let rows = call.state.store.timeline(call.param("id").to_owned(), before, limit).await?;
+    if rows.is_empty() && before.is_none() {
+        load(&call.state, call.param("id")).await?;
+    }
     let next = next_page(&rows, limit, |row| Json::from(row.seq));
     let facts: Vec<Json> = rows.iter().map(|row| fact(&call.state, row)).collect();
     Ok(json(StatusCode::OK, &json!({ "facts": facts, "next": next })))

@@ -12,7 +12,11 @@ use serde_json::{Value as Json, json};
 pub async fn post(call: Call) -> Answer {
     call.query(&[])?;
     let csv = call.header(&CONTENT_TYPE).is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/csv"));
-    let mut reader = Reader::new(call.body.as_ref(), if csv { Rows::Csv } else { Rows::Lines })?;
+    let list = !csv && call.body.trim_ascii_start().starts_with(b"[");
+    let mut reader = match list {
+        true => Reader::list(&call.body)?,
+        false => Reader::new(call.body.as_ref(), if csv { Rows::Csv } else { Rows::Lines })?,
+    };
     let mut report = Report::default();
     loop {
         let rows = reader.chunk(CHUNK_ROWS_MAX, &call.state.intake.world())?;
@@ -31,6 +35,6 @@ pub async fn post(call: Call) -> Answer {
         return Ok(json(StatusCode::OK, &body));
     }
     body["error"] = if report.refused > 0 { "every row was refused" } else { "the body holds no rows" }.into();
-    body["hint"] = "send one JSON object per line, or comma-separated rows with content-type text/csv".into();
+    body["hint"] = "send one JSON object per line, a list of them, or comma-separated rows with content-type text/csv".into();
     Ok(json(StatusCode::BAD_REQUEST, &body))
 }

@@ -238,6 +238,9 @@ async fn a_timeline_says_what_happened_and_why() {
         (fact["seq"].as_u64(), fact["run"]["step"].as_str(), fact["seen"][0]["value"].as_i64()),
         (Some(7), Some("email_2"), Some(21))
     );
+    let unknown = server.get("/v1/customers/nobody/timeline", server.token(Scope::Read)).await;
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.json()["hint"].as_str().unwrap().contains("/v1/customers?query="), "{}", unknown.json());
 }
 
 #[tokio::test]
@@ -304,6 +307,14 @@ async fn the_past_is_imported_row_by_row() {
     assert_eq!((got.status, body["accepted"].as_u64(), body["items"][0]["line"].as_u64()), (200, Some(1), Some(2)));
     let csv = server.send("POST", "/v1/import", import, "content-type: text/csv\r\n", "customer,name\nc2,Bob\n").await;
     assert_eq!(csv.json()["accepted"], 1);
+    let list = format!("[{},\n 7]", rows.trim().replace('\n', ",\n").replace("c1", "c9"));
+    let got = server.post("/v1/import", import, &list).await.json();
+    let lines: Vec<u64> = got["items"].as_array().unwrap().iter().filter_map(|item| item["line"].as_u64()).collect();
+    assert_eq!((got["accepted"].as_u64(), lines), (Some(1), vec![2, 3]), "{got}");
+    for (wrong, hint) in [("[{\"customer\":\"c1\"", "jq -c"), ("[]", "a list of them")] {
+        let got = server.post("/v1/import", import, wrong).await;
+        assert!(got.status == 400 && got.json()["hint"].as_str().unwrap().contains(hint), "{}", got.json());
+    }
     assert_eq!(server.post("/v1/import", import, "").await.status, 400);
     assert_eq!(server.post("/v1/import", import, "x").await.status, 400);
 }

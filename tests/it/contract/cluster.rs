@@ -70,6 +70,7 @@ async fn the_contract_holds_over_a_cluster() {
             figures_sum_up_by_day,
             definitions_stay_while_a_live_run_names_them,
             a_workspace_is_applied_only_over_the_one_that_it_was_compared_with,
+            a_split_has_one_winner,
             live_runs_are_counted_by_step_and_follow_their_version,
         ]
     );

@@ -59,6 +59,29 @@ pub async fn a_workspace_is_applied_only_over_the_one_that_it_was_compared_with(
     assert_eq!(store.bundle("d4".to_owned()).await.unwrap(), None);
 }
 
+pub async fn a_split_has_one_winner(stand: &dyn Stand) {
+    let store = open(stand);
+    let won = |funnel: &str, step: &str, variant: &str| Winner {
+        funnel: funnel.to_owned(),
+        step: step.to_owned(),
+        variant: variant.to_owned(),
+        from: Time(START),
+        by: Some(Measure::Goal),
+        counted: vec![Arm { variant: variant.to_owned(), drawn: 200, reached: 30, value: 900 }],
+    };
+    assert!(store.winners().await.unwrap().is_empty());
+    assert!(store.choose(won("g", "pick", "b")).await.unwrap());
+    assert!(!store.choose(won("g", "pick", "a")).await.unwrap(), "somebody else was faster");
+    assert!(store.choose(won("f", "pick", "a")).await.unwrap(), "the split of another funnel");
+    assert!(store.choose(won("f", "other", "a")).await.unwrap());
+    let wanted = [won("f", "other", "a"), won("f", "pick", "a"), won("g", "pick", "b")];
+    assert_eq!(store.winners().await.unwrap(), wanted);
+    store.close().await;
+    drop(store);
+    let store = open(stand);
+    assert_eq!(store.winners().await.unwrap(), wanted, "after a restart");
+}
+
 pub async fn live_runs_are_counted_by_step_and_follow_their_version(stand: &dyn Stand) {
     let store = open(stand);
     let put = async |hash: &str, version: &str| {

@@ -39,10 +39,10 @@ sources:
       - { event: joined, id: body.id, customer: body.customer, time: body.at, properties: { order: body.id, n: body.n } }
 channels: { email: mail, sms: text, push: pager, chat: inbox }
 budgets:                     # large enough: what they are about is that points are taken out of them
-  - { points: 1000000, per: day }
-  - { points: 1000000, per: week }
-  - { points: 1000000, per: month }
-  - { points: 1000000, per: ever }
+  - { points: 100000000, per: day }
+  - { points: 100000000, per: week }
+  - { points: 100000000, per: month }
+  - { points: 100000000, per: ever }
   - { points: 100000, per: day, each: customer }
 providers:
   inbox: { kind: inbox }

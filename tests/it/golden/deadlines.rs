@@ -40,12 +40,121 @@ steps:
     assert_snapshot!(her.story(), @"
     2027-03-01 10:00 entered hurry#1 | go
     2027-03-01 16:00 redecided hurry#1 | it was not taken in time
-    2027-03-01 16:00 skipped hurry#1 email today | it expired 2027-03-01 16:00, 6 hours after its decision
-    2027-03-01 16:00 branched hurry#1 if_expired | it expired 2027-03-01 16:00, 6 hours after its decision
+    2027-03-01 16:00 skipped hurry#1 email today | it expired 2027-03-01 16:00, 6 hours after the run came to it
+    2027-03-01 16:00 branched hurry#1 if_expired | it expired 2027-03-01 16:00, 6 hours after the run came to it
     2027-03-01 16:00 sent hurry#1 email inline:email_2
     2027-03-01 16:00 granted hurry#1 20 points | hurry
     2027-03-01 16:00 sent hurry#1 email inline:email_3
     2027-03-01 16:00 finished hurry#1
+    ");
+}
+
+const HELD: &str = r#"
+--- autofunnel.yaml
+quiet_hours: { from: "21:00", until: "08:00" }
+caps: [ { channel: email, at_most: 1, within: 1 day } ]
+--- hurry.yaml
+funnel: Hurry
+trigger: go
+re_entry: always
+steps:
+  - email: { subject: Today, text: Today only }
+    id: today
+    expires: 90m
+    if_expired:
+      - chat: { text: You missed it }
+        quiet_hours: ignore
+"#;
+
+#[test]
+fn time_runs_while_a_message_is_held_in_quiet_hours() {
+    let stage = Stage::new(HELD);
+    let mut her = stage.customer("2027-03-01 08:00");
+    // A second too early for the morning, then in time to the second.
+    her.at("2027-03-02 06:29:59", "go").until("2027-03-02 12:00");
+    assert_snapshot!(her.story(), @"
+    2027-03-02 06:29:59.000 entered hurry#1 | go
+    2027-03-02 06:29:59.000 held hurry#1 email inline:today | quiet hours 21:00–08:00
+    2027-03-02 07:59:59.000 skipped hurry#1 email today | it expired 2027-03-02 07:59, 1 hour 30 minutes after the run came to it
+    2027-03-02 07:59:59.000 branched hurry#1 if_expired | it expired 2027-03-02 07:59, 1 hour 30 minutes after the run came to it
+    2027-03-02 07:59:59.000 sent hurry#1 chat inline:chat_1
+    2027-03-02 07:59:59.000 finished hurry#1
+    ");
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-02 06:30:01", "go").until("2027-03-02 12:00");
+    assert_snapshot!(her.story(), @"
+    2027-03-02 06:30:01.000 entered hurry#1 | go
+    2027-03-02 06:30:01.000 held hurry#1 email inline:today | quiet hours 21:00–08:00
+    2027-03-02 08:00 sent hurry#1 email inline:today
+    2027-03-02 08:00 finished hurry#1
+    ");
+}
+
+#[test]
+fn time_runs_while_a_message_waits_for_its_window_or_for_room() {
+    let window = HELD.replace("    expires: 90m\n", "    expires: 90m\n    window: { from: \"12:00\", until: \"14:00\" }\n");
+    let stage = Stage::new(&window);
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 10:29:59", "go").until("2027-03-01 13:00");
+    assert_snapshot!(her.story(), @"
+    2027-03-01 10:29:59.000 entered hurry#1 | go
+    2027-03-01 10:29:59.000 held hurry#1 email inline:today | outside of its window 12:00–14:00
+    2027-03-01 11:59:59.000 skipped hurry#1 email today | it expired 2027-03-01 11:59, 1 hour 30 minutes after the run came to it
+    2027-03-01 11:59:59.000 branched hurry#1 if_expired | it expired 2027-03-01 11:59, 1 hour 30 minutes after the run came to it
+    2027-03-01 11:59:59.000 sent hurry#1 chat inline:chat_1
+    2027-03-01 11:59:59.000 finished hurry#1
+    ");
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 10:30:01", "go").until("2027-03-01 13:00");
+    assert_snapshot!(her.story(), @"
+    2027-03-01 10:30:01.000 entered hurry#1 | go
+    2027-03-01 10:30:01.000 held hurry#1 email inline:today | outside of its window 12:00–14:00
+    2027-03-01 12:00 sent hurry#1 email inline:today
+    2027-03-01 12:00 finished hurry#1
+    ");
+    // There is room a day after the first message: too late by a second for the one, in time for the other.
+    let stage = Stage::new(&HELD.replace("    expires: 90m\n", "    expires: 90m\n    on_cap: { defer: 3 days }\n"));
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 12:00", "go").at("2027-03-02 10:29:59", "go").until("2027-03-02 13:00");
+    assert_snapshot!(her.story(), @"
+    2027-03-01 12:00 entered hurry#1 | go
+    2027-03-01 12:00 sent hurry#1 email inline:today
+    2027-03-01 12:00 finished hurry#1
+    2027-03-02 10:29:59.000 entered hurry#2 | go
+    2027-03-02 10:29:59.000 held hurry#2 email inline:today | cap: at most 1 email within 1 day
+    2027-03-02 11:59:59.000 skipped hurry#2 email today | it expired 2027-03-02 11:59, 1 hour 30 minutes after the run came to it
+    2027-03-02 11:59:59.000 branched hurry#2 if_expired | it expired 2027-03-02 11:59, 1 hour 30 minutes after the run came to it
+    2027-03-02 11:59:59.000 sent hurry#2 chat inline:chat_1
+    2027-03-02 11:59:59.000 finished hurry#2
+    ");
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 12:00", "go").at("2027-03-02 10:30:01", "go").until("2027-03-02 13:00");
+    assert_snapshot!(her.story(), @"
+    2027-03-01 12:00 entered hurry#1 | go
+    2027-03-01 12:00 sent hurry#1 email inline:today
+    2027-03-01 12:00 finished hurry#1
+    2027-03-02 10:30:01.000 entered hurry#2 | go
+    2027-03-02 10:30:01.000 held hurry#2 email inline:today | cap: at most 1 email within 1 day
+    2027-03-02 12:00 sent hurry#2 email inline:today
+    2027-03-02 12:00 finished hurry#2
+    ");
+}
+
+#[test]
+fn a_message_without_a_deadline_of_its_own_has_a_day_from_the_morning_on() {
+    let stage = Stage::new(
+        &HELD
+            .replace("    expires: 90m\n", "")
+            .replace("    if_expired:\n      - chat: { text: You missed it }\n        quiet_hours: ignore\n", ""),
+    );
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 22:00", "go").until("2027-03-02 12:00");
+    assert_eq!(her.player.effects[0].valid_until, Some(time("2027-03-02 21:00")));
+    assert_snapshot!(her.story(), @"
+    2027-03-01 22:00 entered hurry#1 | go
+    2027-03-01 22:00 held hurry#1 email inline:today | quiet hours 21:00–08:00
+    2027-03-02 08:00 sent hurry#1 email inline:today
+    2027-03-02 08:00 finished hurry#1
     ");
 }
 

@@ -85,7 +85,27 @@ fn what_an_event_says_that_counts_for_nothing_is_told() {
             ("its amount in USD is no money here; send what it is in EUR as `amount_base`", None),
             ("", Some(500)),
             ("the catalog has no membership `clubb`", None),
-            ("", None),
+            ("", Some(1_000)),
         ]
     );
+}
+
+#[test]
+fn a_membership_is_worth_what_is_said_else_what_the_catalog_says() {
+    let stage = Stage::new(
+        r#"
+--- catalog.yaml
+memberships:
+  club: { title: Club, term: 1 year, price: 60 }
+"#,
+    );
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 10:00", "membership_started membership=club ends=2028-03-01");
+    her.at("2028-02-20 10:00", "membership_renewed membership=club ends=2029-03-01 amount=49.50");
+    her.at("2028-02-21 10:00", "membership_renewed membership=club ends=2029-03-01 amount=49.50 currency=USD");
+    her.at("2028-02-22 10:00", "membership_changed membership=club ends=2029-04-01")
+        .at("2028-03-20 10:00", "membership_cancelled");
+    her.at("2028-04-20 10:00", "membership_started membership=other ends=2029-03-01");
+    let told = her.player.facts.iter().filter(|fact| fact.what == What::Event).map(|fact| fact.amount);
+    assert_eq!(told.collect::<Vec<_>>(), [Some(6_000), Some(4_950), None, None, None, None]);
 }

@@ -80,7 +80,7 @@ fn what_nobody_releases_in_time_or_somebody_rejects_is_skipped() {
     assert_snapshot!(her.story(), @"
     2027-03-01 08:30 entered sale#1 | go
     2027-03-01 08:30 review sale#1 email mail
-    2027-03-01 20:30 skipped sale#1 email mail | it expired 2027-03-01 20:30, 12 hours after its decision
+    2027-03-01 20:30 skipped sale#1 email mail | it expired 2027-03-01 20:30, 12 hours after the run came to it
     2027-03-01 20:30 review sale#1 points
     2027-03-01 20:31 refused mail | it does not wait for a review any more
     ");

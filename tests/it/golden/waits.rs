@@ -198,3 +198,36 @@ steps:
     2027-03-03 10:00 finished profile#1
     "#);
 }
+
+#[test]
+fn what_was_waited_for_can_be_read_in_its_own_then() {
+    let stage = Stage::new(
+        r#"
+--- first.yaml
+funnel: First order
+trigger: signed_up
+goal: purchase
+steps:
+  - wait_for: purchase
+    id: order
+    up_to: 9 days
+    then:
+      - grant: 1 point per EUR
+        of: steps.order.event.amount
+      - stop: large
+        if: steps.order.event.amount > 100
+      - email: { subject: Thanks, text: "Thank you for {{ steps.order.event.order_id }}" }
+"#,
+    );
+    let mut her = stage.customer("2027-03-01 08:00");
+    her.at("2027-03-01 10:00", "signed_up").at("2027-03-02 10:00", "purchase order_id=A amount=20.90").until("2027-03-04");
+    assert_snapshot!(her.story(), @"
+    2027-03-01 10:00 entered first#1 | signed_up
+    2027-03-02 10:00 goal first#1 purchase
+    2027-03-02 10:00 resumed first#1 matched | purchase
+    2027-03-02 10:00 granted first#1 20 points | first
+    2027-03-02 10:00 skipped first#1 stop_1 | if: steps.order.event.amount > 100
+    2027-03-02 10:00 sent first#1 email inline:email_1
+    2027-03-02 10:00 finished first#1
+    ");
+}

@@ -9,6 +9,7 @@ use super::state::{Clock, Fate, Shared, State};
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::step::winner::Winner;
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
@@ -341,6 +342,14 @@ impl Store for Faulty {
 
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
         here(self.store.applied())
+    }
+
+    fn choose(&self, winner: Winner) -> BoxFuture<'_, StoreResult<bool>> {
+        here(self.store.choose(winner))
+    }
+
+    fn winners(&self) -> BoxFuture<'_, StoreResult<Vec<Winner>>> {
+        here(self.store.winners())
     }
 
     fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {

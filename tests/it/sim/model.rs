@@ -5,6 +5,7 @@ use crate::contract::{Stand, TestClock};
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::step::winner::Winner;
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
@@ -181,6 +182,14 @@ impl Store for ModelStore {
 
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
         self.ask(|truth| truth.applied.iter().rev().cloned().collect())
+    }
+
+    fn choose(&self, winner: Winner) -> BoxFuture<'_, StoreResult<bool>> {
+        self.call(|truth, _| truth.choose(winner))
+    }
+
+    fn winners(&self) -> BoxFuture<'_, StoreResult<Vec<Winner>>> {
+        self.ask(|truth| truth.winners.clone())
     }
 
     fn bundle(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Vec<u8>>>> {

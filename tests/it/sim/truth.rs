@@ -11,6 +11,7 @@ use autofunnel::event::address::Address;
 use autofunnel::event::{Input, InputBody};
 use autofunnel::fact::Fact;
 use autofunnel::lang::time::{MINUTE_MS, Time};
+use autofunnel::step::winner::Winner;
 use autofunnel::store::applied::Applied;
 use autofunnel::store::pause::Pauses;
 use autofunnel::store::read::{KeptMessage, QuarantineRow};
@@ -150,6 +151,8 @@ pub struct Truth {
     definitions: Vec<(Bundle, Vec<(String, String)>)>,
     /// What was applied, oldest first.
     pub applied: Vec<Applied>,
+    /// Winners of splits.
+    pub winners: Vec<Winner>,
     addresses: BTreeMap<Address, addresses::Known>,
     /// Effects by the providers' own ids.
     pub references: BTreeMap<Address, String>,
@@ -182,6 +185,7 @@ impl Truth {
             quantities: BTreeMap::new(),
             definitions: Vec::new(),
             applied: Vec::new(),
+            winners: Vec::new(),
             addresses: BTreeMap::new(),
             references: BTreeMap::new(),
         }

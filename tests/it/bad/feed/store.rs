@@ -3,6 +3,7 @@
 use autofunnel::effect::Outcome;
 use autofunnel::event::address::Address;
 use autofunnel::lang::time::Time;
+use autofunnel::step::winner::Winner;
 use autofunnel::store::applied::{Applied, Applying};
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::quantity::Quantity;
@@ -202,6 +203,14 @@ impl Store for Sink {
     }
 
     fn applied(&self) -> BoxFuture<'_, StoreResult<Vec<Applied>>> {
+        never()
+    }
+
+    fn choose(&self, _winner: Winner) -> BoxFuture<'_, StoreResult<bool>> {
+        never()
+    }
+
+    fn winners(&self) -> BoxFuture<'_, StoreResult<Vec<Winner>>> {
         never()
     }
 

@@ -5,6 +5,7 @@ use super::super::stage::{OWN, REMOTE};
 use super::{Truth, is_live};
 use autofunnel::customer::{Run, RunState, codec};
 use autofunnel::lang::time::{HOUR_MS, Time};
+use autofunnel::step::winner::Winner;
 use autofunnel::store::applied::Applying;
 use autofunnel::store::quantity::{Quantity, given};
 use autofunnel::store::read::LiveSteps;
@@ -48,6 +49,16 @@ impl Truth {
             }
         }
         out
+    }
+
+    /// See [`autofunnel::store::Store::choose`].
+    pub fn choose(&mut self, winner: Winner) -> bool {
+        let new = self.winners.iter().all(|one| (&one.funnel, &one.step) != (&winner.funnel, &winner.step));
+        if new {
+            self.winners.push(winner);
+            self.winners.sort_by(|a, b| (&a.funnel, &a.step).cmp(&(&b.funnel, &b.step)));
+        }
+        new
     }
 
     /// See [`autofunnel::store::Store::apply`].
