@@ -19,51 +19,81 @@ const MESSAGE_NAMES: &[&str] =
 const GRANT_NAMES: &[&str] = &["points", "reason"];
 const BUNDLE_NAMES: &[&str] = &["name", "title", "kind", "items", "price", "worth", "saving", "members_only", "ends"];
 
-/// What the templates see.
-pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>) -> Result<Fields, String> {
-    let fields = |pairs: Vec<(&str, Value)>| {
-        // An empty text is missing, so that a template that needs it fails instead of sending nothing.
-        let there = pairs.into_iter().filter(|(_, value)| *value != Value::from(""));
-        Value::Map(there.map(|(name, value)| (name.to_owned(), value)).collect())
-    };
-    let (mut vars, own) = match &effect.kind {
+/// What templates that read `paths` see of an effect.
+pub(super) fn variables(effect: &Effect, rendered: Option<&Rendered>, paths: &[Vec<String>]) -> Result<Fields, String> {
+    let read = Read(paths);
+    let (frozen, own) = match &effect.kind {
         EffectKind::Message(message) => {
             let rendered = rendered.ok_or("the message was not rendered")?;
-            let own = fields(vec![
-                ("channel", Value::from(message.channel.as_str())),
-                ("to", Value::from(message.to.as_str())),
-                ("template", Value::from(message.template.as_str())),
-                ("subject", Value::from(rendered.subject.as_str())),
-                ("text", Value::from(rendered.text.as_str())),
-                ("html", Value::from(rendered.html.as_str())),
-                ("tag", message.tag.as_deref().map_or(Value::Null, Value::from)),
-                ("transactional", Value::from(message.transactional)),
-                ("unsubscribe_url", message.variables.get("unsubscribe_url").cloned().unwrap_or(Value::Null)),
-            ]);
-            (message.variables.clone(), Some(("message", own)))
+            let own = read.fields("message", |name| match name {
+                "channel" => Value::from(message.channel.as_str()),
+                "to" => Value::from(message.to.as_str()),
+                "template" => Value::from(message.template.as_str()),
+                "subject" => Value::from(rendered.subject.as_str()),
+                "text" => Value::from(rendered.text.as_str()),
+                "html" => Value::from(rendered.html.as_str()),
+                "tag" => message.tag.as_deref().map_or(Value::Null, Value::from),
+                "transactional" => Value::from(message.transactional),
+                _ => message.variables.get(name).cloned().unwrap_or(Value::Null),
+            });
+            (Some(&message.variables), Some(("message", own)))
         }
         EffectKind::Grant(grant) => {
-            let own = fields(vec![("points", Value::from(grant.points)), ("reason", Value::from(grant.reason.as_str()))]);
-            (grant.variables.clone(), Some(("grant", own)))
+            let own = read.fields("grant", |name| match name {
+                "points" => Value::from(grant.points),
+                _ => Value::from(grant.reason.as_str()),
+            });
+            (Some(&grant.variables), Some(("grant", own)))
         }
-        EffectKind::Offer(offer) => (offer.variables.clone(), Some(("bundle", Value::Map(offer.details.clone())))),
-        EffectKind::Lookup(lookup) => (lookup.variables.clone(), None),
-        EffectKind::Call(call) => {
-            let own = fields(vec![("service", Value::from(call.service.as_str()))]);
-            (Fields::new(), Some(("call", own)))
-        }
+        EffectKind::Offer(offer) => (Some(&offer.variables), Some(("bundle", Value::Map(offer.details.clone())))),
+        EffectKind::Lookup(lookup) => (Some(&lookup.variables), None),
+        EffectKind::Call(_) => (None, None),
         EffectKind::Tell(_) => return Err("a provider carries messages and grants only".to_owned()),
     };
-    let about = fields(vec![
-        ("id", Value::from(effect.id.as_str())),
-        ("customer", Value::from(effect.customer.as_str())),
-        ("funnel", Value::from(effect.funnel.as_str())),
-        ("step", Value::from(effect.step.as_str())),
-        ("decided_at", Value::Time(effect.decided_at)),
-    ]);
+    let about = read.fields("effect", |name| match name {
+        "id" => Value::from(effect.id.as_str()),
+        "customer" => Value::from(effect.customer.as_str()),
+        "funnel" => Value::from(effect.funnel.as_str()),
+        "step" => Value::from(effect.step.as_str()),
+        _ => Value::Time(effect.decided_at),
+    });
+    let named = frozen.into_iter().flatten().filter(|(root, _)| read.root(root));
+    let mut vars: Fields = named.map(|(root, value)| (root.clone(), value.clone())).collect();
     vars.insert("effect".to_owned(), about);
     vars.extend(own.map(|(name, own)| (name.to_owned(), own)));
     Ok(vars)
+}
+
+/// The names that templates read: nothing else needs to be made for them.
+struct Read<'p>(&'p [Vec<String>]);
+
+impl Read<'_> {
+    fn root(&self, root: &str) -> bool {
+        self.0.iter().any(|path| path.first().is_some_and(|first| first == root))
+    }
+
+    /// Fields of the effect's own. An empty text is missing, so that a template that needs it fails instead of sending
+    /// nothing.
+    fn fields(&self, root: &str, value: impl Fn(&str) -> Value) -> Value {
+        let is_read = |name: &&&str| {
+            let below = |path: &Vec<String>| path.get(1).is_none_or(|second| second == **name);
+            self.0.iter().any(|path| path.first().is_some_and(|first| first == root) && below(path))
+        };
+        let names = own_names(root).iter().filter(is_read).map(|name| (*name, value(name)));
+        let there = names.filter(|(_, value)| value.as_text() != Some(""));
+        Value::Map(there.map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}
+
+/// The names of a root that comes from the effect itself.
+fn own_names(root: &str) -> &'static [&'static str] {
+    match root {
+        "effect" => EFFECT_NAMES,
+        "message" => MESSAGE_NAMES,
+        "grant" => GRANT_NAMES,
+        "bundle" => BUNDLE_NAMES,
+        _ => &[],
+    }
 }
 
 /// A schema with the roots that come from the effect itself.
@@ -71,13 +101,10 @@ pub(super) struct WithOwn<'a>(pub &'a dyn Schema);
 
 impl Schema for WithOwn<'_> {
     fn root(&self, name: &str) -> Option<Type> {
-        let names = match name {
-            "effect" => EFFECT_NAMES,
-            "message" => MESSAGE_NAMES,
-            "grant" => GRANT_NAMES,
-            "bundle" => BUNDLE_NAMES,
-            _ => return self.0.root(name),
-        };
+        let names = own_names(name);
+        if names.is_empty() {
+            return self.0.root(name);
+        }
         Some(Type::Object(names.iter().map(|name| ((*name).to_owned(), Type::Any)).collect()))
     }
 

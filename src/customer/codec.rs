@@ -6,6 +6,7 @@
 use crate::lang::diag::bounded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io::{self, Write};
 
 /// The format written; the first byte of every document.
 pub const FORMAT: u8 = 1;
@@ -26,12 +27,36 @@ pub enum CodecError {
 
 /// Encodes a document.
 pub fn encode<T: Serialize>(document: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
-    bytes.push(FORMAT);
-    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    let mut written = Written(Vec::with_capacity(512));
+    written.0.push(FORMAT);
+    let mut serializer = rmp_serde::Serializer::new(&mut written).with_struct_map();
     // Writing to memory cannot fail, and every type of a document has a MessagePack form.
     document.serialize(&mut serializer).expect("documents have a MessagePack form");
-    bytes
+    written.0
+}
+
+/// What was written so far. Most of what MessagePack writes at once is a single byte, which is no matter for a copy.
+struct Written(Vec<u8>);
+
+impl Write for Written {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match bytes {
+            [byte] => self.0.push(*byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Decodes a document.

@@ -270,7 +270,7 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let effect = &delivery.effect;
         let (customer, version, now) = (claim.customer.clone(), claim.record.version, claim.now);
-        let turned = settle_turn(live, &claim, effect, outcome.as_ref(), now);
+        let turned = settle_turn(live, &claim, delivery, outcome.as_ref(), now);
         let (mut turned, booked) = match turned {
             Ok(turned) => turned,
             Err(failure) => {
@@ -293,10 +293,10 @@ impl Engine {
             recorder.decided((&customer, version), &turned.facts, &live.definitions.winners, turned.erase);
         }
         turned.facts.extend(facts);
-        let mut commit = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
-        commit.settled = Some(effect.id.clone());
-        commit.books = outcome.is_none();
-        match self.commit(vec![commit]).await.first() {
+        let mut decided = record::commit(&live.definitions, customer.clone(), version, turned, Vec::new());
+        decided.commit.settled = Some(effect.id.clone());
+        decided.commit.books = outcome.is_none();
+        match self.commit(vec![decided]).await.first() {
             Some(Committed::Done) => {
                 self.reserved(delivery, &booked).await;
                 Ok(())
@@ -348,12 +348,16 @@ fn book_is_for(effect: &Effect) -> bool {
 fn settle_turn(
     live: &Live,
     claim: &Claim,
-    effect: &Effect,
+    delivery: &Delivery,
     outcome: Option<&Outcome>,
     now: Time,
 ) -> Result<(turn::Turned, Outcome), Failure> {
-    let definitions = &live.definitions;
-    let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
+    let (definitions, effect) = (&live.definitions, &delivery.effect);
+    let documents = match delivery.known.take(claim.record.version) {
+        Some(known) => record::known(*known, &claim.record),
+        None => record::decode(&claim.record),
+    };
+    let documents = documents.map_err(|why| Failure::Document(why.to_string()))?;
     if let Some(version) = live.lacks_for(documents.customer.as_ref()) {
         return Err(Failure::Version(version));
     }

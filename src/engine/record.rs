@@ -7,6 +7,7 @@ use crate::fact::count::Terms;
 use crate::fact::{Fact, What};
 use crate::funnel::Definitions;
 use crate::lang::value::Value;
+use crate::store::known::Known;
 use crate::store::read::{ASKED, PARKED};
 use crate::store::{Commit, CustomerRow, Record, RunRow};
 use crate::turn::Turned;
@@ -37,11 +38,43 @@ pub fn decode(record: &Record) -> Result<Documents, codec::CodecError> {
     Ok(Documents { customer, account: Account::from_stored(&record.account)? })
 }
 
+/// A turn that is decided, on its way to the store.
+pub struct Decided {
+    /// What is to be committed.
+    pub commit: Commit,
+    /// The documents that it holds; none when she is forgotten.
+    pub known: Option<Box<Known>>,
+}
+
+/// What is known of her already, as it goes on from a record of the same version.
+///
+/// # Errors
+/// When a stored document is damaged or of a newer format.
+pub fn known(known: Known, record: &Record) -> Result<Documents, codec::CodecError> {
+    let account = match known.account {
+        Some(account) => account,
+        None => Account::from_stored(&record.account)?,
+    };
+    let mut customer = known.customer;
+    customer.gate = customer.gate.max(record.gate);
+    let documents = Documents { customer: Some(customer), account };
+    debug_assert!(
+        decode(record).is_ok_and(|stored| stored.customer == documents.customer && stored.account == documents.account),
+        "what is known of a customer is not what is stored"
+    );
+    Ok(documents)
+}
+
+/// The commit that consumes what arrived for a customer who was erased.
+pub fn erasing(id: String, consumed: Vec<u64>) -> Decided {
+    Decided { commit: Commit { customer: id, erase: true, consumed, ..Commit::default() }, known: None }
+}
+
 /// The commit of a turn.
-pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turned, consumed: Vec<u64>) -> Commit {
+pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turned, consumed: Vec<u64>) -> Decided {
     let runs = rows(definitions, &turned);
     let document = encode_bounded(definitions, &mut turned);
-    Commit {
+    let commit = Commit {
         base,
         document,
         account: turned.account.as_ref().map(Account::to_stored),
@@ -65,7 +98,9 @@ pub fn commit(definitions: &Definitions, id: String, base: u64, mut turned: Turn
         index: index(&turned.customer),
         erase: turned.erase,
         customer: id,
-    }
+    };
+    let known = Known { version: base + 1, customer: turned.customer, account: turned.account };
+    Decided { known: Some(Box::new(known)).filter(|_| !commit.erase), commit }
 }
 
 /// In which terms figures are counted: those of the workspace that is current.

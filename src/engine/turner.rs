@@ -1,8 +1,11 @@
 //! The turn worker: a batch of claimed customers, one turn each, one commit for all.
 
+use super::record::Decided;
 use super::{Engine, Live, Meter, record};
+use crate::effect::Effect;
 use crate::queue::Handler;
-use crate::store::{Claim, Commit, Committed, Delivery, StoreError};
+use crate::store::known::Carried;
+use crate::store::{Claim, Committed, Delivery, StoreError};
 use crate::turn::{self, Turned};
 use futures_util::future::BoxFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,11 +48,12 @@ impl Engine {
                 recorder.begun(&claim, &live.definitions.current.hash);
             }
             match turn_claim(&live, claim) {
-                Ok(commit) => {
+                Ok(decided) => {
+                    let commit = &decided.commit;
                     if let Some(recorder) = &self.recorder {
                         recorder.decided((&commit.customer, commit.base), &commit.facts, &live.definitions.winners, commit.erase);
                     }
-                    commits.push(commit);
+                    commits.push(decided);
                 }
                 Err(Failure::Version(version)) => self.come_back(customer, &version).await,
                 Err(failure) => self.report(customer, first, failure).await,
@@ -84,16 +88,18 @@ impl Engine {
     }
 
     /// Commits turns, and hands their effects to this process's deliver workers when there is room.
-    pub(super) async fn commit(&self, mut commits: Vec<Commit>) -> Vec<Committed> {
-        if commits.is_empty() {
+    pub(super) async fn commit(&self, decided: Vec<Decided>) -> Vec<Committed> {
+        if decided.is_empty() {
             return Vec::new();
         }
-        let effects: usize = commits.iter().map(|commit| commit.effects.len()).sum();
+        let effects: usize = decided.iter().map(|decided| decided.commit.effects.len()).sum();
         let permits = if effects == 0 { None } else { self.effects.reserve(effects) };
-        let mut handed = Vec::new();
-        for commit in &mut commits {
+        let mut handed = Vec::with_capacity(decided.len());
+        let mut commits = Vec::with_capacity(decided.len());
+        for Decided { mut commit, known } in decided {
             commit.hand_over = permits.is_some() && !commit.effects.is_empty();
-            handed.push(if commit.hand_over { commit.effects.clone() } else { Vec::new() });
+            handed.push(commit.hand_over.then(|| (commit.effects.clone(), known)));
+            commits.push(commit);
         }
         let customers: Vec<String> = commits.iter().map(|commit| commit.customer.clone()).collect();
         let bases = || commits.iter().map(|commit| commit.base).collect::<Vec<u64>>();
@@ -107,20 +113,11 @@ impl Engine {
             turns.for_each(|((customer, base), outcome)| recorder.committed(customer, base, *outcome));
         }
         if let Some(mut permits) = permits {
-            for (effects, outcome) in handed.into_iter().zip(&outcomes) {
-                if *outcome == Committed::Done {
-                    for effect in effects {
-                        if let Some(permit) = permits.next() {
-                            permit.send(Delivery {
-                                effect,
-                                ticket: 0,
-                                attempts: 0,
-                                ambiguous: false,
-                                ambiguous_since: None,
-                                body_digest: None,
-                            });
-                        }
-                    }
+            for (handed, outcome) in handed.into_iter().zip(&outcomes) {
+                // The first answer goes on from what is known; after that she has moved.
+                let Some((effects, mut known)) = handed.filter(|_| *outcome == Committed::Done) else { continue };
+                for (effect, permit) in effects.into_iter().zip(&mut permits) {
+                    permit.send(born(effect, Carried::new(known.take())));
                 }
             }
         }
@@ -143,13 +140,18 @@ impl Engine {
     }
 }
 
+/// An effect that its commit has handed over.
+fn born(effect: Effect, known: Carried) -> Delivery {
+    Delivery { effect, ticket: 0, attempts: 0, ambiguous: false, ambiguous_since: None, body_digest: None, known }
+}
+
 /// The turn of one claim.
-fn turn_claim(live: &Live, claim: Claim) -> Result<Commit, Failure> {
+fn turn_claim(live: &Live, claim: Claim) -> Result<Decided, Failure> {
     if claim.record.erased {
         // She asked to be forgotten: what arrives late must not make her anew.
         tracing::info!(inputs = claim.inputs.len(), "inputs of an erased customer were dropped");
         let consumed = claim.inputs.iter().map(|queued| queued.seq).collect();
-        return Ok(Commit { customer: claim.customer, erase: true, consumed, ..Commit::default() });
+        return Ok(record::erasing(claim.customer, consumed));
     }
     let documents = record::decode(&claim.record).map_err(|why| Failure::Document(why.to_string()))?;
     if let Some(version) = live.lacks_for(documents.customer.as_ref()) {

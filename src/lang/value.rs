@@ -191,6 +191,35 @@ impl Value {
     }
 }
 
+/// The size of fields as JSON in bytes, when that is more than `bytes_max`. JSON is made only of what comes near it.
+pub fn json_bytes_beyond(fields: &Fields, bytes_max: usize) -> Option<usize> {
+    if json_bytes_most(fields) <= bytes_max {
+        return None;
+    }
+    let bytes = Value::Map(fields.clone()).to_json().to_string().len();
+    (bytes > bytes_max).then_some(bytes)
+}
+
+/// Fields have no more bytes as JSON than this.
+fn json_bytes_most(fields: &Fields) -> usize {
+    fields.iter().map(|(name, value)| text_most(name) + 2 + value_most(value)).sum::<usize>() + 2
+}
+
+/// A byte becomes six at most: `\u0000`.
+fn text_most(text: &str) -> usize {
+    text.len() * 6 + 2
+}
+
+fn value_most(value: &Value) -> usize {
+    match value {
+        // No number and no instant is longer than this.
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Dec(_) | Value::Time(_) => 64,
+        Value::Text(text) => text_most(text),
+        Value::List(list) => list.iter().map(|item| value_most(item) + 1).sum::<usize>() + 2,
+        Value::Map(fields) => json_bytes_most(fields),
+    }
+}
+
 /// As a person reads it in a timeline: text in quotes, a list in brackets.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -248,6 +277,24 @@ mod tests {
         assert_eq!(value.get("a"), Some(&Value::Dec(Dec::parse("10.1").unwrap())));
         assert_eq!(value.get("d"), Some(&Value::Int(4)));
         assert_eq!(value.to_json().to_string(), r#"{"a":10.1,"b":3,"c":[1.5,null],"d":4}"#);
+    }
+
+    #[test]
+    fn no_value_is_larger_as_json_than_it_is_thought_to_be() {
+        let one = |value: Value| Fields::from([("\u{1}name".to_owned(), value)]);
+        let text = |text: &str| Value::from(text.repeat(20).as_str());
+        let list = Value::List(vec![Value::Null, Value::Bool(false), text("\u{0}\\\"é\u{10ffff}")]);
+        let late = Value::Time(Time(i64::MAX / 2));
+        let numbers =
+            [Value::Int(i64::MIN), Value::Dec(Dec(i64::MIN + 1)), Value::number("-9223372036854.775807").unwrap(), late];
+        let values =
+            numbers.into_iter().chain([text("\u{0}"), text("a"), list.clone(), Value::Map(one(list)), Value::List(vec![])]);
+        for fields in values.map(one).chain([Fields::new()]) {
+            let bytes = Value::Map(fields.clone()).to_json().to_string().len();
+            assert!(bytes <= json_bytes_most(&fields), "{bytes} {fields:?}");
+            let beyond = [bytes, bytes - 1].map(|most| json_bytes_beyond(&fields, most));
+            assert_eq!(beyond, [None, Some(bytes)], "{fields:?}");
+        }
     }
 
     #[test]

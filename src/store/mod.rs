@@ -20,6 +20,7 @@ use crate::lang::time::Time;
 use crate::step::winner::Winner;
 use applied::{Applied, Applying};
 use futures_util::future::BoxFuture;
+use known::Carried;
 use pause::{Pausable, Pause};
 use quantity::Quantity;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub mod applied;
 mod digest;
 pub mod failpoint;
 pub mod jump;
+pub mod known;
 pub mod migrate;
 pub mod pause;
 pub mod quantity;
@@ -249,6 +251,8 @@ pub struct Delivery {
     pub ambiguous_since: Option<Time>,
     /// SHA-256 of the body of the first attempt; a different one must never be sent.
     pub body_digest: Option<Vec<u8>>,
+    /// What the turn that decided it knew.
+    pub known: Carried,
 }
 
 /// What the last gate says.

@@ -16,7 +16,7 @@ use crate::fact::What;
 use crate::funnel::Funnel;
 use crate::funnel::settings::{QuietHours, STORE};
 use crate::lang::time::{HOUR_MS, Span, Time, Zone, instant};
-use crate::lang::value::{Fields, Value};
+use crate::lang::value::{Fields, Value, json_bytes_beyond};
 use crate::step::message::MESSAGE_EXPIRES_HOURS;
 use crate::step::{Flow, GrantPlan, MessagePlan, Mode, NEXT, OfferPlan, Quiet, StepAt};
 use chrono::{Days, NaiveDateTime};
@@ -321,11 +321,11 @@ impl Turn<'_> {
         let run = &self.customer.runs[index];
         let paths = funnel.frozen.get(&run.at).map(Vec::as_slice).unwrap_or_default();
         let variables = View { event: run.event.as_ref(), run: Some(run), ..self.view() }.freeze(paths);
-        match Value::Map(variables.clone()).to_json().to_string().len() {
-            bytes if bytes > VARIABLES_BYTES_MAX => Err(format!(
+        match json_bytes_beyond(&variables, VARIABLES_BYTES_MAX) {
+            Some(bytes) => Err(format!(
                 "what it names takes {bytes} bytes, more than {VARIABLES_BYTES_MAX}; name single fields of long values"
             )),
-            _ => Ok(variables),
+            None => Ok(variables),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::fact::What;
 use crate::funnel::settings::STORE;
 use crate::funnel::{Funnel, StoreReads};
 use crate::lang::time::{HOUR_MS, Time};
-use crate::lang::value::{Fields, Value};
+use crate::lang::value::{Fields, Value, json_bytes_beyond};
 use crate::step::StepAt;
 use std::sync::Arc;
 
@@ -65,11 +65,9 @@ impl Turn<'_> {
         let run = &self.customer.runs[index];
         let paths = self.workspace.settings.provider_variables.get(STORE).map(Vec::as_slice).unwrap_or_default();
         let variables = View { event: run.event.as_ref(), run: Some(run), ..self.view() }.freeze(paths);
-        match Value::Map(variables.clone()).to_json().to_string().len() {
-            bytes if bytes > VARIABLES_BYTES_MAX => {
-                Err(format!("what the question names takes {bytes} bytes, more than {VARIABLES_BYTES_MAX}"))
-            }
-            _ => Ok(variables),
+        match json_bytes_beyond(&variables, VARIABLES_BYTES_MAX) {
+            Some(bytes) => Err(format!("what the question names takes {bytes} bytes, more than {VARIABLES_BYTES_MAX}")),
+            None => Ok(variables),
         }
     }
 

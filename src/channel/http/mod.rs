@@ -399,7 +399,7 @@ impl Channel for Http {
         if !self.store && matches!(effect.kind, EffectKind::Offer(_) | EffectKind::Lookup(_)) {
             return Err(format!("a provider carries messages and grants, no {}", effect.kind.name()));
         }
-        let vars = variables(effect, rendered)?;
+        let vars = variables(effect, rendered, &self.paths)?;
         let (send, digest) = self.request(effect, &vars)?;
         let ask = self.ask.as_ref().map(|ask| ask.http.request(effect, &vars)).transpose()?.map(|(ask, _)| ask);
         let books = matches!(effect.kind, EffectKind::Grant(_) | EffectKind::Offer(_));

@@ -143,7 +143,7 @@ pub(in crate::channel) fn compile(name: &str, node: &Node, setup: Setup<'_>, fau
 
 impl Service {
     fn request(&self, effect: &Effect, call: &Call) -> Result<Request, String> {
-        let vars = variables(effect, None)?;
+        let vars = variables(effect, None, &self.paths)?;
         let context = Context::with_secrets(&vars, &self.paths, &self.raw);
         let render = |line: &Line| line.render(&context).map_err(|why| why.to_string());
         let base = render(&self.base)?;

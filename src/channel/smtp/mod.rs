@@ -121,7 +121,7 @@ impl Channel for Smtp {
         let (EffectKind::Message(message), Some(rendered)) = (&effect.kind, rendered) else {
             return Err("a mail server carries messages only; name another provider for grants".to_owned());
         };
-        let vars = variables(effect, Some(rendered))?;
+        let vars = variables(effect, Some(rendered), &self.paths)?;
         let context = Context::with_secrets(&vars, &self.paths, &self.raw);
         let mail = self.letter.write(effect, message, rendered, &context)?;
         Ok(Prepared { digest: Sha256::digest(&mail.bytes).to_vec(), payload: Box::new(mail) })

@@ -156,6 +156,7 @@ impl<'b> Kept<'b> {
             ambiguous: self.unsure.is_some(),
             ambiguous_since: self.unsure,
             body_digest: self.digest,
+            known: Default::default(),
         })
     }
 }

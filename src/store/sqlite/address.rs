@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS reference (digest TEXT PRIMARY KEY, effect TEXT NOT N
 CREATE INDEX IF NOT EXISTS reference_at ON reference (at);
 ";
 
-impl Core {
+impl Core<'_> {
     /// What a commit changes in the index. What was said about an address that becomes hers comes into her inbox
     /// in the same transaction, as if it had been accepted right behind the commit.
     pub fn move_addresses(&mut self, turn: &Turn) -> Done<()> {

@@ -41,7 +41,7 @@ struct Unreadable {
     unreadable: String,
 }
 
-impl Core {
+impl Core<'_> {
     /// Moves an input from the inbox to the list of what a person has to look at.
     pub fn put_aside(&mut self, customer: &Arc<str>, seq: u64, cause: &str) -> Done<()> {
         let found: Option<(i64, Vec<u8>)> = self

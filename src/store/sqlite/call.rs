@@ -83,7 +83,14 @@ struct Job<I, T> {
     input: I,
     weight: usize,
     done: Option<T>,
-    caller: oneshot::Sender<StoreResult<T>>,
+    caller: oneshot::Sender<Answer<I, T>>,
+}
+
+/// An answer, and the input back: the caller drops it, so that this is not left to the one thread that writes, and memory
+/// goes back where it came from.
+struct Answer<I, T> {
+    result: StoreResult<T>,
+    _input: I,
 }
 
 impl<I: Send, T: Send> Task for Job<I, T> {
@@ -109,8 +116,9 @@ impl<I: Send, T: Send> Task for Job<I, T> {
     }
 
     fn answer(self: Box<Self>, core: &mut Core, result: Result<(), StoreError>) {
-        let Job { call, done, caller, .. } = *self;
-        if let Err(Ok(answer)) = caller.send(result.and_then(|()| done.ok_or_else(closed))) {
+        let Job { call, done, caller, input, .. } = *self;
+        let answer = Answer { result: result.and_then(|()| done.ok_or_else(closed)), _input: input };
+        if let Err(Answer { result: Ok(answer), .. }) = caller.send(answer) {
             (call.lost)(core, answer);
         }
     }
@@ -159,24 +167,24 @@ where
     let (caller, receiver) = oneshot::channel();
     let mut waiting = Waiting { receiver, lost: call.lost, sender };
     sender.send(Box::new(Job { call, input, weight, done: None, caller })).await.map_err(|_| closed())?;
-    (&mut waiting.receiver).await.unwrap_or_else(|_| Err(closed()))
+    (&mut waiting.receiver).await.map_or_else(|_| Err(closed()), |answer| answer.result)
 }
 
 /// The way to the writer.
 pub type Sender = mpsc::Sender<Box<dyn Task>>;
 
-struct Waiting<'s, T: Send + 'static> {
-    receiver: oneshot::Receiver<StoreResult<T>>,
+struct Waiting<'s, I: Send + 'static, T: Send + 'static> {
+    receiver: oneshot::Receiver<Answer<I, T>>,
     lost: fn(&mut Core, T),
     sender: &'s Sender,
 }
 
-impl<T: Send + 'static> Drop for Waiting<'_, T> {
+impl<I: Send + 'static, T: Send + 'static> Drop for Waiting<'_, I, T> {
     fn drop(&mut self) {
         // From here on the writer notices that nobody waits; what it sent before that is still here. An
         // answer that was received is not.
         self.receiver.close();
-        let Ok(Ok(answer)) = self.receiver.try_recv() else { return };
+        let Ok(Answer { result: Ok(answer), .. }) = self.receiver.try_recv() else { return };
         let back = Box::new(Return { answer: Some(answer), lost: self.lost });
         if let Err(mpsc::error::TrySendError::Full(back)) = self.sender.try_send(back)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()

@@ -92,7 +92,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(Flight, Record)> {
     Ok((flight, record))
 }
 
-impl Core {
+impl Core<'_> {
     fn claim(&mut self, max: usize) -> Done<Vec<RawClaim>> {
         let mut claims = Vec::new();
         match self.gather(max, &mut claims).and_then(|()| self.count_suspects(&claims)) {

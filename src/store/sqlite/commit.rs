@@ -49,7 +49,7 @@ pub struct Birth<'a> {
     pub document: &'a [u8],
 }
 
-impl Core {
+impl Core<'_> {
     fn commit_turn(&mut self, turn: &Turn) -> Done<Committed> {
         self.learn(&turn.facts.terms)?;
         self.batch.at = self.batch.now;

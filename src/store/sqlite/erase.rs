@@ -11,7 +11,7 @@ use super::writer::Core;
 use crate::lang::time::Time;
 use rusqlite::{OptionalExtension, params};
 
-impl Core {
+impl Core<'_> {
     /// Removes everything of hers; only a digest of her id stays, so that she is not made anew by what
     /// arrives late. False: her version is not the one that was read.
     pub fn erase(&mut self, turn: &Turn, row: &Flight) -> Done<bool> {

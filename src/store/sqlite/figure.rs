@@ -57,7 +57,7 @@ impl Kinds {
     }
 }
 
-impl Core {
+impl Core<'_> {
     /// Notes in which terms is counted from now on.
     pub fn learn(&mut self, terms: &Terms) -> Done<()> {
         if *terms != self.terms && !terms.is_default() {

@@ -126,7 +126,7 @@ impl News {
     }
 }
 
-impl Core {
+impl Core<'_> {
     fn follow(&mut self, feed: &Feed) -> Done<Followed> {
         if let Some(own) = self.other_store(&feed.store)? {
             return Ok(Followed::Foreign(own));

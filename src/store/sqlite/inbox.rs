@@ -74,7 +74,7 @@ impl Letter {
     }
 }
 
-impl Core {
+impl Core<'_> {
     fn accept(&mut self, letter: &Letter) -> Done<Accepted> {
         if let Some(key) = letter.key {
             let hour = self.batch.now.0.div_euclid(HOUR_MS);

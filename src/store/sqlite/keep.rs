@@ -50,7 +50,7 @@ pub const PUT_TOKEN: Call<TokenRow, ()> =
 pub const KEEP_MESSAGE: Call<KeptMessage, ()> =
     Call { phase: Phase::Write, points: POINTS, run: |core, message| core.keep_message(message), lost: let_be };
 
-impl Core {
+impl Core<'_> {
     fn put_definitions(&mut self, hash: &str, funnels: &[(String, String)], bundle: &[u8]) -> Done<()> {
         let seq = self.numbers(1)?;
         self.db

@@ -111,6 +111,7 @@ impl RawDelivery {
                 ambiguous: self.unsure.is_some(),
                 ambiguous_since: self.unsure.map(Time),
                 body_digest: self.digest,
+                known: Default::default(),
             }),
             Err(why) => {
                 tracing::error!("effect number {} of the outbox cannot be delivered: {why}", self.seq);
@@ -120,7 +121,7 @@ impl RawDelivery {
     }
 }
 
-impl Core {
+impl Core<'_> {
     /// Finds an effect of the outbox.
     pub fn locate(&self, effect: &str) -> Done<Option<EffectFlight>> {
         if self.batch.gone.contains(effect) {

@@ -45,7 +45,7 @@ pub fn pauses(db: &Connection) -> rusqlite::Result<Vec<Pause>> {
     kept.map_or_else(|| Ok(Vec::new()), read)
 }
 
-impl Core {
+impl Core<'_> {
     fn keep_pauses(&mut self, pauses: Pauses) -> Done<()> {
         let text = serde_json::to_string(pauses.list())
             .map_err(|why| Fail::Refused(StoreError::Fatal(format!("cannot write the pauses down: {why}"))))?;

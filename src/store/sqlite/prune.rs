@@ -63,7 +63,7 @@ pub struct Step {
     pub done: bool,
 }
 
-impl Core {
+impl Core<'_> {
     fn prune_step(&mut self, part: Part) -> Done<Step> {
         let keep = self.shared.options.retention;
         match part {
@@ -82,7 +82,7 @@ impl Core {
         }
     }
 
-    fn drop_oldest(&mut self, sql: &str, days: u32) -> Done<Step> {
+    fn drop_oldest(&mut self, sql: &'static str, days: u32) -> Done<Step> {
         let before = self.batch.now.0.saturating_sub(i64::from(days) * DAY_MS);
         let rows = self.db.prepare_cached(sql)?.execute(params![before, STEP_ROWS_MAX])?;
         Ok(Step { rows: rows as u64, done: (rows as i64) < STEP_ROWS_MAX })
@@ -113,7 +113,7 @@ impl Core {
     }
 
     /// Where a step that begins at a place ends; `None`: at the end of the table.
-    fn walk(&self, sql: &str, from: i64) -> Done<Option<i64>> {
+    fn walk(&self, sql: &'static str, from: i64) -> Done<Option<i64>> {
         Ok(self.db.prepare_cached(sql)?.query_row([from, STEP_ROWS_WALKED], |row| row.get(0)).optional()?)
     }
 

@@ -43,7 +43,7 @@ fn read(text: &str) -> (i64, i64) {
     (taken.parse().unwrap_or(i64::MAX), until.parse().unwrap_or(i64::MAX))
 }
 
-impl Core {
+impl Core<'_> {
     fn quantity(&self, name: &str) -> Done<Option<(i64, i64)>> {
         let kept: Option<String> = meta(&self.db, &format!("{NAMES}{name}"))?;
         Ok(kept.as_deref().map(read))

@@ -59,7 +59,7 @@ impl Mirror {
     }
 }
 
-impl Core {
+impl Core<'_> {
     fn correct(&mut self, standings: &Standings) -> Done<Result<u64, String>> {
         if let Some(own) = self.other_store(&standings.store)? {
             return Ok(Err(super::mirror::foreign(&own, &standings.store)));

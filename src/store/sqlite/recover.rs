@@ -6,6 +6,7 @@ use super::aside::HER_WAKE;
 use super::call::{Call, Done, Fail, Phase, Points, let_be};
 use super::change::Change;
 use super::figure::{Figures, Kinds, terms};
+use super::kept::Db;
 use super::memory::Memory;
 use super::prune::Walks;
 use super::schema::{Opened, meta};
@@ -40,14 +41,14 @@ pub const FAULT: Call<(String, Option<u64>, String), ()> = Call {
 };
 
 /// Builds the writer's state from the file.
-pub fn recover(opened: Opened, shared: Arc<Shared>) -> StoreResult<Core> {
+pub fn recover(opened: &Opened, shared: Arc<Shared>) -> StoreResult<Core<'_>> {
     let fatal = |fail: Fail| match fail {
         Fail::Refused(why) => why,
         Fail::Sql(why) => StoreError::Fatal(format!("cannot read the database: {why}; check the disk, or restore a backup")),
     };
     let recent_bytes = shared.options.recent_bytes;
     let mut core = Core {
-        db: opened.db,
+        db: Db::new(&opened.db),
         memory: Memory::new(recent_bytes),
         batch: Batch::default(),
         figures: Figures::default(),
@@ -59,14 +60,14 @@ pub fn recover(opened: Opened, shared: Arc<Shared>) -> StoreResult<Core> {
         tombstones: false,
         reserved: 1,
         shared,
-        lock: opened.lock,
+        lock: &opened.lock,
         ended: None,
     };
     core.load(opened.clean).map_err(fatal)?;
     Ok(core)
 }
 
-impl Core {
+impl Core<'_> {
     fn load(&mut self, clean: bool) -> Done<()> {
         self.next = meta(&self.db, "seq")?
             .ok_or_else(|| Fail::Refused(StoreError::Fatal("the database has lost its counter; restore a backup".to_owned())))?;

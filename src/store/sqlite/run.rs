@@ -58,7 +58,7 @@ pub fn places_of(customer: i64) -> (i64, i64) {
     (place(customer, 0), place(customer + 1, 0))
 }
 
-impl Core {
+impl Core<'_> {
     /// Writes the runs that a turn changed.
     pub fn write_runs(&mut self, runs: &[RunRow], customer: i64) -> Done<()> {
         for run in runs {

@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, params};
 /// Longest part of a word that is searched, in characters.
 const WORD_CHARS_MAX: usize = 64;
 
-impl Core {
+impl Core<'_> {
     /// Her line as it is kept; `None` when she is gone.
     pub fn line(&self, num: i64) -> Done<Option<CustomerRow>> {
         let line = self

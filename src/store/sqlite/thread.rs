@@ -25,12 +25,27 @@ impl Thread {
     /// Starts it upon an opened file.
     pub fn start(opened: Opened, options: Options) -> StoreResult<Thread> {
         let shared = Arc::new(Shared::new(options));
-        let core = recover(opened, shared.clone())?;
         let (sender, receiver) = mpsc::channel(QUEUE_OPERATIONS_MAX);
-        let handle = Builder::new().name("store".to_owned()).spawn(move || run(core, receiver)).map_err(|why| {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let own = shared.clone();
+        // The state borrows the connection, so it is built where it stays.
+        let work = move || match recover(&opened, own) {
+            Ok(core) => {
+                // Nobody listens any more only when the caller is gone, and then there are no calls either.
+                let _ = tell.send(Ok(()));
+                run(core, receiver);
+            }
+            Err(why) => {
+                let _ = tell.send(Err(why));
+            }
+        };
+        let handle = Builder::new().name("store".to_owned()).spawn(work).map_err(|why| {
             StoreError::Fatal(format!("cannot start the store's thread: {why}; check the limits of this process"))
         })?;
-        Ok(Thread { sender: Some(sender), handle: Some(handle), shared })
+        let thread = Thread { sender: Some(sender), handle: Some(handle), shared };
+        // Without a word it has panicked; the drop waits for its end and says so.
+        told.recv().unwrap_or_else(|_| Err(closed()))?;
+        Ok(thread)
     }
 
     /// Runs an operation on it and waits for the answer.

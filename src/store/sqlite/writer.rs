@@ -3,13 +3,14 @@
 use super::super::{StoreError, failpoint};
 use super::call::{Call, Done, Fail, Phase, Points, Task, closed, let_be};
 use super::figure::{Figures, Kinds, terms};
+use super::kept::Db;
 use super::memory::Memory;
 use super::prune::Walks;
 use super::schema;
 use super::shape::Batch;
 use super::shared::Shared;
 use crate::fact::count::Terms;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::ErrorCode;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,9 +24,9 @@ const NUMBERS_RESERVED: i64 = 65_536;
 const NAMES_REMEMBERED_MAX: usize = 10_000;
 
 /// Everything that the writer's thread owns.
-pub struct Core {
+pub struct Core<'c> {
     /// The connection that writes.
-    pub db: Connection,
+    pub db: Db<'c>,
     /// Who is claimed and what is ready.
     pub memory: Memory,
     /// What the present transaction has done so far.
@@ -49,7 +50,7 @@ pub struct Core {
     /// What callers see too.
     pub shared: Arc<Shared>,
     /// Held as long as the file is ours.
-    pub lock: File,
+    pub lock: &'c File,
     /// Why nothing is done any more.
     pub ended: Option<StoreError>,
 }
@@ -58,7 +59,7 @@ pub struct Core {
 pub const CLOSE: Call<(), ()> = Call { phase: Phase::Close, points: None, run: |core, ()| core.close(), lost: let_be };
 
 /// Runs the writer until it is closed or nobody is left to call it.
-pub fn run(mut core: Core, mut calls: mpsc::Receiver<Box<dyn Task>>) {
+pub fn run(mut core: Core<'_>, mut calls: mpsc::Receiver<Box<dyn Task>>) {
     let mut tasks: Vec<Box<dyn Task>> = Vec::new();
     loop {
         core.park();
@@ -83,7 +84,7 @@ pub fn run(mut core: Core, mut calls: mpsc::Receiver<Box<dyn Task>>) {
     core.shared.effects.changed.notify_waiters();
 }
 
-impl Core {
+impl Core<'_> {
     /// One group: writes in a transaction, then what hands out work, then the end if it was asked for.
     fn group(&mut self, tasks: &mut Vec<Box<dyn Task>>) {
         let (mut writes, mut later): (Vec<_>, Vec<_>) = tasks.drain(..).partition(|task| task.phase() == Phase::Write);

@@ -37,6 +37,7 @@ impl Truth {
                 ambiguous: out.unsure.is_some(),
                 ambiguous_since: out.unsure,
                 body_digest: out.digest.clone().filter(|_| !forget),
+                known: Default::default(),
             });
         }
         deliveries
