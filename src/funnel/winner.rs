@@ -171,7 +171,7 @@ mod tests {
         let choose = |rule: &str, rows: &[(&str, &str, i64, i64)]| {
             let workspace = workspace(rule);
             let tests = tests(&workspace);
-            let Some(test) = tests.first() else { return None };
+            let test = tests.first()?;
             let rows: Vec<Cohort> =
                 rows.iter().map(|(name, what, count, amount)| row("2027-01-10", name, what, *count, *amount)).collect();
             test.winner(test.arms(&rows, workspace.settings.zone, at_once), at_once).map(|won| won.variant)
