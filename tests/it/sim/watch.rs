@@ -8,6 +8,9 @@ use autofunnel::lang::time::Time;
 use autofunnel::store::pause::{Pausable, Pause};
 use autofunnel::store::{Accepted, Begin, Claim, Commit, Committed, Delivery, NewInput, Retry, Store};
 
+/// What is said of a message that gives its place in a customer's list to a later one.
+const UNLISTED: &str = "later messages to her are of unknown fate";
+
 impl State {
     /// See [`super::judge::Judge::accepted`].
     pub fn accepted(&mut self, now: Time, inputs: &[NewInput], answers: &[Accepted]) {
@@ -63,8 +66,9 @@ impl State {
             }
             for fact in &commit.facts {
                 self.report.add("fact", fact.what.name());
-                // That the bank is blocked and the budget small is the simulation's own doing.
-                if fact.what == What::Alert && !["loyalty_store", "budget"].contains(&fact.about.as_str()) {
+                // That the bank is blocked, the budget small and many an answer lost is the simulation's own doing.
+                let own = ["loyalty_store", "budget"].contains(&fact.about.as_str()) || fact.why.contains(UNLISTED);
+                if fact.what == What::Alert && !own {
                     let told = format!("an alert for {}: {} {}", commit.customer, fact.about, fact.why);
                     self.judge.blame(told);
                 }
